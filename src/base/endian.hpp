@@ -1,0 +1,48 @@
+// Integers of a named byte order in raw bytes, whatever the machine's own order and alignment rules are.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace vmad::base {
+
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T byte_swap(T value) noexcept {
+    auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
+    for (std::size_t i = 0; i < sizeof(T) / 2; ++i) std::swap(bytes[i], bytes[sizeof(T) - 1 - i]);
+    return std::bit_cast<T>(bytes);
+}
+
+/// Reads sizeof(T) bytes at `from`, which the caller has checked to be there.
+template <std::unsigned_integral T>
+[[nodiscard]] T load_be(const std::byte* from) noexcept {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    return std::endian::native == std::endian::little ? byte_swap(value) : value;
+}
+
+template <std::unsigned_integral T>
+[[nodiscard]] T load_le(const std::byte* from) noexcept {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    return std::endian::native == std::endian::little ? value : byte_swap(value);
+}
+
+/// Writes sizeof(T) bytes at `to`.
+template <std::unsigned_integral T>
+void store_be(std::byte* to, T value) noexcept {
+    if constexpr (std::endian::native == std::endian::little) value = byte_swap(value);
+    std::memcpy(to, &value, sizeof value);
+}
+
+template <std::unsigned_integral T>
+void store_le(std::byte* to, T value) noexcept {
+    if constexpr (std::endian::native == std::endian::big) value = byte_swap(value);
+    std::memcpy(to, &value, sizeof value);
+}
+
+}  // namespace vmad::base

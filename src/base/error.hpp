@@ -1,0 +1,65 @@
+// The tree of failures.
+//
+// A failure is an exception below Error; an outcome that the direct caller deals with (end of input, no such
+// job, lock taken) is an optional, an enum or a bool instead. Cancelled stands apart, so that `catch
+// (Error&)` never swallows a wish to stop. Every type is safe to throw from any thread and to rethrow in
+// another.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace vmad::base {
+
+/// Something failed; what() is one complete sentence for a person, without a final full stop.
+class Error : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// A system call failed. what() is "OPERATION PATH: TEXT OF ERRNO".
+class SystemError : public Error {
+  public:
+    SystemError(int error_number, std::string_view operation, std::string_view path);
+    /// The errno value of the call.
+    [[nodiscard]] int number() const noexcept { return number_; }
+
+  private:
+    int number_;
+};
+
+/// An archive breaks a rule of the format. what() is "at byte OFFSET: RULE", to be prefixed with the path.
+class FormatError : public Error {
+  public:
+    /// `offset` counts bytes from the start of the uncompressed archive.
+    FormatError(std::uint64_t offset, std::string_view rule);
+    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+
+  private:
+    std::uint64_t offset_;
+};
+
+/// A valid input that this program does not handle, for example an archive that holds a guest's RAM.
+class Unsupported : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The caller asked for something that makes no sense: bad options, a bad configuration file.
+class UsageError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The work was asked to stop. Not an Error on purpose.
+class Cancelled : public std::exception {
+  public:
+    [[nodiscard]] const char* what() const noexcept override { return "cancelled"; }
+};
+
+/// Throws SystemError for the current errno. The one place where errno becomes an exception.
+[[noreturn]] void throw_errno(std::string_view operation, std::string_view path);
+
+}  // namespace vmad::base

@@ -1,0 +1,310 @@
+#include "io/file_system.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include <climits>
+
+#include "base/error.hpp"
+
+namespace vmad::io {
+namespace {
+
+using base::throw_errno;
+
+/// Calls again while a signal interrupts; the result is as the system call returns it.
+template <typename Call>
+auto restarted(Call call) {
+    decltype(call()) result;
+    do {
+        result = call();
+    } while (result == -1 && errno == EINTR);
+    return result;
+}
+
+bool errno_is_one_of(std::initializer_list<int> numbers) {
+    return std::find(numbers.begin(), numbers.end(), errno) != numbers.end();
+}
+
+int count_of(std::span<const iovec> vectors) {
+    return static_cast<int>(std::min<std::size_t>(vectors.size(), IOV_MAX));
+}
+
+}  // namespace
+
+std::string File::entry(const std::string& name) const {
+    return path_ == "/" ? path_ + name : path_ + "/" + name;
+}
+
+File FileSystem::open(const std::string& path, int flags, mode_t mode) {
+    const int fd = restarted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
+    if (fd < 0) throw_errno("open", path);
+    return File(base::UniqueFd(fd), path);
+}
+
+File FileSystem::open_at(const File& directory, const std::string& name, int flags, mode_t mode) {
+    const int fd = restarted([&] { return ::openat(directory.fd(), name.c_str(), flags | O_CLOEXEC, mode); });
+    if (fd < 0) throw_errno("open", directory.entry(name));
+    return File(base::UniqueFd(fd), directory.entry(name));
+}
+
+File FileSystem::open_beneath(const File& directory, const std::string& relative, int flags) {
+    struct open_how how {};
+    how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const auto fd =
+        restarted([&] { return ::syscall(SYS_openat2, directory.fd(), relative.c_str(), &how, sizeof how); });
+    if (fd < 0) throw_errno("open", directory.entry(relative));
+    return File(base::UniqueFd(static_cast<int>(fd)), directory.entry(relative));
+}
+
+std::optional<File> FileSystem::open_unnamed(const File& directory) {
+    const int fd =
+        restarted([&] { return ::openat(directory.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
+    if (fd >= 0) return File(base::UniqueFd(fd), directory.entry("(unnamed)"));
+    if (errno_is_one_of({EOPNOTSUPP, EISDIR, EINVAL, ENOENT})) return std::nullopt;
+    throw_errno("create an unnamed file in", directory.path());
+}
+
+void FileSystem::close(File file) {
+    // Linux has closed the descriptor whatever close returns, so it is never tried again.
+    if (::close(file.take().release()) != 0 && errno != EINTR) throw_errno("close", file.path());
+}
+
+std::size_t FileSystem::read_at(const File& file, std::span<const iovec> into, std::uint64_t offset) {
+    const auto count = restarted(
+        [&] { return ::preadv(file.fd(), into.data(), count_of(into), static_cast<off_t>(offset)); });
+    if (count < 0) throw_errno("read", file.path());
+    return static_cast<std::size_t>(count);
+}
+
+std::size_t FileSystem::write_at(const File& file, std::span<const iovec> from, std::uint64_t offset) {
+    const auto count = restarted(
+        [&] { return ::pwritev(file.fd(), from.data(), count_of(from), static_cast<off_t>(offset)); });
+    if (count < 0) throw_errno("write", file.path());
+    return static_cast<std::size_t>(count);
+}
+
+void FileSystem::truncate(const File& file, std::uint64_t size_bytes) {
+    if (restarted([&] { return ::ftruncate(file.fd(), static_cast<off_t>(size_bytes)); }) != 0)
+        throw_errno("set the size of", file.path());
+}
+
+void FileSystem::sync(const File& file) {
+    if (restarted([&] { return ::fsync(file.fd()); }) != 0) throw_errno("sync", file.path());
+}
+
+void FileSystem::push_out(const File& file, std::uint64_t offset, std::uint64_t length, bool wait) {
+    const unsigned flags =
+        wait ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
+             : SYNC_FILE_RANGE_WRITE;
+    if (restarted([&] {
+            return ::sync_file_range(file.fd(), static_cast<off_t>(offset), static_cast<off_t>(length),
+                                     flags);
+        }) == 0)
+        return;
+    // A real write error must not be dropped: the kernel reports it once.
+    if (errno_is_one_of({EIO, ENOSPC, EDQUOT})) throw_errno("write", file.path());
+}
+
+void FileSystem::advise(const File& file, std::uint64_t offset, std::uint64_t length, int advice) {
+    (void)::posix_fadvise(file.fd(), static_cast<off_t>(offset), static_cast<off_t>(length), advice);
+}
+
+struct stat FileSystem::status(const File& file) {
+    struct stat result {};
+    if (::fstat(file.fd(), &result) != 0) throw_errno("stat", file.path());
+    return result;
+}
+
+std::optional<struct stat> FileSystem::status_at(const File& directory, const std::string& name) {
+    struct stat result {};
+    if (::fstatat(directory.fd(), name.c_str(), &result, AT_SYMLINK_NOFOLLOW) == 0) return result;
+    if (errno == ENOENT) return std::nullopt;
+    throw_errno("stat", directory.entry(name));
+}
+
+struct statvfs FileSystem::space(const File& file) {
+    struct statvfs result {};
+    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0) throw_errno("statvfs", file.path());
+    return result;
+}
+
+std::uint64_t FileSystem::type(const File& file) {
+    struct statfs result {};
+    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0) throw_errno("statfs", file.path());
+    // A 32-bit magic may be sign-extended by the type of the field.
+    return static_cast<std::uint32_t>(result.f_type);
+}
+
+unsigned FileSystem::inode_flags(const File& file) {
+    int flags = 0;
+    if (::ioctl(file.fd(), FS_IOC_GETFLAGS, &flags) == 0) return static_cast<unsigned>(flags);
+    if (errno_is_one_of({ENOTTY, EOPNOTSUPP, EINVAL, ENOSYS})) return 0;
+    throw_errno("read the inode flags of", file.path());
+}
+
+std::vector<std::string> FileSystem::entries(const File& directory) {
+    // A descriptor of its own, because reading moves the position.
+    base::UniqueFd own(::openat(directory.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!own) throw_errno("open", directory.path());
+    struct CloseDirectory {
+        void operator()(DIR* stream) const noexcept { ::closedir(stream); }
+    };
+    const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(own.get()));
+    if (!stream) throw_errno("read", directory.path());
+    (void)own.release();
+    std::vector<std::string> names;
+    for (;;) {
+        errno = 0;
+        const dirent* entry = ::readdir(stream.get());
+        if (entry == nullptr) break;
+        const std::string name = entry->d_name;
+        if (name != "." && name != "..") names.push_back(name);
+    }
+    if (errno != 0) throw_errno("read", directory.path());
+    return names;
+}
+
+void FileSystem::change_mode(const File& file, mode_t mode) {
+    if (::fchmod(file.fd(), mode) != 0) throw_errno("change the mode of", file.path());
+}
+
+void FileSystem::change_owner(const File& file, uid_t owner, gid_t group) {
+    if (::fchown(file.fd(), owner, group) != 0) throw_errno("change the owner of", file.path());
+}
+
+void FileSystem::set_modified(const File& file, timespec modified) {
+    const timespec times[2] = {{0, UTIME_OMIT}, modified};
+    if (::futimens(file.fd(), times) != 0) throw_errno("set the time of", file.path());
+}
+
+std::vector<std::string> FileSystem::attribute_names(const File& file) {
+    for (;;) {
+        const auto size = ::flistxattr(file.fd(), nullptr, 0);
+        std::string list(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
+        const auto length = size > 0 ? ::flistxattr(file.fd(), list.data(), list.size()) : size;
+        if (length < 0) {
+            if (errno == ERANGE) continue;  // grew in between
+            if (errno_is_one_of({EOPNOTSUPP, ENOSYS})) return {};
+            throw_errno("list the attributes of", file.path());
+        }
+        std::vector<std::string> names;
+        for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
+            names.emplace_back(list.c_str() + at);
+            at += names.back().size() + 1;
+        }
+        return names;
+    }
+}
+
+std::optional<std::string> FileSystem::attribute(const File& file, const std::string& name) {
+    for (;;) {
+        const auto size = ::fgetxattr(file.fd(), name.c_str(), nullptr, 0);
+        std::string value(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
+        const auto length =
+            size > 0 ? ::fgetxattr(file.fd(), name.c_str(), value.data(), value.size()) : size;
+        if (length >= 0) {
+            value.resize(static_cast<std::size_t>(length));
+            return value;
+        }
+        if (errno == ERANGE) continue;  // grew in between
+        if (errno_is_one_of({ENODATA, EOPNOTSUPP, ENOSYS})) return std::nullopt;
+        throw_errno("read attribute " + name + " of", file.path());
+    }
+}
+
+void FileSystem::set_attribute(const File& file, const std::string& name, const std::string& value) {
+    if (::fsetxattr(file.fd(), name.c_str(), value.data(), value.size(), 0) != 0)
+        throw_errno("set attribute " + name + " of", file.path());
+}
+
+void FileSystem::remove_attribute(const File& file, const std::string& name) {
+    if (::fremovexattr(file.fd(), name.c_str()) != 0)
+        throw_errno("remove attribute " + name + " of", file.path());
+}
+
+void FileSystem::link_unnamed(const File& file, const File& directory, const std::string& name) {
+    // By /proc, as open(2) shows it: AT_EMPTY_PATH needs a capability that a plain user does not have.
+    const std::string source = "/proc/self/fd/" + std::to_string(file.fd());
+    if (::linkat(AT_FDCWD, source.c_str(), directory.fd(), name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+        throw_errno("link", directory.entry(name));
+}
+
+bool FileSystem::link(const File& directory, const std::string& from, const std::string& to) {
+    if (::linkat(directory.fd(), from.c_str(), directory.fd(), to.c_str(), 0) == 0) return true;
+    if (errno_is_one_of({EPERM, EOPNOTSUPP, EMLINK, ENOSYS})) return false;
+    throw_errno("link", directory.entry(to));
+}
+
+void FileSystem::rename(const File& directory, const std::string& from, const std::string& to) {
+    if (::renameat(directory.fd(), from.c_str(), directory.fd(), to.c_str()) != 0)
+        throw_errno("rename to", directory.entry(to));
+}
+
+bool FileSystem::exchange(const File& directory, const std::string& a, const std::string& b) {
+    if (::renameat2(directory.fd(), a.c_str(), directory.fd(), b.c_str(), RENAME_EXCHANGE) == 0) return true;
+    if (errno_is_one_of({EINVAL, ENOSYS, EOPNOTSUPP})) return false;
+    throw_errno("exchange", directory.entry(b));
+}
+
+bool FileSystem::unlink(const File& directory, const std::string& name) {
+    if (::unlinkat(directory.fd(), name.c_str(), 0) == 0) return true;
+    if (errno == ENOENT) return false;
+    throw_errno("remove", directory.entry(name));
+}
+
+bool FileSystem::make_directory(const std::string& path, mode_t mode) {
+    if (::mkdir(path.c_str(), mode) == 0) return true;
+    if (errno == EEXIST) return false;
+    throw_errno("create directory", path);
+}
+
+bool FileSystem::try_lock(const File& file) {
+    if (restarted([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) == 0) return true;
+    if (errno == EWOULDBLOCK) return false;
+    throw_errno("lock", file.path());
+}
+
+std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into, std::uint64_t offset) {
+    std::size_t done = 0;
+    while (done < into.size()) {
+        const iovec rest{into.data() + done, into.size() - done};
+        const auto count = fs.read_at(file, {&rest, 1}, offset + done);
+        if (count == 0) break;
+        done += count;
+    }
+    return done;
+}
+
+void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std::uint64_t offset) {
+    while (!from.empty()) {
+        if (from.front().iov_len == 0) {
+            from = from.subspan(1);
+            continue;
+        }
+        auto count = fs.write_at(file, from, offset);
+        offset += count;
+        while (count > 0) {
+            const auto step = std::min(count, from.front().iov_len);
+            from.front().iov_base = static_cast<std::byte*>(from.front().iov_base) + step;
+            from.front().iov_len -= step;
+            count -= step;
+            if (from.front().iov_len == 0) from = from.subspan(1);
+        }
+    }
+}
+
+}  // namespace vmad::io

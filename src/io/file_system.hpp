@@ -1,0 +1,132 @@
+// The seam to the file system: every call that the engine, publishing and the queue make on files goes
+// through here, so that a test can fail, count, delay or replace any of them.
+//
+// Each method is one system call (restarted after EINTR) and throws base::SystemError with the call and the
+// path, unless its comment names an outcome. Nothing here keeps state: one object may serve any thread.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+
+namespace vmad::io {
+
+/// An open file or directory, and the path that names it in messages.
+class File {
+  public:
+    File() = default;
+    File(base::UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+    /// Gives up the descriptor, for FileSystem::close.
+    [[nodiscard]] base::UniqueFd take() noexcept { return std::move(fd_); }
+    /// The path of an entry of this directory, for messages.
+    [[nodiscard]] std::string entry(const std::string& name) const;
+
+  private:
+    base::UniqueFd fd_;
+    std::string path_;
+};
+
+class FileSystem {
+  public:
+    FileSystem() = default;
+    FileSystem(const FileSystem&) = delete;
+    FileSystem& operator=(const FileSystem&) = delete;
+    virtual ~FileSystem() = default;
+
+    // Opening. O_CLOEXEC is always added.
+
+    /// open(2) of a path that the administrator or the program chose: follows symbolic links.
+    [[nodiscard]] virtual File open(const std::string& path, int flags, mode_t mode = 0);
+    /// openat(2) of an entry of `directory`.
+    [[nodiscard]] virtual File open_at(const File& directory, const std::string& name, int flags,
+                                       mode_t mode = 0);
+    /// openat2(2) of a relative path below `directory`: no symbolic link, no "..", no magic link on the way.
+    [[nodiscard]] virtual File open_beneath(const File& directory, const std::string& relative, int flags);
+    /// An unnamed file in `directory` (O_TMPFILE), read-write, mode 0600. Nothing when the file system has
+    /// none (EOPNOTSUPP, EISDIR, EINVAL, ENOENT on old kernels).
+    [[nodiscard]] virtual std::optional<File> open_unnamed(const File& directory);
+    /// close(2), checked: on NFS it may bring a write error to light.
+    virtual void close(File file);
+
+    // Data. The vectors hold at most IOV_MAX entries.
+
+    /// Bytes read at `offset`; less than asked only at the end of the file or for a signal, 0 at the end.
+    [[nodiscard]] virtual std::size_t read_at(const File& file, std::span<const iovec> into,
+                                              std::uint64_t offset);
+    /// Bytes written at `offset`, at least 1 when there are any.
+    [[nodiscard]] virtual std::size_t write_at(const File& file, std::span<const iovec> from,
+                                               std::uint64_t offset);
+    virtual void truncate(const File& file, std::uint64_t size_bytes);
+    /// fsync(2), of a file or of a directory.
+    virtual void sync(const File& file);
+    /// Starts writing a range out and, with `wait`, waits until what was started in it is on the device
+    /// (sync_file_range(2)). A hint: file systems without it do nothing.
+    virtual void push_out(const File& file, std::uint64_t offset, std::uint64_t length, bool wait);
+    /// posix_fadvise(2). A hint: failures are ignored.
+    virtual void advise(const File& file, std::uint64_t offset, std::uint64_t length, int advice);
+
+    // What is there.
+
+    [[nodiscard]] virtual struct stat status(const File& file);
+    /// fstatat(2) of an entry, a symbolic link itself included. Nothing when there is none.
+    [[nodiscard]] virtual std::optional<struct stat> status_at(const File& directory,
+                                                               const std::string& name);
+    [[nodiscard]] virtual struct statvfs space(const File& file);
+    /// The f_type of statfs(2), for example NFS_SUPER_MAGIC.
+    [[nodiscard]] virtual std::uint64_t type(const File& file);
+    /// The FS_*_FL inode flags; 0 where the file system has none.
+    [[nodiscard]] virtual unsigned inode_flags(const File& file);
+    /// Names in a directory but "." and "..", in no order.
+    [[nodiscard]] virtual std::vector<std::string> entries(const File& directory);
+
+    // Metadata.
+
+    virtual void change_mode(const File& file, mode_t mode);
+    virtual void change_owner(const File& file, uid_t owner, gid_t group);
+    virtual void set_modified(const File& file, timespec modified);
+    /// Names of all extended attributes; none where the file system has none.
+    [[nodiscard]] virtual std::vector<std::string> attribute_names(const File& file);
+    /// Nothing when the attribute is not there, or the file system has none.
+    [[nodiscard]] virtual std::optional<std::string> attribute(const File& file, const std::string& name);
+    virtual void set_attribute(const File& file, const std::string& name, const std::string& value);
+    virtual void remove_attribute(const File& file, const std::string& name);
+
+    // Names.
+
+    /// Gives an unnamed file a name; fails with EEXIST when the name is taken.
+    virtual void link_unnamed(const File& file, const File& directory, const std::string& name);
+    /// A second name for an entry of the same directory; fails with EEXIST when `to` is taken. False where
+    /// the file system has no hard links (EPERM, EOPNOTSUPP, EMLINK, ENOSYS).
+    [[nodiscard]] virtual bool link(const File& directory, const std::string& from, const std::string& to);
+    /// rename(2) within one directory; replaces `to`.
+    virtual void rename(const File& directory, const std::string& from, const std::string& to);
+    /// renameat2(2) with RENAME_EXCHANGE. False where there is no such thing (EINVAL, ENOSYS, EOPNOTSUPP).
+    [[nodiscard]] virtual bool exchange(const File& directory, const std::string& a, const std::string& b);
+    /// False when there is no such entry.
+    virtual bool unlink(const File& directory, const std::string& name);
+    /// True when it was made, false when it was there already.
+    virtual bool make_directory(const std::string& path, mode_t mode);
+    /// flock(2), exclusive, without waiting: false when somebody else has it. Gone with the descriptor.
+    [[nodiscard]] virtual bool try_lock(const File& file);
+};
+
+/// Reads exactly the bytes at `offset`; fewer only where the file ends. Returns how many.
+[[nodiscard]] std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into,
+                                        std::uint64_t offset);
+
+/// Writes all of `from` at `offset`. The iovecs are used up (changed) on the way.
+void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std::uint64_t offset);
+
+}  // namespace vmad::io
