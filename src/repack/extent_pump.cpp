@@ -1,0 +1,59 @@
+#include "repack/extent_pump.hpp"
+
+namespace vmad::repack {
+
+ExtentPump::ExtentPump(vma::ArchiveReader& reader, unsigned workers, const base::CancelFlag& cancel,
+                       Callbacks callbacks)
+    : reader_(reader),
+      cancel_(cancel),
+      callbacks_(std::move(callbacks)),
+      // One extent for each worker to take up while it is busy with another: more would only be memory.
+      queue_(workers + 1),
+      running_(workers + 1) {
+    threads_.emplace_back([this] { read(); });
+    for (unsigned worker = 0; worker < workers; ++worker)
+        threads_.emplace_back([this, worker] { work(worker); });
+}
+
+ExtentPump::~ExtentPump() {
+    queue_.abort();
+    for (auto& thread : threads_)
+        if (thread.joinable()) thread.join();
+}
+
+void ExtentPump::join() {
+    for (auto& thread : threads_) thread.join();
+    error_.rethrow();
+}
+
+void ExtentPump::read() {
+    try {
+        for (vma::Extent extent; reader_.next(extent);) {
+            cancel_.check();
+            const auto offset = reader_.offset();
+            if (!queue_.push(std::move(extent))) break;
+            callbacks_.progress(offset);
+        }
+        queue_.close();
+    } catch (...) {
+        error_.capture();
+        queue_.abort();
+    }
+    end_thread();
+}
+
+void ExtentPump::work(unsigned worker) {
+    try {
+        while (const auto extent = queue_.pop()) callbacks_.work(*extent, worker);
+    } catch (...) {
+        error_.capture();
+        queue_.abort();
+    }
+    end_thread();
+}
+
+void ExtentPump::end_thread() {
+    if (error_.any() || --running_ == 0) callbacks_.ended(error_.any());
+}
+
+}  // namespace vmad::repack

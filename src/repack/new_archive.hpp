@@ -1,0 +1,21 @@
+// Repacks an archive into a new file that appears under its name only when it is whole, synced and proven.
+#pragma once
+
+#include <string>
+
+#include "repack/repack.hpp"
+
+namespace vmad::repack {
+
+struct NewArchiveOptions {
+    RepackOptions repack;
+    bool force = false;  ///< replace an existing destination
+    bool proof = true;
+};
+
+/// Throws what repack() and prove() throw, and base::UsageError when the destination exists and `force` is not
+/// set, is the source itself, or is no regular file. Whatever happens, nothing but the finished file is left.
+[[nodiscard]] RepackResult repack_to_file(io::FileSystem& fs, const std::string& source,
+                                          const std::string& destination, const NewArchiveOptions& options);
+
+}  // namespace vmad::repack

@@ -1,0 +1,36 @@
+// Writes a file from its first byte to its last, politely.
+//
+// What was written is pushed out to the device in windows and then dropped from the page cache, so that a
+// large copy neither fills the memory of a hypervisor with dirty pages nor displaces what its guests use. One
+// thread.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "io/file_system.hpp"
+
+namespace vmad::repack {
+
+class OrderedWriter {
+  public:
+    /// `file` is empty; `fs` and `file` outlive this object. `before_window` is called with the size of a
+    /// window before each is begun: it throws when the file system has no room for it.
+    OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> before_window);
+
+    /// Writes the slices behind what was written so far, and uses them up. Throws base::SystemError.
+    void append(std::span<iovec> slices, std::uint64_t size_bytes);
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return offset_; }
+
+  private:
+    void end_window();
+
+    io::FileSystem& fs_;
+    const io::File& file_;
+    std::function<void(std::uint64_t)> before_window_;
+    std::uint64_t offset_ = 0;
+    std::uint64_t window_begin_ = 0;
+    std::uint64_t settled_ = 0;  ///< on the device and out of the page cache up to here
+};
+
+}  // namespace vmad::repack

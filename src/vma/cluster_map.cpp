@@ -1,0 +1,65 @@
+#include "vma/cluster_map.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+
+namespace vmad::vma {
+
+using base::FormatError;
+
+ClusterMap::ClusterMap(const Header& header, std::optional<std::uint64_t> archive_bytes) {
+    // At most 254 devices of at most 2^32 clusters: the sum cannot overflow.
+    for (const auto& device : header.devices) missing_ += device.cluster_count();
+    if (archive_bytes) {
+        const auto rest = *archive_bytes - std::min<std::uint64_t>(*archive_bytes, header.size_bytes);
+        const auto room = rest / kExtentHeaderSize * kSlotsPerExtent;
+        if (missing_ > room)
+            throw FormatError(
+                *archive_bytes,
+                fmt::format("the archive ends here, but the devices have {} clusters and no more than {} "
+                            "fit: it is cut off",
+                            missing_, room));
+    }
+    for (const auto& device : header.devices) {
+        const auto count = device.cluster_count();
+        devices_.push_back({device.name, count, count, std::vector<bool>(count)});
+        index_[device.id] = static_cast<std::uint8_t>(devices_.size());
+    }
+}
+
+void ClusterMap::add(const ExtentHeader& extent, std::uint64_t offset) {
+    // blockinfo begins at byte 40 of the extent header, 8 bytes a slot.
+    for (unsigned i = 0; i < kSlotsPerExtent; ++i) {
+        const auto& slot = extent.slots[i];
+        if (slot.device_id == 0) continue;
+        const auto at = offset + 40 + 8 * i;
+        if (index_[slot.device_id] == 0)
+            throw FormatError(at, fmt::format("cluster {} of device id {}, which the header does not name",
+                                              slot.cluster, slot.device_id));
+        auto& device = devices_[index_[slot.device_id] - 1u];
+        if (slot.cluster >= device.cluster_count)
+            throw FormatError(at, fmt::format("cluster {} of device {} is past its end: it has {}",
+                                              slot.cluster, device.name, device.cluster_count));
+        if (device.seen[slot.cluster])
+            throw FormatError(
+                at, fmt::format("cluster {} of device {} is stored twice", slot.cluster, device.name));
+        device.seen[slot.cluster] = true;
+        --device.missing;
+        --missing_;
+    }
+}
+
+void ClusterMap::require_complete(std::uint64_t end) const {
+    for (const auto& device : devices_) {
+        if (device.missing == 0) continue;
+        const auto first = std::find(device.seen.begin(), device.seen.end(), false) - device.seen.begin();
+        throw FormatError(
+            end, fmt::format("the archive ends, but cluster {} of device {} is missing ({} of {} are)", first,
+                             device.name, device.missing, device.cluster_count));
+    }
+}
+
+}  // namespace vmad::vma

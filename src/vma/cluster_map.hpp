@@ -1,0 +1,41 @@
+// Which clusters of which device an archive has shown so far: the rules that hold across extents.
+//
+// Every cluster of every device must be stored exactly once. A bit per cluster; one thread at a time.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "vma/format.hpp"
+
+namespace vmad::vma {
+
+class ClusterMap {
+  public:
+    /// `archive_bytes`: the archive's length where it is known. Throws base::FormatError before it allocates
+    /// anything when the devices' clusters cannot be in an archive of that length. `header` is copied from.
+    ClusterMap(const Header& header, std::optional<std::uint64_t> archive_bytes);
+
+    /// Takes note of the clusters of the extent at byte `offset`. Throws base::FormatError for a device that
+    /// the header does not name, a cluster past its end or stored twice.
+    void add(const ExtentHeader& extent, std::uint64_t offset);
+
+    /// True when every cluster was seen.
+    [[nodiscard]] bool complete() const noexcept { return missing_ == 0; }
+
+    /// Throws base::FormatError for the first missing cluster; `end` is the archive's length.
+    void require_complete(std::uint64_t end) const;
+
+  private:
+    struct DeviceMap {
+        std::string name;
+        std::uint64_t cluster_count = 0;
+        std::uint64_t missing = 0;
+        std::vector<bool> seen;
+    };
+    std::array<std::uint8_t, kDeviceSlots> index_{};  ///< id -> 1 + position in devices_, 0 for none
+    std::vector<DeviceMap> devices_;
+    std::uint64_t missing_ = 0;
+};
+
+}  // namespace vmad::vma
