@@ -27,8 +27,9 @@ std::size_t AssembledCluster::stored_bytes() const noexcept { return stored_byte
 
 // Half of the budget for the payload that comes next, a quarter for remembering where clusters are; far
 // clusters may use what is left. A map's node costs some pointers more than its value.
-Assembler::Assembler(const canon::Layout& layout, std::uint64_t budget_bytes)
+Assembler::Assembler(const canon::Layout& layout, base::BufferPool& buffers, std::uint64_t budget_bytes)
     : layout_(layout),
+      buffers_(buffers),
       budget_bytes_(budget_bytes),
       near_extents_(std::max(kMinNearExtents, budget_bytes / 2 / vma::kMaxExtentPayload)),
       max_open_extents_(std::max(kMinOpenExtents, budget_bytes / 4 / (sizeof(OpenExtent) + 64))),
@@ -65,9 +66,10 @@ void Assembler::place(std::uint64_t extent, unsigned slot, std::uint64_t source_
     if (size == 0 || !blocks.buffer) return;
     if (extent < next_ + near_extents_) {
         hold(extent, slot, blocks);
-    } else if (pinned_bytes_ + size <= budget_bytes_ / 2) {
-        // Its turn is far away: a copy, so that 64 KiB do not keep a whole source extent in memory.
-        auto own = std::make_shared<base::Buffer>(size);
+    } else if (pinned_bytes_ + size <= budget_bytes_ || (!held_.empty() && extent < held_.rbegin()->first)) {
+        // Its turn is far away: a copy, so that 64 KiB do not keep a whole source extent in memory. What is
+        // farther still makes room for it.
+        auto own = buffers_.get(size);
         std::memcpy(own->data(), blocks.blocks, size);
         const auto* bytes = own->data();
         hold(extent, slot, {std::move(own), bytes});

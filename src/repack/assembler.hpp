@@ -41,8 +41,8 @@ struct AssembledExtent {
 
 class Assembler {
   public:
-    /// `layout` outlives this object. Any budget works, 0 too.
-    Assembler(const canon::Layout& layout, std::uint64_t budget_bytes);
+    /// `layout` and `buffers` outlive this object. Any budget works, 0 too.
+    Assembler(const canon::Layout& layout, base::BufferPool& buffers, std::uint64_t budget_bytes);
 
     /// Takes the clusters of a source extent that was checked by the reader. With payload in its buffer, or
     /// without (in a later pass). Any thread.
@@ -87,6 +87,7 @@ class Assembler {
     void keep_within_budget();
 
     const canon::Layout& layout_;
+    base::BufferPool& buffers_;
     const std::uint64_t budget_bytes_;
     const std::uint64_t near_extents_;  ///< payload of clusters up to here ahead is worth keeping as it is
     const std::size_t max_open_extents_;

@@ -1,8 +1,9 @@
-// Repacks an archive under its own name: the main job of this program, for the daemon's worker and for vmactl.
+// Repacks an archive under its own name: the main job of this program, for the daemon's worker and for
+// vmactl.
 //
 // Opens and checks the file, takes its lock on this node, skips what is canonical already, repacks into a
-// temporary file, proves it, and swaps it in (io/replace_file.hpp). At any crash the name holds the whole old or
-// the whole new archive.
+// temporary file, proves it, and swaps it in (io/replace_file.hpp). At any crash the name holds the whole old
+// or the whole new archive.
 #pragma once
 
 #include <string>
@@ -38,14 +39,14 @@ struct InPlaceResult {
     std::uint64_t reread_bytes = 0;
 };
 
-/// `path` is absolute. Throws what repack() and prove() throw, io::NoSpace, and base::Error when the file cannot
-/// be replaced safely; the archive is as it was then, and nothing is left behind.
+/// `path` is absolute. Throws what repack() and prove() throw, io::NoSpace, and base::Error when the file
+/// cannot be replaced safely; the archive is as it was then, and nothing is left behind.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 
-/// Settles what a crash left of a replacement of `path`, by its record. Afterwards NAME holds the old or the new
-/// archive and nothing else is left. Outcomes: done, vanished, changed, no_storage; and unchanged when the old one
-/// is still in place, to be repacked anew.
+/// Settles what a crash left of a replacement of `path`, by its record. Afterwards NAME holds the old or the
+/// new archive and nothing else is left. Outcomes: done, vanished, changed, no_storage; and unchanged when
+/// the old one is still in place, to be repacked anew.
 [[nodiscard]] InPlaceOutcome settle_in_place(io::FileSystem& fs, const std::string& path,
                                              const std::vector<std::string>& directories,
                                              const io::Publication& record);

@@ -13,8 +13,9 @@ struct NewArchiveOptions {
     bool proof = true;
 };
 
-/// Throws what repack() and prove() throw, and base::UsageError when the destination exists and `force` is not
-/// set, is the source itself, or is no regular file. Whatever happens, nothing but the finished file is left.
+/// Throws what repack() and prove() throw, and base::UsageError when the destination exists and `force` is
+/// not set, is the source itself, or is no regular file. Whatever happens, nothing but the finished file is
+/// left.
 [[nodiscard]] RepackResult repack_to_file(io::FileSystem& fs, const std::string& source,
                                           const std::string& destination, const NewArchiveOptions& options);
 

@@ -44,7 +44,8 @@ void check_layout(const vma::Extent& extent, const canon::Layout& layout, FirstD
                        "a block is stored that is all zero or goes past the device's end");
 }
 
-constexpr std::size_t kSpareBuffers = 4;
+/// Unused buffers are kept up to this; what is in flight with four threads fits.
+constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
 }  // namespace
 
@@ -52,7 +53,7 @@ unsigned default_threads() noexcept { return std::clamp(std::thread::hardware_co
 
 Survey survey(io::ByteSource& source, const TaskOptions& options) {
     static const base::CancelFlag never;
-    base::BufferPool buffers(vma::kMaxExtentPayload, kSpareBuffers);
+    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
     FirstDeparture departure;

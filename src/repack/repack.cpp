@@ -16,7 +16,8 @@
 namespace vmad::repack {
 namespace {
 
-constexpr std::size_t kSpareBuffers = 4;
+/// What is being read and written comes on top of the budget: this much is kept for it.
+constexpr std::uint64_t kInFlightBytes = 4 * vma::kMaxExtentPayload;
 
 /// Reads payload that was dropped for want of memory, by its offset in the source.
 class Rereader {
@@ -83,11 +84,12 @@ RepackResult repack(io::FileSystem& fs, const io::File& source, const io::File& 
                     const RepackOptions& options) {
     static const base::CancelFlag never;
     const auto& cancel = options.task.cancel != nullptr ? *options.task.cancel : never;
-    base::BufferPool buffers(vma::kMaxExtentPayload, kSpareBuffers);
+    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize,
+                             options.memory_bytes + kInFlightBytes);
     io::FileSource stream(fs, source, options.source_cache);
     vma::ArchiveReader reader(stream, buffers);
     const canon::Layout layout(reader.header());
-    Assembler assembler(layout, options.memory_bytes);
+    Assembler assembler(layout, buffers, options.memory_bytes);
     std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
     OrderedWriter writer(fs, destination, options.before_write);
     Rereader rereader(fs, source, buffers);

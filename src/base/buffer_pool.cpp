@@ -1,0 +1,81 @@
+#include "base/buffer_pool.hpp"
+
+#include <sys/mman.h>
+
+#include <new>
+
+namespace vmad::base {
+namespace {
+
+/// From here on memory is mapped: malloc keeps what is freed between other blocks, so that a budget would be
+/// used up twice, once by blocks of one size and once by the holes that blocks of another size have left.
+constexpr std::size_t kMappedSize = std::size_t{32} << 10;
+
+}  // namespace
+
+Buffer::Buffer(std::size_t capacity) : capacity_(capacity) {
+    if (capacity_ >= kMappedSize) {
+        void* memory = ::mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mapped_ = memory != MAP_FAILED;
+        if (mapped_) bytes_ = static_cast<std::byte*>(memory);
+    }
+    // The number of maps of a process is limited; malloc is not.
+    if (!mapped_) bytes_ = static_cast<std::byte*>(::operator new(capacity_));
+}
+
+Buffer::~Buffer() {
+    if (mapped_)
+        ::munmap(bytes_, capacity_);
+    else
+        ::operator delete(bytes_);
+}
+
+BufferPool::BufferPool(std::size_t large, std::size_t small, std::uint64_t limit)
+    : state_(std::make_shared<State>()) {
+    state_->limit = limit;
+    state_->shelves[0].size = large;
+    state_->shelves[1].size = small;
+}
+
+std::unique_ptr<Buffer> BufferPool::take(State& state, std::size_t size) {
+    // A mostly empty buffer would cost its owner far more than it holds.
+    for (auto& shelf : state.shelves)
+        if (size <= shelf.size && size >= shelf.size / 4) size = shelf.size;
+    std::vector<std::unique_ptr<Buffer>> surplus;  // freed outside the lock
+    {
+        const std::lock_guard lock(state.mutex);
+        for (auto& shelf : state.shelves) {
+            if (size != shelf.size || shelf.unused.empty()) continue;
+            auto buffer = std::move(shelf.unused.back());
+            shelf.unused.pop_back();
+            return buffer;
+        }
+        state.bytes += size;
+        for (auto& shelf : state.shelves) {
+            while (state.bytes > state.limit && !shelf.unused.empty()) {
+                state.bytes -= shelf.size;
+                surplus.push_back(std::move(shelf.unused.back()));
+                shelf.unused.pop_back();
+            }
+        }
+    }
+    return std::make_unique<Buffer>(size);
+}
+
+void BufferPool::give_back(State& state, std::unique_ptr<Buffer> buffer) noexcept {
+    const std::lock_guard lock(state.mutex);
+    for (auto& shelf : state.shelves) {
+        if (buffer->capacity() == shelf.size && state.bytes <= state.limit) {
+            shelf.unused.push_back(std::move(buffer));
+            return;
+        }
+    }
+    state.bytes -= buffer->capacity();
+}
+
+std::shared_ptr<Buffer> BufferPool::get(std::size_t size) {
+    return {take(*state_, size).release(),
+            [state = state_](Buffer* buffer) { give_back(*state, std::unique_ptr<Buffer>(buffer)); }};
+}
+
+}  // namespace vmad::base

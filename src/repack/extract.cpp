@@ -1,0 +1,251 @@
+#include "repack/extract.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <deque>
+#include <random>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "canon/sealed_extent.hpp"
+#include "repack/extent_pump.hpp"
+
+namespace vmad::repack {
+namespace {
+
+constexpr std::size_t kSpareBuffers = 4;
+
+/// A file in the making. It gets its name when it is complete, and goes away again unless it is kept.
+class NewFile {
+  public:
+    NewFile(io::FileSystem& fs, const io::File& directory, std::string name)
+        : fs_(fs), directory_(directory), name_(std::move(name)) {
+        std::random_device random;
+        temporary_ = fmt::format(".vmad-{:08x}{:08x}.tmp", random(), random());
+        if (auto unnamed = fs_.open_unnamed(directory_)) {
+            file_ = std::move(*unnamed);
+        } else {
+            file_ = fs_.open_at(directory_, temporary_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+            entry_ = temporary_;
+        }
+    }
+    NewFile(const NewFile&) = delete;
+    NewFile& operator=(const NewFile&) = delete;
+    ~NewFile() {
+        if (entry_.empty()) return;
+        try {
+            fs_.unlink(directory_, entry_);
+        } catch (...) {
+            // The error that brought us here is the one to report.
+        }
+    }
+
+    [[nodiscard]] const io::File& file() const noexcept { return file_; }
+
+    /// Gives it its name, which is free.
+    void publish() {
+        if (entry_.empty())
+            fs_.link_unnamed(file_, directory_, name_);
+        else if (fs_.link(directory_, temporary_, name_))
+            fs_.unlink(directory_, temporary_);
+        else
+            fs_.rename(directory_, temporary_, name_);
+        entry_ = name_;
+    }
+    /// Gives it its name, whether or not a file has it now.
+    void replace() {
+        if (entry_.empty()) fs_.link_unnamed(file_, directory_, temporary_);
+        entry_ = temporary_;
+        fs_.rename(directory_, temporary_, name_);
+        entry_.clear();  // to remove it now would leave neither the old nor the new
+    }
+    void keep() noexcept { entry_.clear(); }
+
+  private:
+    io::FileSystem& fs_;
+    const io::File& directory_;
+    std::string name_;
+    std::string temporary_;
+    std::string entry_;  ///< what the destructor removes
+    io::File file_;
+};
+
+/// Which files an archive becomes, checked before any of them is made.
+struct Plan {
+    std::vector<vma::Device> devices;
+    std::vector<vma::Config> configs;
+};
+
+std::string disk_file_name(const vma::Device& device) { return fmt::format("disk-{}.raw", device.name); }
+
+Plan select(const vma::Header& header, const std::vector<std::string>& names) {
+    if (names.empty()) return {header.devices, header.configs};
+    Plan plan;
+    for (const auto& device : header.devices)
+        if (std::find(names.begin(), names.end(), device.name) != names.end()) plan.devices.push_back(device);
+    for (const auto& name : names) {
+        if (std::any_of(plan.devices.begin(), plan.devices.end(),
+                        [&](const auto& device) { return device.name == name; }))
+            continue;
+        std::vector<std::string> known;
+        for (const auto& device : header.devices) known.push_back(device.name);
+        throw base::UsageError(
+            fmt::format("the archive has no device {}; it has {}", name,
+                        known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
+    }
+    return plan;
+}
+
+std::vector<std::string> file_names(const Plan& plan) {
+    std::vector<std::string> names;
+    for (const auto& device : plan.devices) names.push_back(disk_file_name(device));
+    for (const auto& config : plan.configs) names.push_back(config.name);
+    return names;
+}
+
+/// A name from the archive must not lead out of the directory, nor hide one file behind another.
+void check_names(const std::vector<std::string>& names) {
+    std::set<std::string> seen;
+    for (const auto& name : names) {
+        if (name.find('/') != name.npos || name == "." || name == "..")
+            throw base::FormatError(0, fmt::format("\"{}\" in the header is no name for a file", name));
+        if (!seen.insert(name).second)
+            throw base::FormatError(0, fmt::format("two files would have the name {}", name));
+    }
+}
+
+void require_absent(io::FileSystem& fs, const io::File& directory, const std::vector<std::string>& names) {
+    for (const auto& name : names)
+        if (fs.status_at(directory, name))
+            throw base::UsageError(
+                fmt::format("{} exists already; --force would replace it", directory.entry(name)));
+}
+
+/// Writes the stored blocks of extents to the disks' files, in as few calls as their order allows.
+class DiskWriter {
+  public:
+    explicit DiskWriter(io::FileSystem& fs) : fs_(fs) {}
+
+    void add(const vma::Device& device, const io::File& file) {
+        disks_[device.id] = {&file, device.size_bytes};
+    }
+
+    /// Any thread.
+    void write(const vma::Extent& extent) {
+        std::vector<Block> blocks = wanted_blocks(extent);
+        std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+            return std::pair(a.device_id, a.offset) < std::pair(b.device_id, b.offset);
+        });
+        // At most 59 * 16 slices, which is less than IOV_MAX.
+        std::vector<iovec> slices;
+        for (std::size_t i = 0; i < blocks.size(); i += slices.size()) {
+            slices.clear();
+            auto end = blocks[i].offset;
+            for (std::size_t k = i; k < blocks.size(); ++k) {
+                if (blocks[k].device_id != blocks[i].device_id || blocks[k].offset != end) break;
+                // iovec knows no const, but writing leaves the bytes alone.
+                slices.push_back({const_cast<std::byte*>(blocks[k].bytes), blocks[k].size});
+                end += blocks[k].size;
+            }
+            io::write_fully_at(fs_, *disks_[blocks[i].device_id].file, slices, blocks[i].offset);
+            written_bytes_ += end - blocks[i].offset;
+        }
+    }
+
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return written_bytes_; }
+
+  private:
+    struct Disk {
+        const io::File* file = nullptr;  ///< none: not wanted
+        std::uint64_t size_bytes = 0;
+    };
+    struct Block {
+        std::uint8_t device_id;
+        std::uint64_t offset;
+        const std::byte* bytes;
+        std::size_t size;
+    };
+
+    /// What is stored and not zero, up to the disks' ends.
+    [[nodiscard]] std::vector<Block> wanted_blocks(const vma::Extent& extent) const {
+        std::vector<Block> blocks;
+        const auto* bytes = extent.payload->data();
+        for (const auto& slot : extent.header.slots) {
+            const auto& disk = disks_[slot.device_id];
+            for (unsigned block = 0; block < vma::kBlocksPerCluster; ++block) {
+                if ((slot.mask >> block & 1) == 0) continue;
+                const auto* stored = bytes;
+                bytes += vma::kBlockSize;
+                const auto offset = slot.cluster * std::uint64_t{vma::kClusterSize} + block * vma::kBlockSize;
+                if (disk.file == nullptr || offset >= disk.size_bytes || canon::is_zero_block(stored))
+                    continue;
+                const auto size = std::min<std::uint64_t>(vma::kBlockSize, disk.size_bytes - offset);
+                blocks.push_back({slot.device_id, offset, stored, size});
+            }
+        }
+        return blocks;
+    }
+
+    io::FileSystem& fs_;
+    std::array<Disk, vma::kDeviceSlots> disks_{};  ///< by id
+    std::atomic<std::uint64_t> written_bytes_ = 0;
+};
+
+void copy_disks(vma::ArchiveReader& reader, DiskWriter& writer, std::uint64_t total_bytes,
+                const TaskOptions& task) {
+    static const base::CancelFlag never;
+    ExtentPump pump(reader, task.threads, task.cancel != nullptr ? *task.cancel : never,
+                    {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
+                     [&](std::uint64_t offset) {
+                         if (task.progress) task.progress({base::Stage::repacking, offset, total_bytes});
+                     },
+                     [](bool) {}});
+    pump.join();
+}
+
+/// All files, or none when an error comes between.
+void publish(io::FileSystem& fs, const io::File& directory, std::deque<NewFile>& files, bool force) {
+    for (auto& file : files) fs.sync(file.file());
+    for (auto& file : files) force ? file.replace() : file.publish();
+    fs.sync(directory);
+    for (auto& file : files) file.keep();
+}
+
+}  // namespace
+
+ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::string& directory,
+                      const ExtractOptions& options) {
+    base::BufferPool buffers(vma::kMaxExtentPayload, kSpareBuffers);
+    vma::ArchiveReader reader(source, buffers);
+    const auto plan = select(reader.header(), options.devices);
+    const auto names = file_names(plan);
+    check_names(names);
+
+    (void)fs.make_directory(directory, 0777);
+    const auto into = fs.open(directory, O_RDONLY | O_DIRECTORY);
+    if (!options.force) require_absent(fs, into, names);
+
+    ExtractResult result{names, 0, 0};
+    std::deque<NewFile> files;
+    DiskWriter writer(fs);
+    for (const auto& device : plan.devices) {
+        const auto& file = files.emplace_back(fs, into, disk_file_name(device)).file();
+        fs.truncate(file, device.size_bytes);
+        writer.add(device, file);
+        result.size_bytes += device.size_bytes;
+    }
+    for (auto config : plan.configs) {
+        iovec data{config.data.data(), config.data.size()};
+        io::write_fully_at(fs, files.emplace_back(fs, into, config.name).file(), {&data, 1}, 0);
+        result.size_bytes += config.data.size();
+        result.written_bytes += config.data.size();
+    }
+    copy_disks(reader, writer, source.size_bytes().value_or(0), options.task);
+    publish(fs, into, files, options.force);
+    result.written_bytes += writer.written_bytes();
+    return result;
+}
+
+}  // namespace vmad::repack
