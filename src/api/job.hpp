@@ -4,6 +4,7 @@
 // its schema. Pure data, no thread rule.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,6 +25,9 @@ enum class JobState {
     cancelled,   ///< by the administrator
 };
 
+inline constexpr std::array<const char*, 9> kJobStateNames{
+    "queued", "running", "publishing", "waiting", "done", "unchanged", "vanished", "failed", "cancelled"};
+
 /// "queued", "running", …
 [[nodiscard]] const char* to_string(JobState state) noexcept;
 /// Throws base::Error for a name that is not one of the states.
@@ -37,7 +41,7 @@ struct JobProgress {
     std::uint64_t done_bytes = 0;
     std::uint64_t total_bytes = 0;
     std::uint64_t bytes_per_second = 0;              ///< over the last seconds; 0 when not known yet
-    std::optional<std::uint64_t> remaining_seconds;  /// of the stage
+    std::optional<std::uint64_t> remaining_seconds;  ///< of the stage
     friend bool operator==(const JobProgress&, const JobProgress&) = default;
 };
 
@@ -64,7 +68,10 @@ struct Job {
     friend bool operator==(const Job&, const Job&) = default;
 };
 
-/// Absent optionals, an empty publication and empty texts are left out.
+void to_json(nlohmann::json& out, const JobProgress& progress);
+void from_json(const nlohmann::json& in, JobProgress& progress);
+
+/// Absent optionals, a null publication and empty texts are left out.
 void to_json(nlohmann::json& out, const Job& job);
 /// Throws base::Error that names the field when one is missing, of a wrong type or out of range. Unknown
 /// fields are ignored, so that an older daemon reads a newer spool.

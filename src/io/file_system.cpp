@@ -22,8 +22,6 @@
 namespace vmad::io {
 namespace {
 
-using base::throw_errno;
-
 /// Calls again while a signal interrupts; the result is as the system call returns it.
 template <typename Call>
 auto restarted(Call call) {
@@ -44,19 +42,24 @@ int count_of(std::span<const iovec> vectors) {
 
 }  // namespace
 
+void throw_file_error(std::string_view operation, std::string_view path) {
+    if (errno_is_one_of({ENOSPC, EDQUOT})) throw NoSpace(base::SystemError(errno, operation, path).what());
+    base::throw_errno(operation, path);
+}
+
 std::string File::entry(const std::string& name) const {
     return path_ == "/" ? path_ + name : path_ + "/" + name;
 }
 
 File FileSystem::open(const std::string& path, int flags, mode_t mode) {
     const int fd = restarted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
-    if (fd < 0) throw_errno("open", path);
+    if (fd < 0) throw_file_error("open", path);
     return File(base::UniqueFd(fd), path);
 }
 
 File FileSystem::open_at(const File& directory, const std::string& name, int flags, mode_t mode) {
     const int fd = restarted([&] { return ::openat(directory.fd(), name.c_str(), flags | O_CLOEXEC, mode); });
-    if (fd < 0) throw_errno("open", directory.entry(name));
+    if (fd < 0) throw_file_error("open", directory.entry(name));
     return File(base::UniqueFd(fd), directory.entry(name));
 }
 
@@ -66,7 +69,7 @@ File FileSystem::open_beneath(const File& directory, const std::string& relative
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     const auto fd =
         restarted([&] { return ::syscall(SYS_openat2, directory.fd(), relative.c_str(), &how, sizeof how); });
-    if (fd < 0) throw_errno("open", directory.entry(relative));
+    if (fd < 0) throw_file_error("open", directory.entry(relative));
     return File(base::UniqueFd(static_cast<int>(fd)), directory.entry(relative));
 }
 
@@ -75,35 +78,35 @@ std::optional<File> FileSystem::open_unnamed(const File& directory) {
         restarted([&] { return ::openat(directory.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
     if (fd >= 0) return File(base::UniqueFd(fd), directory.entry("(unnamed)"));
     if (errno_is_one_of({EOPNOTSUPP, EISDIR, EINVAL, ENOENT})) return std::nullopt;
-    throw_errno("create an unnamed file in", directory.path());
+    throw_file_error("create an unnamed file in", directory.path());
 }
 
 void FileSystem::close(File file) {
     // Linux has closed the descriptor whatever close returns, so it is never tried again.
-    if (::close(file.take().release()) != 0 && errno != EINTR) throw_errno("close", file.path());
+    if (::close(file.take().release()) != 0 && errno != EINTR) throw_file_error("close", file.path());
 }
 
 std::size_t FileSystem::read_at(const File& file, std::span<const iovec> into, std::uint64_t offset) {
     const auto count = restarted(
         [&] { return ::preadv(file.fd(), into.data(), count_of(into), static_cast<off_t>(offset)); });
-    if (count < 0) throw_errno("read", file.path());
+    if (count < 0) throw_file_error("read", file.path());
     return static_cast<std::size_t>(count);
 }
 
 std::size_t FileSystem::write_at(const File& file, std::span<const iovec> from, std::uint64_t offset) {
     const auto count = restarted(
         [&] { return ::pwritev(file.fd(), from.data(), count_of(from), static_cast<off_t>(offset)); });
-    if (count < 0) throw_errno("write", file.path());
+    if (count < 0) throw_file_error("write", file.path());
     return static_cast<std::size_t>(count);
 }
 
 void FileSystem::truncate(const File& file, std::uint64_t size_bytes) {
     if (restarted([&] { return ::ftruncate(file.fd(), static_cast<off_t>(size_bytes)); }) != 0)
-        throw_errno("set the size of", file.path());
+        throw_file_error("set the size of", file.path());
 }
 
 void FileSystem::sync(const File& file) {
-    if (restarted([&] { return ::fsync(file.fd()); }) != 0) throw_errno("sync", file.path());
+    if (restarted([&] { return ::fsync(file.fd()); }) != 0) throw_file_error("sync", file.path());
 }
 
 void FileSystem::push_out(const File& file, std::uint64_t offset, std::uint64_t length, bool wait) {
@@ -116,7 +119,7 @@ void FileSystem::push_out(const File& file, std::uint64_t offset, std::uint64_t 
         }) == 0)
         return;
     // A real write error must not be dropped: the kernel reports it once.
-    if (errno_is_one_of({EIO, ENOSPC, EDQUOT})) throw_errno("write", file.path());
+    if (errno_is_one_of({EIO, ENOSPC, EDQUOT})) throw_file_error("write", file.path());
 }
 
 void FileSystem::advise(const File& file, std::uint64_t offset, std::uint64_t length, int advice) {
@@ -125,7 +128,7 @@ void FileSystem::advise(const File& file, std::uint64_t offset, std::uint64_t le
 
 struct stat FileSystem::status(const File& file) {
     struct stat result {};
-    if (::fstat(file.fd(), &result) != 0) throw_errno("stat", file.path());
+    if (::fstat(file.fd(), &result) != 0) throw_file_error("stat", file.path());
     return result;
 }
 
@@ -133,18 +136,18 @@ std::optional<struct stat> FileSystem::status_at(const File& directory, const st
     struct stat result {};
     if (::fstatat(directory.fd(), name.c_str(), &result, AT_SYMLINK_NOFOLLOW) == 0) return result;
     if (errno == ENOENT) return std::nullopt;
-    throw_errno("stat", directory.entry(name));
+    throw_file_error("stat", directory.entry(name));
 }
 
 struct statvfs FileSystem::space(const File& file) {
     struct statvfs result {};
-    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0) throw_errno("statvfs", file.path());
+    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0) throw_file_error("statvfs", file.path());
     return result;
 }
 
 std::uint64_t FileSystem::type(const File& file) {
     struct statfs result {};
-    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0) throw_errno("statfs", file.path());
+    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0) throw_file_error("statfs", file.path());
     // A 32-bit magic may be sign-extended by the type of the field.
     return static_cast<std::uint32_t>(result.f_type);
 }
@@ -153,18 +156,18 @@ unsigned FileSystem::inode_flags(const File& file) {
     int flags = 0;
     if (::ioctl(file.fd(), FS_IOC_GETFLAGS, &flags) == 0) return static_cast<unsigned>(flags);
     if (errno_is_one_of({ENOTTY, EOPNOTSUPP, EINVAL, ENOSYS})) return 0;
-    throw_errno("read the inode flags of", file.path());
+    throw_file_error("read the inode flags of", file.path());
 }
 
 std::vector<std::string> FileSystem::entries(const File& directory) {
     // A descriptor of its own, because reading moves the position.
     base::UniqueFd own(::openat(directory.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!own) throw_errno("open", directory.path());
+    if (!own) throw_file_error("open", directory.path());
     struct CloseDirectory {
         void operator()(DIR* stream) const noexcept { ::closedir(stream); }
     };
     const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(own.get()));
-    if (!stream) throw_errno("read", directory.path());
+    if (!stream) throw_file_error("read", directory.path());
     (void)own.release();
     std::vector<std::string> names;
     for (;;) {
@@ -174,21 +177,21 @@ std::vector<std::string> FileSystem::entries(const File& directory) {
         const std::string name = entry->d_name;
         if (name != "." && name != "..") names.push_back(name);
     }
-    if (errno != 0) throw_errno("read", directory.path());
+    if (errno != 0) throw_file_error("read", directory.path());
     return names;
 }
 
 void FileSystem::change_mode(const File& file, mode_t mode) {
-    if (::fchmod(file.fd(), mode) != 0) throw_errno("change the mode of", file.path());
+    if (::fchmod(file.fd(), mode) != 0) throw_file_error("change the mode of", file.path());
 }
 
 void FileSystem::change_owner(const File& file, uid_t owner, gid_t group) {
-    if (::fchown(file.fd(), owner, group) != 0) throw_errno("change the owner of", file.path());
+    if (::fchown(file.fd(), owner, group) != 0) throw_file_error("change the owner of", file.path());
 }
 
 void FileSystem::set_modified(const File& file, timespec modified) {
     const timespec times[2] = {{0, UTIME_OMIT}, modified};
-    if (::futimens(file.fd(), times) != 0) throw_errno("set the time of", file.path());
+    if (::futimens(file.fd(), times) != 0) throw_file_error("set the time of", file.path());
 }
 
 std::vector<std::string> FileSystem::attribute_names(const File& file) {
@@ -199,7 +202,7 @@ std::vector<std::string> FileSystem::attribute_names(const File& file) {
         if (length < 0) {
             if (errno == ERANGE) continue;  // grew in between
             if (errno_is_one_of({EOPNOTSUPP, ENOSYS})) return {};
-            throw_errno("list the attributes of", file.path());
+            throw_file_error("list the attributes of", file.path());
         }
         std::vector<std::string> names;
         for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
@@ -222,60 +225,60 @@ std::optional<std::string> FileSystem::attribute(const File& file, const std::st
         }
         if (errno == ERANGE) continue;  // grew in between
         if (errno_is_one_of({ENODATA, EOPNOTSUPP, ENOSYS})) return std::nullopt;
-        throw_errno("read attribute " + name + " of", file.path());
+        throw_file_error("read attribute " + name + " of", file.path());
     }
 }
 
 void FileSystem::set_attribute(const File& file, const std::string& name, const std::string& value) {
     if (::fsetxattr(file.fd(), name.c_str(), value.data(), value.size(), 0) != 0)
-        throw_errno("set attribute " + name + " of", file.path());
+        throw_file_error("set attribute " + name + " of", file.path());
 }
 
 void FileSystem::remove_attribute(const File& file, const std::string& name) {
     if (::fremovexattr(file.fd(), name.c_str()) != 0)
-        throw_errno("remove attribute " + name + " of", file.path());
+        throw_file_error("remove attribute " + name + " of", file.path());
 }
 
 void FileSystem::link_unnamed(const File& file, const File& directory, const std::string& name) {
     // By /proc, as open(2) shows it: AT_EMPTY_PATH needs a capability that a plain user does not have.
     const std::string source = "/proc/self/fd/" + std::to_string(file.fd());
     if (::linkat(AT_FDCWD, source.c_str(), directory.fd(), name.c_str(), AT_SYMLINK_FOLLOW) != 0)
-        throw_errno("link", directory.entry(name));
+        throw_file_error("link", directory.entry(name));
 }
 
 bool FileSystem::link(const File& directory, const std::string& from, const std::string& to) {
     if (::linkat(directory.fd(), from.c_str(), directory.fd(), to.c_str(), 0) == 0) return true;
     if (errno_is_one_of({EPERM, EOPNOTSUPP, EMLINK, ENOSYS})) return false;
-    throw_errno("link", directory.entry(to));
+    throw_file_error("link", directory.entry(to));
 }
 
 void FileSystem::rename(const File& directory, const std::string& from, const std::string& to) {
     if (::renameat(directory.fd(), from.c_str(), directory.fd(), to.c_str()) != 0)
-        throw_errno("rename to", directory.entry(to));
+        throw_file_error("rename to", directory.entry(to));
 }
 
 bool FileSystem::exchange(const File& directory, const std::string& a, const std::string& b) {
     if (::renameat2(directory.fd(), a.c_str(), directory.fd(), b.c_str(), RENAME_EXCHANGE) == 0) return true;
     if (errno_is_one_of({EINVAL, ENOSYS, EOPNOTSUPP})) return false;
-    throw_errno("exchange", directory.entry(b));
+    throw_file_error("exchange", directory.entry(b));
 }
 
 bool FileSystem::unlink(const File& directory, const std::string& name) {
     if (::unlinkat(directory.fd(), name.c_str(), 0) == 0) return true;
     if (errno == ENOENT) return false;
-    throw_errno("remove", directory.entry(name));
+    throw_file_error("remove", directory.entry(name));
 }
 
 bool FileSystem::make_directory(const std::string& path, mode_t mode) {
     if (::mkdir(path.c_str(), mode) == 0) return true;
     if (errno == EEXIST) return false;
-    throw_errno("create directory", path);
+    throw_file_error("create directory", path);
 }
 
 bool FileSystem::try_lock(const File& file) {
     if (restarted([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) == 0) return true;
     if (errno == EWOULDBLOCK) return false;
-    throw_errno("lock", file.path());
+    throw_file_error("lock", file.path());
 }
 
 std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into, std::uint64_t offset) {

@@ -1,8 +1,8 @@
 // The seam to the file system: every call that the engine, publishing and the queue make on files goes
 // through here, so that a test can fail, count, delay or replace any of them.
 //
-// Each method is one system call (restarted after EINTR) and throws base::SystemError with the call and the
-// path, unless its comment names an outcome. Nothing here keeps state: one object may serve any thread.
+// Each method is one system call (restarted after EINTR) and throws NoSpace or base::SystemError with the call
+// and the path, unless its comment names an outcome. Nothing here keeps state: one object may serve any thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -14,11 +14,22 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/unique_fd.hpp"
 
 namespace vmad::io {
+
+/// The disk or a quota is full (ENOSPC, EDQUOT), or would be filled beyond a reserve: worth waiting for.
+class NoSpace : public base::Error {
+  public:
+    using Error::Error;
+};
+
+/// Throws NoSpace or base::SystemError for the current errno.
+[[noreturn]] void throw_file_error(std::string_view operation, std::string_view path);
 
 /// An open file or directory, and the path that names it in messages.
 class File {

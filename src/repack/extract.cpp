@@ -4,73 +4,18 @@
 
 #include <algorithm>
 #include <deque>
-#include <random>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "canon/sealed_extent.hpp"
+#include "io/new_file.hpp"
 #include "repack/extent_pump.hpp"
 
 namespace vmad::repack {
 namespace {
 
-constexpr std::size_t kSpareBuffers = 4;
-
-/// A file in the making. It gets its name when it is complete, and goes away again unless it is kept.
-class NewFile {
-  public:
-    NewFile(io::FileSystem& fs, const io::File& directory, std::string name)
-        : fs_(fs), directory_(directory), name_(std::move(name)) {
-        std::random_device random;
-        temporary_ = fmt::format(".vmad-{:08x}{:08x}.tmp", random(), random());
-        if (auto unnamed = fs_.open_unnamed(directory_)) {
-            file_ = std::move(*unnamed);
-        } else {
-            file_ = fs_.open_at(directory_, temporary_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-            entry_ = temporary_;
-        }
-    }
-    NewFile(const NewFile&) = delete;
-    NewFile& operator=(const NewFile&) = delete;
-    ~NewFile() {
-        if (entry_.empty()) return;
-        try {
-            fs_.unlink(directory_, entry_);
-        } catch (...) {
-            // The error that brought us here is the one to report.
-        }
-    }
-
-    [[nodiscard]] const io::File& file() const noexcept { return file_; }
-
-    /// Gives it its name, which is free.
-    void publish() {
-        if (entry_.empty())
-            fs_.link_unnamed(file_, directory_, name_);
-        else if (fs_.link(directory_, temporary_, name_))
-            fs_.unlink(directory_, temporary_);
-        else
-            fs_.rename(directory_, temporary_, name_);
-        entry_ = name_;
-    }
-    /// Gives it its name, whether or not a file has it now.
-    void replace() {
-        if (entry_.empty()) fs_.link_unnamed(file_, directory_, temporary_);
-        entry_ = temporary_;
-        fs_.rename(directory_, temporary_, name_);
-        entry_.clear();  // to remove it now would leave neither the old nor the new
-    }
-    void keep() noexcept { entry_.clear(); }
-
-  private:
-    io::FileSystem& fs_;
-    const io::File& directory_;
-    std::string name_;
-    std::string temporary_;
-    std::string entry_;  ///< what the destructor removes
-    io::File file_;
-};
+constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
 /// Which files an archive becomes, checked before any of them is made.
 struct Plan {
@@ -206,7 +151,7 @@ void copy_disks(vma::ArchiveReader& reader, DiskWriter& writer, std::uint64_t to
 }
 
 /// All files, or none when an error comes between.
-void publish(io::FileSystem& fs, const io::File& directory, std::deque<NewFile>& files, bool force) {
+void publish(io::FileSystem& fs, const io::File& directory, std::deque<io::NewFile>& files, bool force) {
     for (auto& file : files) fs.sync(file.file());
     for (auto& file : files) force ? file.replace() : file.publish();
     fs.sync(directory);
@@ -217,7 +162,7 @@ void publish(io::FileSystem& fs, const io::File& directory, std::deque<NewFile>&
 
 ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::string& directory,
                       const ExtractOptions& options) {
-    base::BufferPool buffers(vma::kMaxExtentPayload, kSpareBuffers);
+    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const auto plan = select(reader.header(), options.devices);
     const auto names = file_names(plan);
@@ -228,7 +173,7 @@ ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::str
     if (!options.force) require_absent(fs, into, names);
 
     ExtractResult result{names, 0, 0};
-    std::deque<NewFile> files;
+    std::deque<io::NewFile> files;
     DiskWriter writer(fs);
     for (const auto& device : plan.devices) {
         const auto& file = files.emplace_back(fs, into, disk_file_name(device)).file();

@@ -6,6 +6,7 @@
 // or the whole new archive.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,13 +16,12 @@
 namespace vmad::repack {
 
 enum class InPlaceOutcome {
-    done,        ///< the canonical archive is in place
-    unchanged,   ///< it was canonical already
-    vanished,    ///< there is no such file, or it was removed meanwhile
-    changed,     ///< somebody modified or replaced it meanwhile; theirs is in place
-    busy,        ///< another process on this node works on it
-    too_young,   ///< modified within the last minute: it may still be written
-    no_storage,  ///< its directory is not there: not mounted, perhaps
+    done,       ///< the canonical archive is in place
+    unchanged,  ///< it was canonical already
+    vanished,   ///< there is no such file, or it was removed meanwhile
+    changed,    ///< somebody modified or replaced it meanwhile; theirs is in place
+    busy,       ///< another process on this node works on it
+    too_young,  ///< modified within the last minute: it may still be written
 };
 
 struct InPlaceOptions {
@@ -29,7 +29,7 @@ struct InPlaceOptions {
     std::vector<std::string> directories;  ///< only below these; empty: anywhere
     bool announced = false;                ///< known to be finished: its age does not matter
     std::string lock_directory;            ///< absolute; made when missing
-    io::PublicationJournal journal;        ///< makes the record of the replacement durable
+    io::ReplaceFile::Journal journal;      ///< makes the record of the replacement durable
 };
 
 struct InPlaceResult {
@@ -39,16 +39,17 @@ struct InPlaceResult {
     std::uint64_t reread_bytes = 0;
 };
 
-/// `path` is absolute. Throws what repack() and prove() throw, io::NoSpace, and base::Error when the file
-/// cannot be replaced safely; the archive is as it was then, and nothing is left behind.
+/// `path` is absolute. Throws what repack() and prove() throw, io::StorageMissing when its directory is not
+/// there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive is as it was
+/// then. When something was journalled, settle_in_place() is due before the next try.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 
-/// Settles what a crash left of a replacement of `path`, by its record. Afterwards NAME holds the old or the
-/// new archive and nothing else is left. Outcomes: done, vanished, changed, no_storage; and unchanged when
-/// the old one is still in place, to be repacked anew.
-[[nodiscard]] InPlaceOutcome settle_in_place(io::FileSystem& fs, const std::string& path,
-                                             const std::vector<std::string>& directories,
-                                             const io::Publication& record);
+/// Settles what a crash or an error left of a replacement of `path`, by its last record: afterwards the name
+/// holds the old archive or the new one, and nothing of ours is beside it. Nothing when another process works
+/// on it. Throws io::StorageMissing and base::Error; it may be called again then.
+[[nodiscard]] std::optional<io::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
+                                                            const InPlaceOptions& options,
+                                                            const io::Publication& record);
 
 }  // namespace vmad::repack

@@ -1,0 +1,116 @@
+#include "api/job.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "api/json_fields.hpp"
+#include "base/error.hpp"
+
+namespace vmad::api {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::array<const char*, 2> kStages{"repacking", "proving"};
+
+void put_text(json& out, const char* field, const std::string& text) {
+    if (!text.empty()) out[field] = text;
+}
+
+}  // namespace
+
+const char* to_string(JobState state) noexcept { return kJobStateNames[static_cast<std::size_t>(state)]; }
+
+JobState job_state_from_string(const std::string& name) {
+    const auto found = std::find(kJobStateNames.begin(), kJobStateNames.end(), name);
+    if (found == kJobStateNames.end()) throw base::Error(fmt::format("there is no state '{}'", name));
+    return static_cast<JobState>(found - kJobStateNames.begin());
+}
+
+bool is_end(JobState state) noexcept {
+    switch (state) {
+        case JobState::queued:
+        case JobState::running:
+        case JobState::publishing:
+        case JobState::waiting:
+            return false;
+        case JobState::done:
+        case JobState::unchanged:
+        case JobState::vanished:
+        case JobState::failed:
+        case JobState::cancelled:
+            return true;
+    }
+    __builtin_unreachable();
+}
+
+void to_json(json& out, const JobProgress& progress) {
+    out = {{"stage", progress.stage},
+           {"done_bytes", progress.done_bytes},
+           {"total_bytes", progress.total_bytes},
+           {"bytes_per_second", progress.bytes_per_second}};
+    put(out, "remaining_seconds", progress.remaining_seconds);
+}
+
+void from_json(const json& in, JobProgress& progress) {
+    Fields fields(in, "progress");
+    JobProgress read;
+    read.stage = kStages[fields.choose("stage", kStages)];
+    read.done_bytes = fields.get<std::uint64_t>("done_bytes");
+    read.total_bytes = fields.get<std::uint64_t>("total_bytes");
+    read.bytes_per_second = fields.get<std::uint64_t>("bytes_per_second");
+    read.remaining_seconds = fields.find<std::uint64_t>("remaining_seconds");
+    progress = std::move(read);
+}
+
+void to_json(json& out, const Job& job) {
+    out = {{"id", job.id},
+           {"path", job.path},
+           {"state", to_string(job.state)},
+           {"announced", job.announced},
+           {"queued_at", job.queued_at},
+           {"starts", job.starts},
+           {"tries", job.tries},
+           {"run_again", job.run_again}};
+    put_text(out, "reason", job.reason);
+    put(out, "started_at", job.started_at);
+    put(out, "ended_at", job.ended_at);
+    put(out, "retry_at", job.retry_at);
+    put(out, "size_before", job.size_before);
+    put(out, "size_after", job.size_after);
+    put_text(out, "mount_point", job.mount_point);
+    if (!job.publication.is_null()) out["publication"] = job.publication;
+    put(out, "progress", job.progress);
+}
+
+void from_json(const json& in, Job& job) {
+    Fields fields(in, "job");
+    Job read;
+    read.id = fields.get<std::uint64_t>("id");
+    if (read.id == 0) fields.refuse("id", "is out of range");
+    read.path = fields.get<std::string>("path");
+    // A NUL would make the path another one for the kernel than for everybody else.
+    if (!read.path.starts_with('/') || read.path.find('\0') != std::string::npos)
+        fields.refuse("path", "is not absolute");
+    read.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
+    read.reason = fields.find<std::string>("reason").value_or("");
+    read.announced = fields.get<bool>("announced");
+    read.queued_at = fields.get<std::int64_t>("queued_at");
+    read.started_at = fields.find<std::int64_t>("started_at");
+    read.ended_at = fields.find<std::int64_t>("ended_at");
+    read.retry_at = fields.find<std::int64_t>("retry_at");
+    read.starts = fields.get<std::uint32_t>("starts");
+    read.tries = fields.get<std::uint32_t>("tries");
+    read.run_again = fields.get<bool>("run_again");
+    read.size_before = fields.find<std::uint64_t>("size_before");
+    read.size_after = fields.find<std::uint64_t>("size_after");
+    read.mount_point = fields.find<std::string>("mount_point").value_or("");
+    read.publication = fields.find<json>("publication").value_or(json());
+    read.progress = fields.find<JobProgress>("progress");
+    job = std::move(read);
+}
+
+}  // namespace vmad::api

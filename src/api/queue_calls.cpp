@@ -1,0 +1,81 @@
+#include "api/queue_calls.hpp"
+
+#include "api/queue_interface.hpp"
+
+namespace vmad::api {
+
+using nlohmann::json;
+using varlink::RemoteError;
+
+void to_json(json& out, const EnqueueCall& call) {
+    out = {{"path", call.path}, {"announced", call.announced}};
+}
+
+void from_json(const json& in, EnqueueCall& call) {
+    Fields fields(in, "Enqueue");
+    call.path = fields.get<std::string>("path");
+    call.announced = fields.find<bool>("announced").value_or(false);
+    fields.refuse_others();
+}
+
+void to_json(json& out, const EnqueueReply& reply) { out = {{"job", reply.job}, {"created", reply.created}}; }
+
+void from_json(const json& in, EnqueueReply& reply) {
+    Fields fields(in, "reply");
+    reply.job = fields.get<Job>("job");
+    reply.created = fields.get<bool>("created");
+}
+
+void to_json(json& out, const ListCall& call) {
+    out = json::object();
+    for (const JobState state : call.states) out["states"].push_back(to_string(state));
+}
+
+void from_json(const json& in, ListCall& call) {
+    Fields fields(in, "List");
+    call.states.clear();
+    for (const std::size_t index : fields.choose_many("states", kJobStateNames))
+        call.states.push_back(static_cast<JobState>(index));
+    fields.refuse_others();
+}
+
+void to_json(json& out, const ShowCall& call) { out = {{"id", call.id}}; }
+
+void from_json(const json& in, ShowCall& call) {
+    Fields fields(in, "Show");
+    call.id = fields.get<std::uint64_t>("id");
+    fields.refuse_others();
+}
+
+void to_json(json& out, const StatusCall&) { out = json::object(); }
+
+void from_json(const json& in, StatusCall&) { Fields(in, "Status").refuse_others(); }
+
+void to_json(json& out, const WaitCall& call) {
+    out = json::object();
+    if (!call.ids.empty()) out["ids"] = call.ids;
+    if (!call.paths.empty()) out["paths"] = call.paths;
+}
+
+void from_json(const json& in, WaitCall& call) {
+    Fields fields(in, "Wait");
+    call.ids = fields.find<std::vector<std::uint64_t>>("ids").value_or(std::vector<std::uint64_t>());
+    call.paths = fields.find<std::vector<std::string>>("paths").value_or(std::vector<std::string>());
+    fields.refuse_others();
+}
+
+void to_json(json& out, const JobReply& reply) {
+    out = json::object();
+    put(out, "job", reply.job);
+}
+
+void from_json(const json& in, JobReply& reply) { reply.job = Fields(in, "reply").find<Job>("job"); }
+
+RemoteError no_such_job(std::uint64_t id) { return RemoteError(kNoSuchJobError, {{"id", id}}); }
+RemoteError no_such_path(const std::string& path) { return RemoteError(kNoSuchPathError, {{"path", path}}); }
+RemoteError path_refused(const std::string& path, const std::string& reason) {
+    return RemoteError(kPathRefusedError, {{"path", path}, {"reason", reason}});
+}
+RemoteError failed(const std::string& reason) { return RemoteError(kFailedError, {{"reason", reason}}); }
+
+}  // namespace vmad::api

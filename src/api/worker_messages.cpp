@@ -1,0 +1,82 @@
+#include "api/worker_messages.hpp"
+
+#include <fmt/format.h>
+
+#include "api/json_fields.hpp"
+#include "varlink/framing.hpp"
+
+namespace vmad::api {
+
+using nlohmann::json;
+
+namespace {
+
+/// Order as in WorkerEvent.
+constexpr std::array<const char*, 3> kEvents{"progress", "publication", "result"};
+
+json body(const JobProgress& progress) { return {{"progress", progress}}; }
+json body(const WorkerPublication& publication) { return {{"record", publication.record}}; }
+json body(const WorkerResult& result) {
+    json out{{"outcome", to_string(result.outcome)}, {"reason", result.reason}};
+    put(out, "size_before", result.size_before);
+    put(out, "size_after", result.size_after);
+    return out;
+}
+
+WorkerResult read_result(Fields& fields) {
+    WorkerResult result;
+    result.outcome = static_cast<WorkerOutcome>(fields.choose("outcome", kWorkerOutcomeNames));
+    result.reason = fields.get<std::string>("reason");
+    result.size_before = fields.find<std::uint64_t>("size_before");
+    result.size_after = fields.find<std::uint64_t>("size_after");
+    return result;
+}
+
+WorkerEvent read_event(std::size_t kind, Fields& fields) {
+    switch (kind) {
+        case 0:
+            return fields.get<JobProgress>("progress");
+        case 1:
+            return WorkerPublication{fields.get<json>("record")};
+        default:
+            return read_result(fields);
+    }
+}
+
+}  // namespace
+
+const char* to_string(WorkerOutcome outcome) noexcept {
+    return kWorkerOutcomeNames[static_cast<std::size_t>(outcome)];
+}
+
+std::string to_line(const WorkerOrder& order) {
+    const json out{{"job", order.job}, {"directories", order.directories}, {"state_dir", order.state_dir}};
+    return varlink::frame_message(out, '\n');
+}
+
+std::string to_line(const WorkerEvent& event) {
+    json out = std::visit([](const auto& message) { return body(message); }, event);
+    out["event"] = kEvents[event.index()];
+    return varlink::frame_message(out, '\n');
+}
+
+WorkerOrder worker_order_from_line(std::string_view line) {
+    const json in = varlink::parse_message(line);
+    Fields fields(in, "order");
+    WorkerOrder order;
+    order.job = fields.get<Job>("job");
+    order.directories = fields.get<std::vector<std::string>>("directories");
+    order.state_dir = fields.get<std::string>("state_dir");
+    fields.refuse_others();
+    return order;
+}
+
+WorkerEvent worker_event_from_line(std::string_view line) {
+    const json in = varlink::parse_message(line);
+    Fields fields(in, "event");
+    WorkerEvent event = read_event(fields.choose("event", kEvents), fields);
+    fields.refuse_others();
+    return event;
+}
+
+}  // namespace vmad::api

@@ -1,0 +1,29 @@
+#include "ctl/archive_task.hpp"
+
+#include <fcntl.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace vmad::ctl {
+
+io::File open_archive(io::FileSystem& fs, const std::string& path) {
+    // O_NONBLOCK: to open a FIFO would wait for its writer.
+    auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (!S_ISREG(fs.status(file).st_mode)) throw base::Error(fmt::format("{} is not a regular file", path));
+    return file;
+}
+
+void add_threads_option(CLI::App& app, unsigned& threads) {
+    threads = repack::default_threads();
+    app.add_option("--threads", threads,
+                   "Threads that compute; half of the processors, at most 4, by default")
+        ->type_name("N")
+        ->check(CLI::Range(1, 64));
+}
+
+repack::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {
+    return {threads, &signals.flag(), bar.sink()};
+}
+
+}  // namespace vmad::ctl

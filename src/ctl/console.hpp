@@ -1,0 +1,46 @@
+// The two streams of a command line tool: data on standard output, messages on standard error.
+//
+// Knows what the terminal can show. Nothing is buffered, so that an error is met where it happens. One
+// thread.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace vmad::ctl {
+
+enum class Colour { none, red, green, yellow, bold };
+
+class Console {
+  public:
+    /// Looks at the two descriptors and at COLUMNS, NO_COLOR and TERM.
+    Console();
+
+    /// Writes to standard output. Throws base::SystemError, for example when a disk is full.
+    void print(std::string_view text);
+    /// Prints a value as one line. Text that is no UTF-8 comes out with replacement characters.
+    void print_json(const nlohmann::json& value);
+    /// Writes "vmactl: TEXT" to standard error, made printable. A failure is ignored: there is nobody to
+    /// tell.
+    void message(std::string_view text) noexcept;
+
+    /// Columns of the terminal; 80 when it is not known.
+    [[nodiscard]] std::size_t width() const noexcept { return width_; }
+    /// The text in a colour, where colour is wanted.
+    [[nodiscard]] std::string paint(Colour colour, std::string_view text) const;
+
+    /// True when somebody watches standard error.
+    [[nodiscard]] bool shows_progress() const noexcept { return error_is_terminal_; }
+    /// Replaces the last line of the terminal; an empty text removes it.
+    void show_line(std::string_view text) noexcept;
+
+  private:
+    std::size_t width_;
+    bool colours_;
+    bool error_is_terminal_;
+};
+
+}  // namespace vmad::ctl

@@ -1,0 +1,76 @@
+// vmactl extract: the disks and configs of an archive as plain files.
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctl/archive_task.hpp"
+#include "ctl/command.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/printable_text.hpp"
+#include "repack/extract.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+class ExtractCommand final : public Command {
+  public:
+    void define(CLI::App& app) override {
+        app.add_option("ARCHIVE", archive_, "A .vma file")->required();
+        app.add_option("DIR", directory_, "Where the files go; made when it is missing")->required();
+        app.add_option("--device", options_.devices, "Only this disk, and no configs (repeatable)")
+            ->type_name("NAME")
+            ->expected(1)
+            ->take_all();
+        app.add_flag("--force", options_.force, "Replace existing files");
+        add_threads_option(app, threads_);
+        app.footer(
+            "Writes disk-NAME.raw for each disk, sparse, and each config under its own name, all readable "
+            "by\n"
+            "their owner only. The whole archive is checked; nothing is left of a damaged one.");
+    }
+
+    ExitCode run(Context& context) override {
+        std::optional<repack::ExtractResult> result;
+        try {
+            result = extract(context);
+        } catch (const base::Error&) {
+            return report_failure(context.console, archive_);
+        }
+        print(context, *result);
+        return ExitCode::done;
+    }
+
+  private:
+    [[nodiscard]] repack::ExtractResult extract(Context& context) {
+        const StopSignals signals;
+        const auto file = open_archive(context.fs, archive_);
+        io::FileSource source(context.fs, file, io::CacheUse::keep);
+        ProgressBar bar(context.console, "extracting");
+        options_.task = task_options(threads_, signals, bar);
+        return repack::extract(context.fs, source, directory_, options_);
+    }
+
+    void print(Context& context, const repack::ExtractResult& result) const {
+        if (context.options.json)
+            return context.console.print_json({{"path", archive_},
+                                               {"directory", directory_},
+                                               {"files", result.files},
+                                               {"size_bytes", result.size_bytes},
+                                               {"written_bytes", result.written_bytes}});
+        std::string text;
+        for (const auto& file : result.files) text += printable(directory_ + "/" + file) + "\n";
+        context.console.print(text);
+    }
+
+    std::string archive_;
+    std::string directory_;
+    repack::ExtractOptions options_;
+    unsigned threads_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_extract_command() { return std::make_unique<ExtractCommand>(); }
+
+}  // namespace vmad::ctl

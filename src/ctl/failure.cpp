@@ -1,0 +1,73 @@
+#include "ctl/failure.hpp"
+
+#include <cerrno>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "api/queue_interface.hpp"
+#include "varlink/client.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+Failure remote_failure(const varlink::RemoteError& error) {
+    const auto& parameters = error.parameters();
+    const auto text = [&](const char* field) {
+        const auto found = parameters.find(field);
+        return found != parameters.end() && found->is_string() ? found->get<std::string>() : std::string("?");
+    };
+    if (error.name() == api::kNoSuchJobError)
+        return {ExitCode::no_such_job,
+                fmt::format("there is no job {}: there never was, or it ended long ago",
+                            parameters.value("id", nlohmann::json()).dump()),
+                {}};
+    if (error.name() == api::kNoSuchPathError)
+        return {ExitCode::no_such_job, fmt::format("there is no job for {}", text("path")), {}};
+    if (error.name() == api::kPathRefusedError || error.name() == api::kFailedError)
+        return {ExitCode::failed, text("reason"), {}};
+    if (error.name() == varlink::permission_denied().name())
+        return {ExitCode::failed, "the daemon obeys only root: run as root", {}};
+    return {ExitCode::failed, error.what(), {}};
+}
+
+}  // namespace
+
+Failure current_failure() {
+    try {
+        throw;
+    } catch (const base::Cancelled&) {
+        throw;
+    } catch (const base::FormatError& error) {
+        return {ExitCode::invalid, error.what(), error.offset()};
+    } catch (const base::Unsupported& error) {
+        return {ExitCode::invalid, error.what(), {}};
+    } catch (const base::UsageError& error) {
+        return {ExitCode::usage, error.what(), {}};
+    } catch (const varlink::Unreachable& error) {
+        return {ExitCode::unreachable,
+                fmt::format("the daemon cannot be reached: {}: is it started? try \"systemctl start vmad\"",
+                            error.what()),
+                {}};
+    } catch (const varlink::Disconnected& error) {
+        return {ExitCode::unreachable, error.what(), {}};
+    } catch (const varlink::TimedOut& error) {
+        return {ExitCode::timed_out, error.what(), {}};
+    } catch (const varlink::RemoteError& error) {
+        return remote_failure(error);
+    } catch (const std::bad_alloc&) {
+        return {ExitCode::failed, "out of memory", {}};
+    } catch (const std::exception& error) {
+        return {ExitCode::failed, error.what(), {}};
+    }
+}
+
+ExitCode report_failure(Console& console, const std::string& archive) {
+    const auto failure = current_failure();
+    // Every other message names the file that it is about.
+    const bool about_content = failure.code == ExitCode::invalid;
+    console.message(about_content ? fmt::format("{}: {}", archive, failure.message) : failure.message);
+    return failure.code;
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,99 @@
+#include "ctl/in_place_records.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "io/durable_file.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+constexpr std::string_view kRecordSuffix = ".json";
+constexpr std::string_view kLockSuffix = ".lock";
+constexpr std::size_t kStemLength = 16;
+/// A path of 4 KiB, escaped, and the record.
+constexpr std::size_t kMaxRecordBytes = 64 << 10;
+
+std::string new_stem() {
+    std::random_device random;
+    return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+std::string record_name(const std::string& stem) { return stem + std::string(kRecordSuffix); }
+std::string lock_name(const std::string& stem) { return stem + std::string(kLockSuffix); }
+
+bool is_record_name(std::string_view name) {
+    return name.size() == kStemLength + kRecordSuffix.size() && name.ends_with(kRecordSuffix) &&
+           name.find_first_not_of("0123456789abcdef") == kStemLength;
+}
+
+struct KeptRecord {
+    std::string path;
+    io::Publication record;
+};
+
+KeptRecord parse_record(const std::string& content, const std::string& name) {
+    try {
+        const auto json = nlohmann::json::parse(content);
+        return {json.at("path").get<std::string>(), json.at("record").get<io::Publication>()};
+    } catch (const nlohmann::json::exception& error) {
+        throw base::Error(fmt::format("{} is damaged: {}", name, error.what()));
+    } catch (const base::Error& error) {
+        throw base::Error(fmt::format("{} is damaged: {}", name, error.what()));
+    }
+}
+
+}  // namespace
+
+InPlaceRecord::InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path)
+    : fs_(fs), directory_(directory), path_(std::move(path)), stem_(new_stem()) {
+    lock_ = fs_.open_at(directory_, lock_name(stem_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (!fs_.try_lock(lock_)) throw base::Error(fmt::format("somebody else locked {}", lock_.path()));
+}
+
+InPlaceRecord::~InPlaceRecord() {
+    try {
+        fs_.unlink(directory_, lock_name(stem_));
+    } catch (...) {
+        // An empty lock file that stays does no harm.
+    }
+}
+
+void InPlaceRecord::keep(const io::Publication& record) {
+    const nlohmann::json json{{"path", path_}, {"record", record}};
+    io::write_durably(fs_, directory_, record_name(stem_), json.dump());
+    kept_ = record;
+}
+
+void InPlaceRecord::remove() {
+    io::remove_durably(fs_, directory_, record_name(stem_));
+    kept_.reset();
+}
+
+void settle_records(io::FileSystem& fs, const io::File& directory,
+                    const std::function<bool(const std::string&, const io::Publication&)>& settle) {
+    auto names = fs.entries(directory);
+    std::sort(names.begin(), names.end());
+    for (const auto& name : names) {
+        if (!is_record_name(name)) continue;
+        const auto stem = name.substr(0, kStemLength);
+        // The lock may be missing after a power cut: it is not durable, only the record is.
+        const auto lock = fs.open_at(directory, lock_name(stem), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+        if (!fs.try_lock(lock)) continue;
+        // Its process may have ended well since we saw the name.
+        if (const auto content = io::read_small_file(fs, directory, name, kMaxRecordBytes)) {
+            const auto kept = parse_record(*content, directory.entry(name));
+            if (!settle(kept.path, kept.record)) continue;
+            io::remove_durably(fs, directory, name);
+        }
+        fs.unlink(directory, lock_name(stem));
+    }
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,185 @@
+#include "ctl/in_place_run.hpp"
+
+#include <chrono>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/quantity.hpp"
+#include "ctl/absolute_path.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/in_place_records.hpp"
+#include "ctl/printable_text.hpp"
+#include "ctl/progress_bar.hpp"
+#include "ctl/state_directory.hpp"
+#include "repack/in_place.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+using repack::InPlaceOutcome;
+using Seconds = std::chrono::duration<double>;
+
+/// How an outcome is told: its name in JSON, what a person reads, and what it means to a script.
+struct OutcomeText {
+    const char* name;
+    const char* text;
+    ExitCode code;
+};
+
+OutcomeText text_of(InPlaceOutcome outcome) {
+    switch (outcome) {
+        case InPlaceOutcome::done:
+            return {"done", "done", ExitCode::done};
+        case InPlaceOutcome::unchanged:
+            return {"unchanged", "canonical already", ExitCode::done};
+        case InPlaceOutcome::vanished:
+            return {"vanished", "there is no such file", ExitCode::failed};
+        case InPlaceOutcome::changed:
+            return {"changed", "somebody else changed it meanwhile, so it was left alone: try again",
+                    ExitCode::failed};
+        case InPlaceOutcome::busy:
+            return {"busy", "another process works on it: try later", ExitCode::busy};
+        case InPlaceOutcome::too_young:
+            return {"too_young",
+                    "it was modified within the last minute, so it may still be written: try later",
+                    ExitCode::busy};
+    }
+    return {"failed", "failed", ExitCode::failed};
+}
+
+void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
+                   Seconds elapsed) {
+    const auto [name, text, code] = text_of(result.outcome);
+    const bool done = result.outcome == InPlaceOutcome::done;
+    if (context.options.json) {
+        nlohmann::json object{{"path", path}, {"outcome", name}, {"seconds", elapsed.count()}};
+        if (done) {
+            object["size_before"] = result.size_before;
+            object["size_after"] = result.size_after;
+            object["reread_bytes"] = result.reread_bytes;
+        } else if (code != ExitCode::done) {
+            object["error"] = text;
+        }
+        return context.console.print_json(object);
+    }
+    if (code != ExitCode::done) return context.console.message(fmt::format("{}: {}", path, text));
+    std::string line = fmt::format("{}: {}", path, text);
+    if (done)
+        line +=
+            fmt::format(", {} → {} at {}, proven", base::format_size(result.size_before),
+                        base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
+    context.console.print(printable(line) + "\n");
+}
+
+void print_failure(Context& context, const std::string& path, const Failure& failure) {
+    if (!context.options.json) {
+        const bool named = failure.message.find(path) != failure.message.npos;
+        return context.console.message(named ? failure.message
+                                             : fmt::format("{}: {}", path, failure.message));
+    }
+    nlohmann::json object{{"path", path},
+                          {"outcome", failure.code == ExitCode::invalid ? "invalid" : "failed"},
+                          {"error", failure.message}};
+    if (failure.offset) object["offset"] = *failure.offset;
+    context.console.print_json(object);
+}
+
+const char* text_of(io::Settlement settlement) {
+    switch (settlement) {
+        case io::Settlement::published:
+            return "the repacked archive is in place";
+        case io::Settlement::not_published:
+            return "the archive is as it was";
+        case io::Settlement::changed:
+            return "the archive was changed or replaced since";
+        case io::Settlement::vanished:
+            return "the archive was removed since";
+    }
+    return "";
+}
+
+class Runner {
+  public:
+    Runner(Context& context, const InPlaceRun& run)
+        : context_(context), records_(make_directories(context.fs, run.state_directory + "/in-place")) {
+        options_.repack = run.repack;
+        options_.lock_directory = run.state_directory + "/locks";
+    }
+
+    /// Ends what killed runs left; what cannot be ended yet is left for another time.
+    void settle_leftovers() {
+        settle_records(context_.fs, records_, [&](const std::string& path, const io::Publication& record) {
+            try {
+                const auto settled = repack::settle_in_place(context_.fs, path, options_, record);
+                if (settled)
+                    context_.console.message(
+                        fmt::format("{}: settled what an interrupted run left: {}", path, text_of(*settled)));
+                return settled.has_value();
+            } catch (const base::Error&) {
+                print_failure(context_, path, current_failure());
+                return false;
+            }
+        });
+    }
+
+    ExitCode repack(const std::string& path) {
+        Failure failure;
+        const auto begin = std::chrono::steady_clock::now();
+        std::optional<repack::InPlaceResult> result;
+        try {
+            result = replace(absolute_path(path));
+        } catch (const base::Error&) {
+            failure = current_failure();
+        }
+        if (result) {
+            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin);
+            return text_of(result->outcome).code;
+        }
+        print_failure(context_, path, failure);
+        return failure.code;
+    }
+
+  private:
+    repack::InPlaceResult replace(const std::string& path) {
+        InPlaceRecord record(context_.fs, records_, path);
+        ProgressBar bar(context_.console);
+        auto options = options_;
+        options.repack.task.progress = bar.sink();
+        options.journal = [&record](const io::Publication& publication) { record.keep(publication); };
+        try {
+            const auto result = repack::repack_in_place(context_.fs, path, options);
+            record.remove();
+            return result;
+        } catch (...) {
+            settle(record, path);
+            throw;
+        }
+    }
+
+    /// After an error. What cannot be settled now, a later run does by the record.
+    void settle(InPlaceRecord& record, const std::string& path) {
+        if (!record.kept()) return;
+        try {
+            if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();
+        } catch (const base::Error&) {
+            print_failure(context_, path, current_failure());
+        }
+    }
+
+    Context& context_;
+    io::File records_;
+    repack::InPlaceOptions options_;
+};
+
+}  // namespace
+
+ExitCode repack_in_place_all(Context& context, const InPlaceRun& run) {
+    Runner runner(context, run);
+    runner.settle_leftovers();
+    auto code = ExitCode::done;
+    for (const auto& path : run.paths) code = worse(code, runner.repack(path));
+    return code;
+}
+
+}  // namespace vmad::ctl

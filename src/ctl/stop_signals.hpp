@@ -1,0 +1,29 @@
+// SIGINT and SIGTERM while an archive is worked on: the work ends cleanly instead of the process.
+#pragma once
+
+#include <signal.h>
+
+#include "base/cancel.hpp"
+
+namespace vmad::ctl {
+
+/// While it lives, both signals set flag(). At most one at a time, in the main thread.
+class StopSignals {
+  public:
+    StopSignals();
+    StopSignals(const StopSignals&) = delete;
+    StopSignals& operator=(const StopSignals&) = delete;
+    /// What the signals did before.
+    ~StopSignals();
+
+    [[nodiscard]] const base::CancelFlag& flag() const noexcept;
+
+    /// What the process exits with after base::Cancelled: 128 and the number of the signal.
+    [[nodiscard]] static int exit_status() noexcept;
+
+  private:
+    struct sigaction old_interrupt_;
+    struct sigaction old_terminate_;
+};
+
+}  // namespace vmad::ctl

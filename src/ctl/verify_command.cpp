@@ -1,0 +1,116 @@
+// vmactl verify: reads archives to their last byte and checks every rule of the format.
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctl/archive_task.hpp"
+#include "ctl/command.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/printable_text.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+constexpr const char* kFooter =
+    "Prints one line for each file, and goes on after a bad one. With --json each line is an object with\n"
+    "path and result (valid, invalid, unsupported or failed); a valid archive has canonical, departure "
+    "(where\n"
+    "it departs from the canonical layout), digest (of its content: equal for archives that restore to "
+    "equal\n"
+    "guests), device_count, extent_count, size_bytes and ctime; the others have error, and offset where "
+    "known.";
+
+nlohmann::json to_json(const repack::Survey& survey) {
+    nlohmann::json out{{"result", "valid"},
+                       {"canonical", survey.departure.empty()},
+                       {"digest", survey.digest.to_hex()},
+                       {"device_count", survey.header.devices.size()},
+                       {"extent_count", survey.extent_count},
+                       {"size_bytes", survey.size_bytes},
+                       {"ctime", survey.header.ctime}};
+    if (!survey.departure.empty()) out["departure"] = survey.departure;
+    return out;
+}
+
+std::string describe(const repack::Survey& survey) {
+    const auto count = survey.header.devices.size();
+    return fmt::format(
+        "valid, {}, {} {}, digest {}",
+        survey.departure.empty() ? "canonical" : fmt::format("not canonical ({})", survey.departure), count,
+        count == 1 ? "device" : "devices", survey.digest.to_hex());
+}
+
+class VerifyCommand final : public Command {
+  public:
+    void define(CLI::App& app) override {
+        app.add_option("FILE", paths_, "Archives")->required();
+        add_threads_option(app, threads_);
+        app.footer(kFooter);
+    }
+
+    ExitCode run(Context& context) override {
+        const StopSignals signals;
+        auto code = ExitCode::done;
+        for (const auto& path : paths_) {
+            std::optional<repack::Survey> survey;
+            Failure failure;
+            try {
+                survey = read(context, path, signals);
+            } catch (const base::Error&) {
+                failure = current_failure();
+            }
+            if (survey) {
+                print_valid(context, path, *survey);
+            } else {
+                print_bad(context, path, failure);
+                code = worse(code, failure.code);
+            }
+        }
+        return code;
+    }
+
+  private:
+    [[nodiscard]] repack::Survey read(Context& context, const std::string& path,
+                                      const StopSignals& signals) const {
+        const auto file = open_archive(context.fs, path);
+        io::FileSource source(context.fs, file, io::CacheUse::keep);
+        ProgressBar bar(context.console, "verifying");
+        return repack::survey(source, task_options(threads_, signals, bar));
+    }
+
+    static void print_valid(Context& context, const std::string& path, const repack::Survey& survey) {
+        if (context.options.json) {
+            auto object = to_json(survey);
+            object["path"] = path;
+            context.console.print_json(object);
+        } else {
+            context.console.print(printable(fmt::format("{}: {}", path, describe(survey))) + "\n");
+        }
+    }
+
+    /// A verdict on an archive is data; that it could not be had is a message.
+    static void print_bad(Context& context, const std::string& path, const Failure& failure) {
+        const bool invalid = failure.code == ExitCode::invalid;
+        const auto* result = !invalid ? "failed" : failure.offset ? "invalid" : "unsupported";
+        if (context.options.json) {
+            nlohmann::json object{{"path", path}, {"result", result}, {"error", failure.message}};
+            if (failure.offset) object["offset"] = *failure.offset;
+            context.console.print_json(object);
+        } else if (invalid) {
+            const auto line = printable(fmt::format("{}: {}: {}", path, result, failure.message));
+            context.console.print(context.console.paint(Colour::red, line) + "\n");
+        } else {
+            context.console.message(failure.message);
+        }
+    }
+
+    std::vector<std::string> paths_;
+    unsigned threads_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_verify_command() { return std::make_unique<VerifyCommand>(); }
+
+}  // namespace vmad::ctl

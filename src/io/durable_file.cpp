@@ -1,0 +1,121 @@
+#include "io/durable_file.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+
+namespace vmad::io {
+namespace {
+
+constexpr std::size_t kReadSizeBytes = 65536;
+/// Whatever is replaced here was written here; anything larger is not ours.
+constexpr std::size_t kKeptLimitBytes = 16 << 20;
+constexpr std::size_t kHexDigitCount = 16;
+
+std::string temporary_name() {
+    std::random_device random;
+    return fmt::format(".{:08x}{:08x}.tmp", random(), random());
+}
+
+/// The steps up to the new name, but not yet the directory's own sync.
+void replace(FileSystem& fs, const File& directory, const std::string& name, std::string_view content) {
+    const std::string temporary = temporary_name();
+    File file = fs.open_at(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    try {
+        // iovec knows no const, but writing leaves the bytes alone.
+        iovec bytes{const_cast<char*>(content.data()), content.size()};
+        write_fully_at(fs, file, {&bytes, 1}, 0);
+        fs.sync(file);
+        fs.close(std::move(file));
+        fs.rename(directory, temporary, name);
+    } catch (...) {
+        try {
+            fs.unlink(directory, temporary);
+        } catch (const base::Error&) {
+            // The first failure is the one to report; the spool removes such a file when it starts.
+        }
+        throw;
+    }
+}
+
+/// Syncs the directory. When that fails, nobody knows which state a power cut would leave, so the entry is
+/// put back as the caller still believes it to be, as far as a failing disk allows.
+void sync_or_put_back(FileSystem& fs, const File& directory, const std::string& name,
+                      const std::optional<std::string>& old) {
+    try {
+        fs.sync(directory);
+    } catch (...) {
+        try {
+            if (old)
+                replace(fs, directory, name, *old);
+            else
+                fs.unlink(directory, name);
+            fs.sync(directory);
+        } catch (const base::Error&) {
+            // Either content is whole, and the first failure is the one to report.
+        }
+        throw;
+    }
+}
+
+}  // namespace
+
+void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content) {
+    const auto old = read_small_file(fs, directory, name, kKeptLimitBytes);
+    replace(fs, directory, name, content);
+    sync_or_put_back(fs, directory, name, old);
+}
+
+bool remove_durably(FileSystem& fs, const File& directory, const std::string& name) {
+    const auto old = read_small_file(fs, directory, name, kKeptLimitBytes);
+    if (!old) return false;
+    fs.unlink(directory, name);
+    sync_or_put_back(fs, directory, name, old);
+    return true;
+}
+
+std::string read_small_file(FileSystem& fs, const File& file, std::size_t limit_bytes) {
+    std::string content;
+    for (;;) {
+        const std::size_t done = content.size();
+        // One byte more than allowed shows that there is more.
+        content.resize(done + std::min(kReadSizeBytes, limit_bytes + 1 - done));
+        const auto rest = std::as_writable_bytes(std::span(content)).subspan(done);
+        const std::size_t count = read_fully_at(fs, file, rest, done);
+        content.resize(done + count);
+        if (content.size() > limit_bytes)
+            throw base::Error(fmt::format("{} is larger than {} bytes", file.path(), limit_bytes));
+        if (count < rest.size()) return content;
+    }
+}
+
+std::optional<std::string> read_small_file(FileSystem& fs, const File& directory, const std::string& name,
+                                           std::size_t limit_bytes) {
+    const auto status = fs.status_at(directory, name);
+    if (!status) return std::nullopt;
+    if (!S_ISREG(status->st_mode))
+        throw base::Error(fmt::format("{} is not a regular file", directory.entry(name)));
+    try {
+        // O_NONBLOCK, in case it has become a pipe since.
+        const File file = fs.open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+        return read_small_file(fs, file, limit_bytes);
+    } catch (const base::SystemError& error) {
+        if (error.number() == ENOENT) return std::nullopt;
+        throw;
+    }
+}
+
+bool is_temporary_name(std::string_view name) noexcept {
+    constexpr std::string_view kHexDigits = "0123456789abcdef";
+    return name.size() == 1 + kHexDigitCount + 4 && name.starts_with('.') && name.ends_with(".tmp") &&
+           name.find_first_not_of(kHexDigits, 1) == 1 + kHexDigitCount;
+}
+
+}  // namespace vmad::io

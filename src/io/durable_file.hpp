@@ -1,0 +1,36 @@
+// Small files that are replaced or removed as a whole, and durably: the job files of the spool, for example.
+//
+// What a call promises holds after a crash or a power cut once the call has returned. When it throws, the
+// entry is as it was; a process that is killed in between may leave a temporary file, which
+// is_temporary_name() knows. Not for archives. One thread at a time per name.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "io/file_system.hpp"
+
+namespace vmad::io {
+
+/// Makes `content` the content of the entry `name`, mode 0600, whether it was there or not. Readers see the
+/// old content or the new, never a part. Throws base::SystemError.
+void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content);
+
+/// Removes an entry; false when there was none. Throws base::SystemError.
+bool remove_durably(FileSystem& fs, const File& directory, const std::string& name);
+
+/// The whole content of an open file from its start. Throws base::Error that names the file when it holds
+/// more than `limit_bytes`, whatever size stat reports (files in /proc have none).
+[[nodiscard]] std::string read_small_file(FileSystem& fs, const File& file, std::size_t limit_bytes);
+
+/// The same for an entry of a directory; nothing when there is none. Never blocks: throws base::Error when
+/// the entry is not a regular file.
+[[nodiscard]] std::optional<std::string> read_small_file(FileSystem& fs, const File& directory,
+                                                         const std::string& name, std::size_t limit_bytes);
+
+/// True for the names that write_durably gives to files in the making: ".", 16 hex digits, ".tmp".
+[[nodiscard]] bool is_temporary_name(std::string_view name) noexcept;
+
+}  // namespace vmad::io

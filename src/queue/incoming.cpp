@@ -1,0 +1,54 @@
+#include "queue/incoming.hpp"
+
+#include <algorithm>
+
+#include <climits>
+
+#include "base/error.hpp"
+#include "io/durable_file.hpp"
+#include "queue/job_path.hpp"
+
+namespace vmad::queue {
+namespace {
+
+/// More than any path and its NUL.
+constexpr std::size_t kFileLimitBytes = PATH_MAX + 1;
+
+}  // namespace
+
+std::vector<BadFile> take_incoming(io::FileSystem& fs, const io::File& directory, const AcceptPath& accept) {
+    std::vector<std::string> names = fs.entries(directory);
+    std::erase_if(names, [](const std::string& name) { return name.starts_with('.') || is_set_aside(name); });
+    std::sort(names.begin(), names.end());
+
+    std::vector<BadFile> bad;
+    for (const std::string& name : names) {
+        std::optional<std::string> content;
+        std::optional<std::string> fault;
+        try {
+            content = io::read_small_file(fs, directory, name, kFileLimitBytes);
+            if (!content) continue;
+        } catch (const base::SystemError& error) {
+            bad.push_back({name, error.what()});
+            continue;
+        } catch (const base::Error& error) {
+            fault = error.what();
+        }
+        if (!fault && !content->ends_with('\0')) fault = "not terminated by NUL";
+        if (!fault) {
+            content->pop_back();
+            fault = fault_of_path(*content);
+        }
+        if (!fault) fault = accept(*content);
+        if (fault) {
+            set_aside(fs, directory, name);
+            bad.push_back({name, *fault});
+        } else {
+            // Not synced: should a power cut bring the file back, its path is merely queued once more.
+            fs.unlink(directory, name);
+        }
+    }
+    return bad;
+}
+
+}  // namespace vmad::queue

@@ -1,0 +1,318 @@
+#include "queue/queue.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "queue/job_path.hpp"
+#include "queue/retry.hpp"
+
+namespace vmad::queue {
+namespace {
+
+using api::Job;
+using api::JobState;
+using api::WorkerOutcome;
+
+bool is_running(const Job& job) {
+    return job.state == JobState::running || job.state == JobState::publishing;
+}
+
+/// The next run reads the file afresh, so it is also the run that was asked for while the last one went on.
+void queue_again(Job& job) {
+    job.state = JobState::queued;
+    job.reason.clear();
+    job.retry_at.reset();
+    job.run_again = false;
+}
+
+/// As if it had never been tried.
+void queue_anew(Job& job, std::int64_t now) {
+    queue_again(job);
+    job.queued_at = now;
+    job.started_at.reset();
+    job.ended_at.reset();
+    job.starts = 0;
+    job.tries = 0;
+    job.size_before.reset();
+    job.size_after.reset();
+}
+
+void wait_until(Job& job, std::int64_t when, const std::string& reason) {
+    if (job.run_again) {
+        // The reason is about a file that has been replaced.
+        job.tries = 0;
+        queue_again(job);
+        return;
+    }
+    job.state = JobState::waiting;
+    job.reason = reason;
+    job.retry_at = when;
+}
+
+void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason = "") {
+    job.state = state;
+    job.reason = reason;
+    job.retry_at.reset();
+    job.ended_at = now;
+}
+
+void apply(Job& job, const api::WorkerResult& result, std::int64_t now) {
+    if (result.outcome == WorkerOutcome::cancelled) {
+        job.starts -= 1;
+        queue_again(job);
+        return;
+    }
+    job.starts = 0;
+    job.size_before = result.size_before;
+    job.size_after = result.size_after;
+    const std::uint32_t tries = std::exchange(job.tries, 0);
+    const auto end_well = [&](JobState state) {
+        job.publication = nullptr;
+        end_as(job, state, now);
+    };
+    switch (result.outcome) {
+        case WorkerOutcome::done:
+            return end_well(JobState::done);
+        case WorkerOutcome::unchanged:
+            return end_well(JobState::unchanged);
+        case WorkerOutcome::vanished:
+            return end_well(JobState::vanished);
+        case WorkerOutcome::failed:
+            return end_as(job, JobState::failed, now, result.reason);
+        case WorkerOutcome::transient:
+            job.tries = tries + 1;
+            if (job.tries >= kMostTries) return end_as(job, JobState::failed, now, result.reason);
+            return wait_until(job, now + transient_delay(job.tries), result.reason);
+        case WorkerOutcome::no_space:
+        case WorkerOutcome::no_storage:
+        case WorkerOutcome::busy:
+            return wait_until(job, now + condition_delay(now - job.queued_at), result.reason);
+        case WorkerOutcome::cancelled:
+            break;
+    }
+}
+
+}  // namespace
+
+Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
+    Spool::Contents contents = spool.load();
+    last_id_ = contents.last_id;
+    bad_files_ = std::move(contents.bad);
+    for (Job& job : contents.jobs) {
+        // Not written: the next start is, and until then a load says the same again.
+        if (is_running(job)) queue_again(job);
+        install(std::move(job));
+    }
+    // A crash between the two steps of end() owes a path its next job.
+    std::vector<const Job*> owed;
+    for (const auto& [id, job] : jobs_)
+        if (is_end(job.state) && job.run_again && find(job.path) == &job) owed.push_back(&job);
+    for (const Job* job : owed) save(next_for(*job, now));
+}
+
+const Job* Queue::find(std::uint64_t id) const {
+    const auto found = jobs_.find(id);
+    return found == jobs_.end() ? nullptr : &found->second;
+}
+
+const Job* Queue::find(const std::string& path) const {
+    if (const Job* live = find_live(path)) return live;
+    const auto last = std::find_if(jobs_.rbegin(), jobs_.rend(),
+                                   [&](const auto& entry) { return entry.second.path == path; });
+    return last == jobs_.rend() ? nullptr : &last->second;
+}
+
+std::vector<const Job*> Queue::in_state(JobState state) const {
+    std::vector<const Job*> found;
+    for (const auto& [id, job] : jobs_)
+        if (job.state == state) found.push_back(&job);
+    return found;
+}
+
+std::vector<const Job*> Queue::recent_ends(std::size_t most) const {
+    std::vector<const Job*> ends;
+    for (const auto& [id, job] : jobs_)
+        if (is_end(job.state)) ends.push_back(&job);
+    std::sort(ends.begin(), ends.end(), [](const Job* a, const Job* b) {
+        return std::pair(a->ended_at, a->id) > std::pair(b->ended_at, b->id);
+    });
+    ends.resize(std::min(ends.size(), most));
+    return ends;
+}
+
+Queue::Enqueued Queue::enqueue(const std::string& path, bool announced, const std::string& mount_point,
+                               std::int64_t now) {
+    if (const auto fault = fault_of_path(path)) throw base::UsageError("the path is " + *fault);
+    const Job* live = find_live(path);
+    if (!live) {
+        Job job;
+        job.id = last_id_ + 1;
+        job.path = path;
+        job.announced = announced;
+        job.queued_at = now;
+        job.mount_point = mount_point;
+        return {save(std::move(job)), true};
+    }
+    Job job = *live;
+    if (is_running(job)) {
+        // From here on the flag speaks of the next run; the one under way has been told already.
+        job.announced = announced || (job.run_again && job.announced);
+        job.run_again = true;
+    } else if (announced) {
+        job.announced = true;
+        if (job.state == JobState::waiting) queue_anew(job, now);
+    }
+    // Only who announces has seen the file on its file system; else what is remembered is the better guess.
+    if (announced) job.mount_point = mount_point;
+    return {job == *live ? *live : save(std::move(job)), false};
+}
+
+const Job& Queue::start(std::uint64_t id, std::int64_t now) {
+    Job job = require(id);
+    if (job.state != JobState::queued && job.state != JobState::waiting)
+        throw base::Error(fmt::format("job {} is {}, it cannot be started", id, to_string(job.state)));
+    job.state = JobState::running;
+    job.reason.clear();
+    job.retry_at.reset();
+    job.started_at = now;
+    ++job.starts;
+    return save(std::move(job));
+}
+
+const Job& Queue::record_publication(std::uint64_t id, JobState state, nlohmann::json publication) {
+    Job job = require_running(id);
+    job.state = state;
+    job.publication = std::move(publication);
+    return save(std::move(job));
+}
+
+Queue::Finished Queue::finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now) {
+    Job job = require_running(id);
+    const bool run_again = job.run_again;
+    apply(job, result, now);
+    return leave_run(std::move(job), run_again, now);
+}
+
+Queue::Finished Queue::worker_died(std::uint64_t id, const std::string& how, std::int64_t now) {
+    Job job = require_running(id);
+    const bool run_again = job.run_again;
+    if (job.starts >= kMostDeaths)
+        end_as(job, JobState::failed, now, fmt::format("worker died ({})", how));
+    else
+        queue_again(job);
+    return leave_run(std::move(job), run_again, now);
+}
+
+Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
+    const std::uint64_t id = job.id;
+    if (!is_end(job.state) && to_cancel_.contains(id)) {
+        // The wish was about the archive that the run began with, not about one that came since.
+        job.run_again = run_again;
+        end_as(job, JobState::cancelled, now);
+    }
+    const Finished finished =
+        is_end(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
+    to_cancel_.erase(id);
+    return finished;
+}
+
+const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
+    Job job = require(id);
+    if (is_running(job)) to_cancel_.insert(id);
+    if (is_running(job) || is_end(job.state)) return require(id);
+    end_as(job, JobState::cancelled, now);
+    return save(std::move(job));
+}
+
+const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
+    Job job = require(id);
+    const Job* live = find_live(job.path);
+    if (live && (live->id != id || live->state != JobState::waiting)) return *live;
+    queue_anew(job, now);
+    return save(std::move(job));
+}
+
+std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t most) {
+    std::vector<std::uint64_t> pruned;
+    const auto ends = recent_ends(jobs_.size());
+    // The oldest first, so that a job never outlives the one that was made because of it.
+    for (std::size_t i = ends.size(); i-- > 0;) {
+        const std::uint64_t id = ends[i]->id;
+        const bool kept = i < most && ends[i]->ended_at >= ended_before;
+        if (kept || id == last_id_) continue;
+        spool_.remove(id);
+        pruned.push_back(id);
+        jobs_.erase(id);
+    }
+    return pruned;
+}
+
+const Job& Queue::require(std::uint64_t id) const {
+    const Job* job = find(id);
+    if (!job) throw base::Error(fmt::format("there is no job {}", id));
+    return *job;
+}
+
+const Job& Queue::require_running(std::uint64_t id) const {
+    const Job& job = require(id);
+    if (!is_running(job))
+        throw base::Error(fmt::format("job {} is {}, it does not run", id, to_string(job.state)));
+    return job;
+}
+
+const Job* Queue::find_live(const std::string& path) const {
+    const auto found = live_.find(path);
+    return found == live_.end() ? nullptr : find(found->second);
+}
+
+const Job& Queue::save(Job job) {
+    spool_.save(job);
+    return install(std::move(job));
+}
+
+const Job& Queue::install(Job job) {
+    if (!is_end(job.state))
+        live_[job.path] = job.id;
+    else if (const auto live = live_.find(job.path); live != live_.end() && live->second == job.id)
+        live_.erase(live);
+    last_id_ = std::max(last_id_, job.id);
+    Job& place = jobs_[job.id];
+    place = std::move(job);
+    return place;
+}
+
+// Two files cannot change at once, so the end is written first, still marked to run again: a crash in
+// between is then made good by the next start.
+Queue::Finished Queue::end(Job job, std::int64_t now) {
+    if (!job.run_again) return {save(std::move(job)), nullptr};
+    const Job before = require(job.id);
+    const Job next = next_for(job, now);
+    spool_.save(job);
+    try {
+        spool_.save(next);
+    } catch (...) {
+        try {
+            spool_.save(before);
+        } catch (const base::Error&) {
+            // The end stays on the disk, marked to run again, and the first failure is the one to report.
+        }
+        throw;
+    }
+    const Job& ended = install(std::move(job));
+    return {ended, &install(next)};
+}
+
+Job Queue::next_for(const Job& job, std::int64_t now) const {
+    Job next;
+    next.id = last_id_ + 1;
+    next.path = job.path;
+    next.announced = job.announced;
+    next.queued_at = now;
+    next.mount_point = job.mount_point;
+    return next;
+}
+
+}  // namespace vmad::queue

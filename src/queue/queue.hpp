@@ -1,0 +1,114 @@
+// The jobs, in memory over the spool, and the moves from state to state that there are.
+//
+// Every change is on disk before it can be seen here, and a change that cannot be written throws and has not
+// happened, here or there. What a fresh Queue loads from the disk is what this one holds, but for running
+// jobs, which are queued again. Starts no workers (daemon/) and picks no job (queue/schedule.hpp). Time is
+// given, in seconds since the epoch. One thread. References to jobs hold until the job is changed or pruned.
+//
+//     queued ──> running ──> publishing ──> done, unchanged, vanished, failed
+//        ^          └────────────┴────────> waiting, or queued again after a stop or a death
+//        └── waiting, and any end by retry        (any but the ends can become cancelled)
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "api/job.hpp"
+#include "api/worker_messages.hpp"
+#include "queue/spool.hpp"
+
+namespace vmad::queue {
+
+class Queue {
+  public:
+    /// Loads the spool, which outlives the object. Jobs that ran when the last daemon stopped are queued
+    /// again, with the record of their publication, which the next worker settles first.
+    Queue(Spool& spool, std::int64_t now);
+
+    /// Files that were set aside at the start, for the log.
+    [[nodiscard]] const std::vector<BadFile>& bad_files() const noexcept { return bad_files_; }
+
+    // Looking.
+
+    /// By id, which is also by age.
+    [[nodiscard]] const std::map<std::uint64_t, api::Job>& jobs() const noexcept { return jobs_; }
+    /// Null when there is no such job.
+    [[nodiscard]] const api::Job* find(std::uint64_t id) const;
+    /// The job of a path that has not ended, else the last one that has; null when there is none.
+    [[nodiscard]] const api::Job* find(const std::string& path) const;
+    [[nodiscard]] std::vector<const api::Job*> in_state(api::JobState state) const;
+    /// At most `most` ended jobs, the last end first.
+    [[nodiscard]] std::vector<const api::Job*> recent_ends(std::size_t most) const;
+
+    // Moving. Each throws base::SystemError when it cannot be written, and base::Error when there is no such
+    // job or it is not in a state for that.
+
+    struct Enqueued {
+        const api::Job& job;
+        bool created;
+    };
+    /// Queues an archive by its absolute path in UTF-8, unless a job for it has not ended yet. Then that job
+    /// is the answer, and one that runs is marked to run again. `announced`: a hook says that the file is
+    /// finished, hence new: a waiting job is queued at once, as if it had never been tried. `mount_point`:
+    /// where the path's file system is mounted now.
+    Enqueued enqueue(const std::string& path, bool announced, const std::string& mount_point,
+                     std::int64_t now);
+
+    /// A worker is about to start on a queued or waiting job: to be called before it does.
+    const api::Job& start(std::uint64_t id, std::int64_t now);
+
+    /// What the worker of a running job must have on disk before it goes on. `state`: running or publishing.
+    /// The record stays with the job, for the next worker to settle first, until a run ends well: to settle
+    /// what is settled already does no harm.
+    const api::Job& record_publication(std::uint64_t id, api::JobState state, nlohmann::json publication);
+
+    struct Finished {
+        const api::Job& job;
+        const api::Job* next;  ///< the new job for a path that was named again while this one ran, or null
+    };
+    /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job;
+    /// transient waits, longer each time, and ends it as failed the kMostTries-th time in a row; no_space,
+    /// no_storage and busy wait without a limit; cancelled (the worker was told to stop) queues it again and
+    /// takes the start back. A job that was named again while it ran is queued instead of waiting.
+    Finished finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now);
+
+    /// The worker of a running job ended without a result; `how` is "signal 9", for example. Queues the job
+    /// again, or ends it as failed after kMostDeaths starts without a result.
+    Finished worker_died(std::uint64_t id, const std::string& how, std::int64_t now);
+
+    /// Ends a queued or waiting job as cancelled. Of one that runs, remembers the wish: the caller stops the
+    /// worker, and finish or worker_died then end the job as cancelled instead of queueing it again or
+    /// letting it wait. An ended job is left alone. The wish does not outlive the object.
+    const api::Job& cancel(std::uint64_t id, std::int64_t now);
+
+    /// Queues a waiting or ended job again now, as if it had never been tried. Where another job for the path
+    /// has not ended, that one is the answer, unchanged; so is a job that is queued or runs.
+    const api::Job& retry(std::uint64_t id, std::int64_t now);
+
+    /// Forgets the jobs that ended before `ended_before`, and the oldest ends beyond `most`. Keeps the
+    /// highest id (see the spool) and jobs whose publication is not settled. Returns the ids.
+    std::vector<std::uint64_t> prune(std::int64_t ended_before, std::size_t most);
+
+  private:
+    [[nodiscard]] const api::Job& require(std::uint64_t id) const;
+    [[nodiscard]] const api::Job& require_running(std::uint64_t id) const;
+    [[nodiscard]] const api::Job* find_live(const std::string& path) const;
+    const api::Job& save(api::Job job);
+    const api::Job& install(api::Job job);
+    Finished leave_run(api::Job job, bool run_again, std::int64_t now);
+    Finished end(api::Job job, std::int64_t now);
+    [[nodiscard]] api::Job next_for(const api::Job& job, std::int64_t now) const;
+
+    Spool& spool_;
+    std::map<std::uint64_t, api::Job> jobs_;
+    std::unordered_map<std::string, std::uint64_t> live_;  ///< jobs that have not ended, by path
+    std::set<std::uint64_t> to_cancel_;                    ///< running jobs
+    std::uint64_t last_id_ = 0;
+    std::vector<BadFile> bad_files_;
+};
+
+}  // namespace vmad::queue

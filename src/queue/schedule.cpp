@@ -1,0 +1,90 @@
+#include "queue/schedule.hpp"
+
+#include <vector>
+
+namespace vmad::queue {
+
+void Schedule::update(const api::Job& job) {
+    const auto old = remove(job.id);
+    if (api::is_end(job.state)) return;
+    Entry entry{job.path, "", Place::ready, 0};
+    if (job.state == api::JobState::running || job.state == api::JobState::publishing) {
+        entry.place = Place::running;
+    } else if (job.state == api::JobState::waiting && job.retry_at) {
+        entry.place = Place::waiting;
+        entry.retry_at = *job.retry_at;
+    }
+    // A job that runs keeps the key under which it was picked; any other may lie elsewhere by now.
+    entry.key = old && entry.place == Place::running ? old->key : key_of_(job.path);
+    insert(job.id, std::move(entry));
+}
+
+void Schedule::ask_keys_again() {
+    std::vector<std::uint64_t> ids;
+    for (const auto& [id, entry] : entries_)
+        if (entry.place != Place::running) ids.push_back(id);
+    for (const auto id : ids) {
+        Entry entry = *remove(id);
+        entry.key = key_of_(entry.path);
+        insert(id, std::move(entry));
+    }
+}
+
+std::optional<std::uint64_t> Schedule::next(std::int64_t now) {
+    while (!waiting_.empty() && waiting_.begin()->first <= now) {
+        const auto id = waiting_.begin()->second;
+        Entry entry = *remove(id);
+        entry.place = Place::ready;
+        insert(id, std::move(entry));
+    }
+    if (running_ >= workers_) return std::nullopt;
+    std::optional<std::uint64_t> oldest;
+    for (const auto& [key, lane] : lanes_) {
+        if (lane.running > 0 || lane.ready.empty()) continue;
+        if (!oldest || *lane.ready.begin() < *oldest) oldest = *lane.ready.begin();
+    }
+    return oldest;
+}
+
+std::optional<std::int64_t> Schedule::look_again_at() const {
+    if (waiting_.empty()) return std::nullopt;
+    return waiting_.begin()->first;
+}
+
+void Schedule::insert(std::uint64_t id, Entry entry) {
+    switch (entry.place) {
+        case Place::ready:
+            lanes_[entry.key].ready.insert(id);
+            break;
+        case Place::waiting:
+            waiting_.emplace(entry.retry_at, id);
+            break;
+        case Place::running:
+            ++lanes_[entry.key].running;
+            ++running_;
+            break;
+    }
+    entries_.emplace(id, std::move(entry));
+}
+
+std::optional<Schedule::Entry> Schedule::remove(std::uint64_t id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) return std::nullopt;
+    Entry entry = std::move(found->second);
+    entries_.erase(found);
+    if (entry.place == Place::waiting) {
+        waiting_.erase({entry.retry_at, id});
+        return entry;
+    }
+    const auto lane = lanes_.find(entry.key);
+    if (entry.place == Place::ready) {
+        lane->second.ready.erase(id);
+    } else {
+        --lane->second.running;
+        --running_;
+    }
+    if (lane->second.ready.empty() && lane->second.running == 0) lanes_.erase(lane);
+    return entry;
+}
+
+}  // namespace vmad::queue

@@ -1,0 +1,69 @@
+// Which job runs next: the oldest that is ready, one at a time on a file system, `workers` in all.
+//
+// Knows jobs only by what update() was told, and does no I/O and asks no clock. It is kept up to date job by
+// job instead of looking through the whole queue at each pick, so that draining a queue of n jobs costs
+// n log n. One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "api/job.hpp"
+
+namespace vmad::queue {
+
+class Schedule {
+  public:
+    /// Names the file system of a path: equal for paths on the same one. Must not block.
+    using FileSystemKey = std::function<std::string(const std::string& path)>;
+
+    /// `workers` is at least 1.
+    Schedule(FileSystemKey key_of, unsigned workers) : key_of_(std::move(key_of)), workers_(workers) {}
+
+    void set_workers(unsigned workers) { workers_ = workers; }
+
+    /// To be called once for each job at the start, and after every change of one. Ended jobs are forgotten.
+    void update(const api::Job& job);
+
+    /// Asks for the key of every job anew, after something was mounted or unmounted. Running jobs keep
+    /// theirs: they hold on to the file system on which they began.
+    void ask_keys_again();
+
+    /// The job to start now, the lowest id first; the answer changes only with update() and time. Nothing
+    /// when no job is ready, all workers are taken, or every ready job's file system is.
+    [[nodiscard]] std::optional<std::uint64_t> next(std::int64_t now);
+
+    /// The earliest time at which a waiting job becomes ready; none when none waits.
+    [[nodiscard]] std::optional<std::int64_t> look_again_at() const;
+
+  private:
+    enum class Place { ready, waiting, running };
+    struct Entry {
+        std::string path;
+        std::string key;
+        Place place;
+        std::int64_t retry_at;  ///< of a waiting job
+    };
+    struct Lane {
+        std::set<std::uint64_t> ready;
+        unsigned running = 0;
+    };
+    void insert(std::uint64_t id, Entry entry);
+    /// Returns what was known of the job.
+    std::optional<Entry> remove(std::uint64_t id);
+
+    FileSystemKey key_of_;
+    unsigned workers_;
+    unsigned running_ = 0;
+    std::unordered_map<std::uint64_t, Entry> entries_;
+    std::map<std::string, Lane> lanes_;  ///< by key, none of them empty; few, as file systems are
+    std::set<std::pair<std::int64_t, std::uint64_t>> waiting_;  ///< by retry_at
+};
+
+}  // namespace vmad::queue

@@ -1,0 +1,107 @@
+#include "queue/spool.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "io/durable_file.hpp"
+
+namespace vmad::queue {
+namespace {
+
+/// A job takes some KiB at most; see also the limit on a message in varlink.
+constexpr std::size_t kJobLimitBytes = 1 << 20;
+/// The largest integer that every JSON reader keeps exactly.
+constexpr std::uint64_t kMostId = (std::uint64_t{1} << 53) - 1;
+constexpr mode_t kDirectoryMode = 0700;
+
+io::File open_directory(io::FileSystem& fs, const std::string& path) {
+    return fs.open(path, O_RDONLY | O_DIRECTORY);
+}
+
+std::string file_name(std::uint64_t id) { return std::to_string(id) + ".json"; }
+
+/// The id in "ID.json" and in what such a file is called once it is set aside.
+std::optional<std::uint64_t> id_in(const std::string& name) {
+    std::uint64_t id = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error != std::errc() || id == 0 || id > kMostId || !name.starts_with(file_name(id)))
+        return std::nullopt;
+    return id;
+}
+
+api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::string& name) {
+    const auto id = id_in(name);
+    if (!id || name != file_name(*id)) throw base::Error("not the name of a job file");
+    const auto text = io::read_small_file(fs, directory, name, kJobLimitBytes);
+    if (!text) throw base::Error("it is gone");
+    api::Job job;
+    try {
+        job = nlohmann::json::parse(*text).get<api::Job>();
+    } catch (const nlohmann::json::exception& error) {
+        throw base::Error(error.what());
+    }
+    if (job.id != *id) throw base::Error(fmt::format("it says that its id is {}", job.id));
+    return job;
+}
+
+}  // namespace
+
+Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
+    const bool made = fs.make_directory(state_dir, kDirectoryMode);
+    const io::File state = open_directory(fs, state_dir);
+    lock_ = fs.open_at(state, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (!fs.try_lock(lock_)) throw base::Error("another vmad is using " + state_dir);
+    fs.make_directory(state.entry("queue"), kDirectoryMode);
+    fs.make_directory(state.entry("incoming"), kDirectoryMode);
+    queue_ = open_directory(fs, state.entry("queue"));
+    incoming_ = open_directory(fs, state.entry("incoming"));
+    // A job is only as durable as the directories above it.
+    fs.sync(state);
+    if (made) fs.sync(open_directory(fs, std::filesystem::path(state_dir).parent_path()));
+}
+
+Spool::Contents Spool::load() {
+    Contents contents;
+    for (const std::string& name : fs_.entries(queue_)) {
+        if (io::is_temporary_name(name)) {
+            fs_.unlink(queue_, name);
+            continue;
+        }
+        contents.last_id = std::max(contents.last_id, id_in(name).value_or(0));
+        if (is_set_aside(name)) continue;
+        try {
+            contents.jobs.push_back(read_job(fs_, queue_, name));
+        } catch (const base::SystemError&) {
+            // The disk is at fault, not the file.
+            throw;
+        } catch (const base::Error& error) {
+            set_aside(fs_, queue_, name);
+            contents.bad.push_back({name, error.what()});
+        }
+    }
+    std::sort(contents.jobs.begin(), contents.jobs.end(),
+              [](const api::Job& a, const api::Job& b) { return a.id < b.id; });
+    std::sort(contents.bad.begin(), contents.bad.end(),
+              [](const BadFile& a, const BadFile& b) { return a.name < b.name; });
+    return contents;
+}
+
+void Spool::save(const api::Job& job) {
+    api::Job kept = job;
+    kept.progress.reset();
+    // A reason may quote bytes that are not UTF-8; a job must not be lost for that.
+    const auto text =
+        nlohmann::json(kept).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+    io::write_durably(fs_, queue_, file_name(job.id), text);
+}
+
+void Spool::remove(std::uint64_t id) { io::remove_durably(fs_, queue_, file_name(id)); }
+
+}  // namespace vmad::queue

@@ -1,0 +1,49 @@
+// The queue on disk: the state directory of the daemon.
+//
+//     lock            held (flock) by the one daemon that uses the directory
+//     queue/ID.json   one file per job: api::Job's JSON form without its progress
+//     incoming/       what the hook left (queue/incoming.hpp)
+//
+// Ids only grow, and the next one is told by the highest id among the names in queue/, so whoever removes
+// jobs never removes the one with the highest id. Keeps no jobs in memory. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "api/job.hpp"
+#include "io/file_system.hpp"
+#include "queue/bad_file.hpp"
+
+namespace vmad::queue {
+
+class Spool {
+  public:
+    /// Makes what is missing of the directories, mode 0700, and takes the lock for the life of the object.
+    /// `fs` outlives it. Throws base::Error "another vmad is using STATE_DIR", or base::SystemError.
+    Spool(io::FileSystem& fs, const std::string& state_dir);
+
+    struct Contents {
+        std::vector<api::Job> jobs;  ///< by ascending id
+        std::vector<BadFile> bad;    ///< files that were set aside now
+        std::uint64_t last_id = 0;   ///< the highest id ever seen, of set-aside files too; 0 at first
+    };
+    /// Reads every job. A file that is not a job is set aside; what an interrupted write left is removed.
+    [[nodiscard]] Contents load();
+
+    /// Writes a job durably. When it throws, the file is as it was.
+    void save(const api::Job& job);
+    /// Removes a job durably; not the one with the highest id. When it throws, the file is still there.
+    void remove(std::uint64_t id);
+
+    [[nodiscard]] const io::File& incoming_directory() const noexcept { return incoming_; }
+
+  private:
+    io::FileSystem& fs_;
+    io::File lock_;
+    io::File queue_;
+    io::File incoming_;
+};
+
+}  // namespace vmad::queue

@@ -1,0 +1,65 @@
+#include "repack/in_place.hpp"
+
+#include <ctime>
+
+#include "io/inode_lock.hpp"
+
+namespace vmad::repack {
+namespace {
+
+InPlaceOutcome outcome_of(io::Settlement settlement) {
+    switch (settlement) {
+        case io::Settlement::published:
+            return InPlaceOutcome::done;
+        case io::Settlement::vanished:
+            return InPlaceOutcome::vanished;
+        case io::Settlement::changed:
+        case io::Settlement::not_published:
+            return InPlaceOutcome::changed;
+    }
+    return InPlaceOutcome::changed;
+}
+
+}  // namespace
+
+InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
+    static const base::CancelFlag never;
+    const auto& task = options.repack.task;
+    auto opened = io::open_target(fs, io::open_entry(fs, path, options.directories), options.announced,
+                                  std::time(nullptr));
+    if (std::holds_alternative<io::Vanished>(opened)) return {InPlaceOutcome::vanished};
+    if (std::holds_alternative<io::TooYoung>(opened)) return {InPlaceOutcome::too_young};
+    auto& target = std::get<io::ArchiveTarget>(opened);
+    const auto lock = io::InodeLock::take(fs, options.lock_directory, target.identity);
+    if (!lock) return {InPlaceOutcome::busy};
+
+    const auto identity = target.identity;
+    const auto size = identity.mark.size_bytes;
+    if (has_canonical_headers(fs, target.file, task.cancel != nullptr ? *task.cancel : never))
+        return {InPlaceOutcome::unchanged, size, size};
+    io::ReplaceFile replacement(fs, std::move(target), options.journal);
+    replacement.require_space(size);
+    auto repack_options = options.repack;
+    repack_options.before_write = [&](std::uint64_t bytes) { replacement.require_space(bytes); };
+    RepackResult result;
+    try {
+        result = repack(fs, replacement.original(), replacement.temporary(), repack_options);
+    } catch (const base::FormatError&) {
+        // What somebody writes to meanwhile is not damaged.
+        if (io::identity_of(fs.status(replacement.original())) != identity) return {InPlaceOutcome::changed};
+        throw;
+    }
+    replacement.seal();
+    prove(fs, replacement.temporary(), result.fingerprint, task);
+    return {outcome_of(replacement.publish()), size, result.result_bytes, result.reread_bytes};
+}
+
+std::optional<io::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
+                                              const InPlaceOptions& options, const io::Publication& record) {
+    const auto entry = io::open_entry(fs, path, options.directories);
+    const auto lock = io::InodeLock::take(fs, options.lock_directory, record.original);
+    if (!lock) return std::nullopt;
+    return io::settle(fs, entry.directory, record);
+}
+
+}  // namespace vmad::repack

@@ -1,0 +1,48 @@
+// One value of a settings file, and the ways to read it: the only place that knows how a kind of value is
+// spelled and limited.
+//
+// Every reading throws base::UsageError "FILE:LINE:COLUMN: what is wrong; what to write instead".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <toml++/toml.h>
+
+#include "settings/settings.hpp"
+
+namespace vmad::settings {
+
+/// Borrows the node, which outlives it.
+class SettingValue {
+  public:
+    /// `name` is what messages call it: the key, or "entry 2 of KEY".
+    SettingValue(const toml::node& node, std::string name) : node_(&node), name_(std::move(name)) {}
+
+    /// A whole number from `least` to `most`.
+    [[nodiscard]] std::int64_t whole_number(std::int64_t least, std::int64_t most) const;
+    /// An absolute path of at most `limit_bytes`; doubled slashes and one at the end are dropped.
+    [[nodiscard]] std::string path(std::size_t limit_bytes) const;
+    /// A list of absolute paths of at most PATH_MAX - 1 bytes each; may be empty.
+    [[nodiscard]] std::vector<std::string> paths() const;
+
+    [[nodiscard]] Origin origin() const;
+
+  private:
+    [[noreturn]] void fail(std::string_view what, std::string_view instead) const;
+
+    const toml::node* node_;
+    std::string name_;
+};
+
+/// Throws base::UsageError for a place in a settings file.
+[[noreturn]] void fail_at(const toml::source_region& place, std::string_view what, std::string_view instead);
+
+// How TOML spells a value.
+[[nodiscard]] std::string toml_text(std::string_view text);
+[[nodiscard]] std::string toml_text(const std::vector<std::string>& texts);
+
+}  // namespace vmad::settings

@@ -1,0 +1,51 @@
+#include "varlink/listening_socket.hpp"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "varlink/socket_address.hpp"
+
+namespace vmad::varlink {
+
+namespace {
+
+base::UniqueFd make_socket(const std::string& path) {
+    base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd) base::throw_errno("socket", path);
+    return fd;
+}
+
+/// Removes what a dead process left.
+void remove_stale(const std::string& path, const sockaddr_un& address) {
+    struct stat found {};
+    if (::lstat(path.c_str(), &found) < 0) {
+        if (errno == ENOENT) return;
+        base::throw_errno("lstat", path);
+    }
+    if (!S_ISSOCK(found.st_mode)) throw base::Error(path + " is there already and not a socket");
+    const base::UniqueFd probe = make_socket(path);
+    const int result = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    // EAGAIN: alive, but its backlog is full.
+    if (result == 0 || errno == EAGAIN) throw base::Error("another process listens at " + path);
+    if (errno != ECONNREFUSED) base::throw_errno("connect", path);
+    if (::unlink(path.c_str()) < 0 && errno != ENOENT) base::throw_errno("unlink", path);
+}
+
+}  // namespace
+
+base::UniqueFd listen_at(const std::string& path, mode_t mode) {
+    const sockaddr_un address = socket_address(path);
+    remove_stale(path, address);
+    base::UniqueFd fd = make_socket(path);
+    // bind gives the new name the mode of the descriptor, narrowed by the umask; the umask itself belongs to
+    // the whole process, so it is not touched, and what it took away is given back afterwards.
+    if (::fchmod(fd.get(), mode) < 0) base::throw_errno("fchmod", path);
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+        base::throw_errno("bind", path);
+    if (::chmod(path.c_str(), mode) < 0) base::throw_errno("chmod", path);
+    if (::listen(fd.get(), SOMAXCONN) < 0) base::throw_errno("listen", path);
+    return fd;
+}
+
+}  // namespace vmad::varlink

@@ -1,0 +1,125 @@
+#include "worker/run_job.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "io/mount_table.hpp"
+#include "repack/in_place.hpp"
+#include "worker/progress_meter.hpp"
+
+namespace vmad::worker {
+namespace {
+
+using api::WorkerOutcome;
+using api::WorkerResult;
+
+/// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
+bool is_transient(int error_number) {
+    static constexpr std::array kTransient{
+        EIO,   ESTALE,     ETIMEDOUT,    EAGAIN,    ENOMEM,   EMFILE,       ENFILE,      EBUSY,     ENOLCK,
+        EROFS, ECONNRESET, ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH, ENETUNREACH, EREMOTEIO, EINTR};
+    return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
+}
+
+WorkerResult result_of(const repack::InPlaceResult& result) {
+    switch (result.outcome) {
+        case repack::InPlaceOutcome::done:
+            return {WorkerOutcome::done, "", result.size_before, result.size_after};
+        case repack::InPlaceOutcome::unchanged:
+            return {WorkerOutcome::unchanged, "", result.size_before, result.size_after};
+        case repack::InPlaceOutcome::vanished:
+            return {WorkerOutcome::vanished, "the archive was removed", {}, {}};
+        case repack::InPlaceOutcome::changed:
+            return {WorkerOutcome::transient, "the archive was changed while it was repacked", {}, {}};
+        case repack::InPlaceOutcome::busy:
+            return {WorkerOutcome::busy, "another process works on the archive", {}, {}};
+        case repack::InPlaceOutcome::too_young:
+            return {WorkerOutcome::busy, "modified less than a minute ago: it may still be written", {}, {}};
+    }
+    return {WorkerOutcome::failed, "unknown outcome", {}, {}};
+}
+
+/// Throws when the archive's file system was mounted when it was queued, and is not now: the directory that
+/// is seen then is another one, in which the archive is missing though nobody removed it.
+void require_storage(io::FileSystem& fs, const api::Job& job) {
+    if (job.mount_point.empty()) return;
+    const auto mounts = io::MountTable::read(fs);
+    const auto* mount = mounts.find(job.path);
+    if (mount == nullptr || mount->mount_point.size() < job.mount_point.size())
+        throw io::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
+}
+
+/// Nothing when the archive is to be repacked anew.
+std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
+                                   const repack::InPlaceOptions& options) {
+    const auto record = job.publication.get<io::Publication>();
+    const auto settlement = repack::settle_in_place(fs, job.path, options, record);
+    if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive", {}, {}};
+    switch (*settlement) {
+        case io::Settlement::published:
+            return WorkerResult{WorkerOutcome::done, "", record.original.mark.size_bytes,
+                                record.replacement.size_bytes};
+        case io::Settlement::vanished:
+            require_storage(fs, job);
+            return WorkerResult{WorkerOutcome::vanished, "the archive was removed", {}, {}};
+        case io::Settlement::not_published:
+        case io::Settlement::changed:
+            return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+WorkerResult settle_and_repack(io::FileSystem& fs, const api::Job& job,
+                               const repack::InPlaceOptions& options) {
+    require_storage(fs, job);
+    if (!job.publication.is_null())
+        if (auto settled = settle(fs, job, options)) return *settled;
+    const auto result = result_of(repack::repack_in_place(fs, job.path, options));
+    // It may have been unmounted in between.
+    if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
+    return result;
+}
+
+}  // namespace
+
+WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
+                     const JobReports& reports) {
+    ProgressMeter meter;
+    repack::InPlaceOptions options;
+    options.repack.task.threads = repack::default_threads();
+    options.repack.task.cancel = &cancel;
+    options.repack.task.progress = [&](const base::Progress& progress) {
+        if (const auto report = meter.update(progress, ProgressMeter::Clock::now()))
+            reports.progress(*report);
+    };
+    options.repack.source_cache = io::CacheUse::drop_behind;
+    options.directories = order.directories;
+    options.announced = order.job.announced;
+    options.lock_directory = order.state_dir + "/locks";
+    options.journal = [&](const io::Publication& record) { reports.record(record); };
+    try {
+        return settle_and_repack(fs, order.job, options);
+    } catch (const base::Cancelled&) {
+        return {WorkerOutcome::cancelled, "", {}, {}};
+    } catch (const io::NoSpace& error) {
+        return {WorkerOutcome::no_space, error.what(), {}, {}};
+    } catch (const io::StorageMissing& error) {
+        return {WorkerOutcome::no_storage, error.what(), {}, {}};
+    } catch (const base::SystemError& error) {
+        return {is_transient(error.number()) ? WorkerOutcome::transient : WorkerOutcome::failed,
+                error.what(),
+                {},
+                {}};
+    } catch (const base::Error& error) {
+        return {WorkerOutcome::failed, error.what(), {}, {}};
+    } catch (const std::bad_alloc&) {
+        return {WorkerOutcome::transient, "out of memory", {}, {}};
+    }
+}
+
+}  // namespace vmad::worker

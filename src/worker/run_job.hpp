@@ -1,0 +1,25 @@
+// Runs one job: settles what an earlier run left, repacks the archive in place, and says how it went.
+#pragma once
+
+#include <functional>
+
+#include "api/worker_messages.hpp"
+#include "base/cancel.hpp"
+#include "io/file_system.hpp"
+
+namespace vmad::worker {
+
+/// What a job tells while it runs.
+struct JobReports {
+    /// Makes the record of a replacement durable before it returns.
+    std::function<void(const nlohmann::json&)> record;
+    /// From one thread at a time, some times a second.
+    std::function<void(const api::JobProgress&)> progress;
+};
+
+/// Never throws for what is wrong with an archive or a storage: that is the result. Throws base::Error only
+/// when `reports.record` did, that is when the daemon is gone.
+[[nodiscard]] api::WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order,
+                                        const base::CancelFlag& cancel, const JobReports& reports);
+
+}  // namespace vmad::worker

@@ -1,0 +1,57 @@
+#include "worker/worker_main.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/error.hpp"
+#include "worker/daemon_link.hpp"
+#include "worker/run_job.hpp"
+
+namespace vmad::worker {
+namespace {
+
+base::CancelFlag cancel;
+
+void on_terminate(int) { cancel.request(); }
+
+void prepare_signals() {
+    struct sigaction action {};
+    action.sa_handler = on_terminate;
+    if (::sigaction(SIGTERM, &action, nullptr) != 0) base::throw_errno("sigaction", "SIGTERM");
+    // A daemon that is gone shows as an error of write.
+    action.sa_handler = SIG_IGN;
+    if (::sigaction(SIGPIPE, &action, nullptr) != 0) base::throw_errno("sigaction", "SIGPIPE");
+}
+
+/// Without the daemon nobody keeps the record that recovery needs. It may have died before this was set.
+void die_with(pid_t daemon) {
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) base::throw_errno("prctl", "PR_SET_PDEATHSIG");
+    if (::getppid() != daemon) throw base::Error("the daemon is gone");
+}
+
+}  // namespace
+
+int worker_main(pid_t daemon) {
+    try {
+        die_with(daemon);
+        prepare_signals();
+        for (const int fd : {kOrderFd, kEventFd})
+            if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) base::throw_errno("fcntl", "the daemon's pipes");
+        DaemonLink link{base::UniqueFd(kOrderFd), base::UniqueFd(kEventFd)};
+        const auto order = link.receive_order();
+        io::FileSystem fs;
+        const JobReports reports{[&](const nlohmann::json& record) { link.record(record); },
+                                 [&](const api::JobProgress& progress) { link.send(progress); }};
+        link.send(run_job(fs, order, cancel, reports));
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "vmad worker: %s\n", error.what());
+        return 1;
+    }
+}
+
+}  // namespace vmad::worker

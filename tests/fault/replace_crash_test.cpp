@@ -1,0 +1,122 @@
+// A replacement is killed at every call, before and after it was done; settling is killed at every call too.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include "replacement.hpp"
+
+using namespace vmad;
+using namespace vmad::fault;
+
+namespace {
+
+constexpr int kKilled = 77;
+constexpr int kDone = 0;
+
+/// Where and when a process dies.
+struct Death {
+    unsigned call;
+    bool was_done;
+};
+
+void arm(const Death& death, support::FaultFileSystem& fs) {
+    (death.was_done ? fs.after : fs.before) = [death](const support::Call& call) {
+        if (call.number == death.call) ::_exit(kKilled);
+    };
+}
+
+/// Runs `work` in a process of its own, whose end is immediate: no destructor runs. True when it was killed.
+template <typename Work>
+bool dies(Work work) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        try {
+            work();
+        } catch (...) {
+            ::_exit(1);
+        }
+        ::_exit(kDone);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    const int code = WEXITSTATUS(status);
+    REQUIRE((code == kKilled || code == kDone));
+    return code == kKilled;
+}
+
+/// The job file of the daemon, outside the storage.
+class JobFile {
+  public:
+    void write(const io::Publication& record) const {
+        directory_.write("new", nlohmann::json(record).dump());
+        std::filesystem::rename(directory_ / "new", directory_ / "record");
+    }
+    [[nodiscard]] std::optional<io::Publication> read() const {
+        if (!directory_.has("record")) return std::nullopt;
+        return nlohmann::json::parse(directory_.read("record")).get<io::Publication>();
+    }
+
+  private:
+    support::TemporaryDirectory directory_{support::TemporaryDirectory::fast_base()};
+};
+
+bool replacement_dies(const Abilities& abilities, const Storage& storage, const JobFile& job, Death death) {
+    return dies([&] {
+        support::FaultFileSystem fs;
+        restrict_to(abilities, fs);
+        arm(death, fs);
+        (void)replace(fs, storage, [&](const io::Publication& record) { job.write(record); });
+    });
+}
+
+/// Settles as often as it takes, killed a call later each time.
+void settle_through_deaths(const Abilities& abilities, const Storage& storage, const io::Publication& record,
+                           bool was_done) {
+    unsigned call = 1;
+    const auto settling_dies = [&] {
+        return dies([&] {
+            support::FaultFileSystem fs;
+            restrict_to(abilities, fs);
+            arm({call, was_done}, fs);
+            (void)settle(fs, storage, record);
+        });
+    };
+    while (settling_dies()) {
+        CHECK(storage.is_whole());
+        ++call;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("killed at any call, and killed at any call of settling, the archive is whole and alone") {
+    for (const auto& abilities : all_abilities()) {
+        const auto calls = count_calls(abilities);
+        for (const bool was_done : {false, true}) {
+            for (unsigned n = 1; n <= calls; ++n) {
+                CAPTURE(abilities.title);
+                CAPTURE(was_done);
+                CAPTURE(n);
+                const Storage storage;
+                const JobFile job;
+                CHECK(replacement_dies(abilities, storage, job, {n, was_done}));
+                CHECK(storage.is_whole());
+                const auto record = job.read();
+                if (!record) {
+                    CHECK(storage.content() == kOld);
+                    CHECK(storage.is_clean());
+                    continue;
+                }
+                settle_through_deaths(abilities, storage, *record, was_done);
+                io::FileSystem healthy;
+                CHECK(agrees(storage, settle(healthy, storage, *record)));
+                CHECK(storage.is_whole());
+                CHECK(storage.is_clean());
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+// Every call of a replacement fails, one at a time, before it was done and although it was done; then every
+// call from the n-th on.
+#include <cerrno>
+#include <set>
+
+#include <doctest/doctest.h>
+
+#include "base/error.hpp"
+#include "replacement.hpp"
+
+using namespace vmad;
+using namespace vmad::fault;
+
+namespace {
+
+struct Run {
+    std::optional<io::Settlement> settlement;  ///< nothing when it threw
+    std::optional<io::Publication> record;
+};
+
+Run run(support::FaultFileSystem& fs, const Storage& storage) {
+    Run result;
+    try {
+        result.settlement =
+            replace(fs, storage, [&](const io::Publication& record) { result.record = record; });
+    } catch (const base::Error&) {
+    }
+    return result;
+}
+
+/// After whatever happened: the directory is settled by a healthy file system.
+void check_settles(const Storage& storage, const Run& result) {
+    io::FileSystem healthy;
+    if (result.record) {
+        const auto settlement = settle(healthy, storage, *result.record);
+        CHECK(agrees(storage, settlement));
+        CHECK(settlement != io::Settlement::vanished);
+        CHECK(settlement != io::Settlement::changed);
+    }
+    CHECK(storage.is_whole());
+    CHECK(storage.is_clean());
+}
+
+constexpr int kErrors[] = {EIO, ENOSPC, EDQUOT, EACCES, EPERM, ESTALE, EROFS, EEXIST, ENOENT, EINVAL, EOPNOTSUPP};
+
+}  // namespace
+
+TEST_CASE("without a fault every way publishes and leaves nothing behind") {
+    for (const auto& abilities : all_abilities()) {
+        CAPTURE(abilities.title);
+        const Storage storage;
+        support::FaultFileSystem fs;
+        restrict_to(abilities, fs);
+        const auto result = run(fs, storage);
+        CHECK(result.settlement == io::Settlement::published);
+        CHECK(storage.content() == kNew);
+        CHECK(storage.is_clean());
+        check_settles(storage, result);
+        CHECK(storage.content() == kNew);
+    }
+}
+
+TEST_CASE("when one call fails, the archive is whole and nothing is left behind") {
+    for (const auto& abilities : all_abilities()) {
+        for (const int error : kErrors) {
+            for (const bool was_done : {false, true}) {
+                const auto calls = count_calls(abilities);
+                for (unsigned n = 1; n <= calls; ++n) {
+                    const Storage storage;
+                    support::FaultFileSystem fs;
+                    restrict_to(abilities, fs);
+                    std::string failed;
+                    const auto hook = [&](const support::Call& call) {
+                        if (call.number != n) return;
+                        failed = call.operation + " " + call.path;
+                        support::FaultFileSystem::fail(error, call);
+                    };
+                    (was_done ? fs.after : fs.before) = hook;
+                    const auto result = run(fs, storage);
+                    CAPTURE(abilities.title);
+                    CAPTURE(error);
+                    CAPTURE(was_done);
+                    CAPTURE(failed);
+                    CHECK(storage.is_whole());
+                    CHECK(storage.is_clean());
+                    if (result.settlement) CHECK(agrees(storage, *result.settlement));
+                    check_settles(storage, result);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("when all calls fail from one on, the archive is whole and the record cleans up") {
+    for (const auto& abilities : all_abilities()) {
+        for (const int error : {EIO, ENOSPC, ENOENT}) {
+            for (const bool was_done : {false, true}) {
+                const auto calls = count_calls(abilities);
+                for (unsigned n = 1; n <= calls; ++n) {
+                    const Storage storage;
+                    support::FaultFileSystem fs;
+                    restrict_to(abilities, fs);
+                    std::string failed;
+                    const auto hook = [&](const support::Call& call) {
+                        if (call.number < n) return;
+                        if (call.number == n) failed = call.operation + " " + call.path;
+                        support::FaultFileSystem::fail(error, call);
+                    };
+                    (was_done ? fs.after : fs.before) = hook;
+                    const auto result = run(fs, storage);
+                    CAPTURE(abilities.title);
+                    CAPTURE(error);
+                    CAPTURE(was_done);
+                    CAPTURE(failed);
+                    CHECK_FALSE(result.settlement);
+                    CHECK(storage.is_whole());
+                    check_settles(storage, result);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("a second failure while the first is cleaned up is healed by the record") {
+    for (const auto& abilities : all_abilities()) {
+        const auto calls = count_calls(abilities);
+        for (unsigned n = 1; n <= calls; ++n) {
+            for (unsigned m = n + 1; m <= n + 16; ++m) {
+                const Storage storage;
+                support::FaultFileSystem fs;
+                restrict_to(abilities, fs);
+                fs.before = [&](const support::Call& call) {
+                    if (call.number == n || call.number == m) support::FaultFileSystem::fail(EIO, call);
+                };
+                const auto result = run(fs, storage);
+                CAPTURE(abilities.title);
+                CAPTURE(n);
+                CAPTURE(m);
+                CHECK(storage.is_whole());
+                check_settles(storage, result);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+#include "replacement.hpp"
+
+#include <fcntl.h>
+
+#include "base/error.hpp"
+#include "io/replace_file.hpp"
+
+namespace vmad::fault {
+
+const std::vector<Abilities>& all_abilities() {
+    static const std::vector<Abilities> all{
+        {"exchange, unnamed", true, true, true},          {"exchange, named", false, true, true},
+        {"rename with link, unnamed", true, false, true}, {"rename with link, named", false, false, true},
+        {"bare rename, unnamed", true, false, false},     {"bare rename, named", false, false, false},
+    };
+    return all;
+}
+
+void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs) {
+    fs.has_unnamed = abilities.unnamed;
+    fs.has_exchange = abilities.exchange;
+    fs.has_links = abilities.links;
+}
+
+Storage::Storage() : directory_(support::TemporaryDirectory::fast_base()) {
+    directory_.write(kName, kOld);
+    directory_.set_modified(kName, {1'700'000'000, 123'456'789});
+}
+
+std::optional<std::string> Storage::content() const {
+    if (!directory_.has(kName)) return std::nullopt;
+    return directory_.read(kName);
+}
+
+bool Storage::is_whole() const {
+    const auto found = content();
+    return found == kOld || found == kNew;
+}
+
+bool Storage::is_clean() const {
+    auto names = directory_.names();
+    names.erase(kName);
+    return names.empty();
+}
+
+io::File Storage::open(io::FileSystem& fs) const {
+    return fs.open(directory_.path(), O_RDONLY | O_DIRECTORY);
+}
+
+io::Settlement replace(support::FaultFileSystem& fs, const Storage& storage, const Journal& journal,
+                       const std::function<void()>& on_opened) {
+    auto entry = io::open_entry(fs, storage.archive(), {storage.directory().path()});
+    auto opened = io::open_target(fs, std::move(entry), true, 0);
+    if (!std::holds_alternative<io::ArchiveTarget>(opened)) throw base::Error("the archive was not found");
+    if (on_opened) on_opened();
+    io::ReplaceFile file(
+        fs, std::get<io::ArchiveTarget>(std::move(opened)),
+        [&](const io::Publication& record) { fs.step("journal", "", [&] { journal(record); }); }, 0);
+    const auto half = kNew.size() / 2;
+    for (const auto& [offset, length] : {std::pair{std::size_t{0}, half}, {half, kNew.size() - half}}) {
+        file.require_space(length);
+        std::string part = kNew.substr(offset, length);
+        iovec vector{part.data(), part.size()};
+        io::write_fully_at(fs, file.temporary(), {&vector, 1}, offset);
+    }
+    file.seal({{"user.vmad", "note"}});
+    return file.publish();
+}
+
+unsigned count_calls(const Abilities& abilities) {
+    const Storage storage;
+    support::FaultFileSystem fs;
+    restrict_to(abilities, fs);
+    (void)replace(fs, storage, [](const io::Publication&) {});
+    return fs.calls();
+}
+
+io::Settlement settle(io::FileSystem& fs, const Storage& storage, const io::Publication& record) {
+    const auto directory = storage.open(fs);
+    return io::settle(fs, directory, record);
+}
+
+bool agrees(const Storage& storage, io::Settlement settlement) {
+    const auto content = storage.content();
+    switch (settlement) {
+        case io::Settlement::published:
+            return content == kNew;
+        case io::Settlement::not_published:
+            return content == kOld;
+        case io::Settlement::vanished:
+            return !content;
+        case io::Settlement::changed:
+            return content.has_value();
+    }
+    return false;
+}
+
+}  // namespace vmad::fault

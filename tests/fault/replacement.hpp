@@ -1,0 +1,65 @@
+// One replacement on a small archive, for the fault tests to break in every way.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/publication.hpp"
+#include "io/settlement.hpp"
+#include "support/fault_file_system.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace vmad::fault {
+
+inline const std::string kName = "vzdump-qemu-100.vma";
+inline const std::string kOld = "the old archive, as dumped";
+inline const std::string kNew = "the new archive: same guest, other bytes";
+
+/// What the file system under the archive can do.
+struct Abilities {
+    std::string title;
+    bool unnamed;
+    bool exchange;
+    bool links;
+};
+/// All six ways that a replacement may go.
+[[nodiscard]] const std::vector<Abilities>& all_abilities();
+void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs);
+
+/// A directory with the old archive in it, with metadata to copy.
+class Storage {
+  public:
+    Storage();
+    [[nodiscard]] const support::TemporaryDirectory& directory() const noexcept { return directory_; }
+    [[nodiscard]] std::string archive() const { return directory_ / kName; }
+    /// Nothing when the archive is not there.
+    [[nodiscard]] std::optional<std::string> content() const;
+    /// The archive holds one of the two contents, whole.
+    [[nodiscard]] bool is_whole() const;
+    /// Nothing but the archive is in the directory.
+    [[nodiscard]] bool is_clean() const;
+    [[nodiscard]] io::File open(io::FileSystem& fs) const;
+
+  private:
+    support::TemporaryDirectory directory_;
+};
+
+using Journal = std::function<void(const io::Publication&)>;
+
+/// The whole replacement, from opening the archive on; `on_opened` is called when the archive is remembered.
+/// Writing the journal counts as a call of `fs`.
+io::Settlement replace(support::FaultFileSystem& fs, const Storage& storage, const Journal& journal,
+                       const std::function<void()>& on_opened = {});
+
+/// How many calls a replacement takes when all goes well.
+[[nodiscard]] unsigned count_calls(const Abilities& abilities);
+
+/// Settles in the storage's directory.
+io::Settlement settle(io::FileSystem& fs, const Storage& storage, const io::Publication& record);
+
+/// The content agrees with what settling has reported.
+[[nodiscard]] bool agrees(const Storage& storage, io::Settlement settlement);
+
+}  // namespace vmad::fault

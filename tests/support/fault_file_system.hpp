@@ -1,0 +1,162 @@
+// A file system that a test can watch, hurt and cripple: the real one, with a hook before and after each
+// call.
+//
+// A hook may throw (the call fails: before it was done, or although it was done), end the process, or change
+// files behind the program's back. Some abilities of a file system can be switched off, as if it had none.
+#pragma once
+
+#include <cerrno>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "io/file_system.hpp"
+
+namespace vmad::support {
+
+struct Call {
+    unsigned number;        ///< from 1
+    std::string operation;  ///< the name of the method, or of a step
+    std::string path;
+};
+
+class FaultFileSystem : public io::FileSystem {
+  public:
+    std::function<void(const Call&)> before;
+    std::function<void(const Call&)> after;
+    bool has_unnamed = true;
+    bool has_exchange = true;
+    bool has_links = true;
+
+    /// How many calls there were since the start or forget_calls().
+    [[nodiscard]] unsigned calls() const noexcept { return count_; }
+    void forget_calls() noexcept { count_ = 0; }
+
+    /// Something else that is to count as a call, writing a job file for example.
+    template <typename Action>
+    decltype(auto) step(std::string operation, std::string path, Action&& action) {
+        const Call call{++count_, std::move(operation), std::move(path)};
+        if (before) before(call);
+        if constexpr (std::is_void_v<decltype(action())>) {
+            action();
+            if (after) after(call);
+        } else {
+            auto result = action();
+            if (after) after(call);
+            return result;
+        }
+    }
+
+    /// Throws what the seam throws for this error.
+    [[noreturn]] static void fail(int error_number, const Call& call) {
+        errno = error_number;
+        io::throw_file_error("(made to fail) " + call.operation, call.path);
+    }
+
+    io::File open(const std::string& path, int flags, mode_t mode = 0) override {
+        return step("open", path, [&] { return FileSystem::open(path, flags, mode); });
+    }
+    io::File open_at(const io::File& directory, const std::string& name, int flags,
+                     mode_t mode = 0) override {
+        return step("open_at", name, [&] { return FileSystem::open_at(directory, name, flags, mode); });
+    }
+    io::File open_beneath(const io::File& directory, const std::string& relative, int flags) override {
+        return step("open_beneath", relative,
+                    [&] { return FileSystem::open_beneath(directory, relative, flags); });
+    }
+    std::optional<io::File> open_unnamed(const io::File& directory) override {
+        return step("open_unnamed", directory.path(), [&]() -> std::optional<io::File> {
+            if (!has_unnamed) return std::nullopt;
+            return FileSystem::open_unnamed(directory);
+        });
+    }
+    void close(io::File file) override {
+        const auto path = file.path();
+        step("close", path, [&] { FileSystem::close(std::move(file)); });
+    }
+    std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
+        return step("read_at", file.path(), [&] { return FileSystem::read_at(file, into, offset); });
+    }
+    std::size_t write_at(const io::File& file, std::span<const iovec> from, std::uint64_t offset) override {
+        return step("write_at", file.path(), [&] { return FileSystem::write_at(file, from, offset); });
+    }
+    void truncate(const io::File& file, std::uint64_t size_bytes) override {
+        step("truncate", file.path(), [&] { FileSystem::truncate(file, size_bytes); });
+    }
+    void sync(const io::File& file) override {
+        step("sync", file.path(), [&] { FileSystem::sync(file); });
+    }
+    void push_out(const io::File& file, std::uint64_t offset, std::uint64_t length, bool wait) override {
+        step("push_out", file.path(), [&] { FileSystem::push_out(file, offset, length, wait); });
+    }
+    void advise(const io::File& file, std::uint64_t offset, std::uint64_t length, int advice) override {
+        step("advise", file.path(), [&] { FileSystem::advise(file, offset, length, advice); });
+    }
+    struct stat status(const io::File& file) override {
+        return step("status", file.path(), [&] { return FileSystem::status(file); });
+    }
+    std::optional<struct stat> status_at(const io::File& directory, const std::string& name) override {
+        return step("status_at", name, [&] { return FileSystem::status_at(directory, name); });
+    }
+    struct statvfs space(const io::File& file) override {
+        return step("space", file.path(), [&] { return FileSystem::space(file); });
+    }
+    std::uint64_t type(const io::File& file) override {
+        return step("type", file.path(), [&] { return FileSystem::type(file); });
+    }
+    unsigned inode_flags(const io::File& file) override {
+        return step("inode_flags", file.path(), [&] { return FileSystem::inode_flags(file); });
+    }
+    std::vector<std::string> entries(const io::File& directory) override {
+        return step("entries", directory.path(), [&] { return FileSystem::entries(directory); });
+    }
+    void change_mode(const io::File& file, mode_t mode) override {
+        step("change_mode", file.path(), [&] { FileSystem::change_mode(file, mode); });
+    }
+    void change_owner(const io::File& file, uid_t owner, gid_t group) override {
+        step("change_owner", file.path(), [&] { FileSystem::change_owner(file, owner, group); });
+    }
+    void set_modified(const io::File& file, timespec modified) override {
+        step("set_modified", file.path(), [&] { FileSystem::set_modified(file, modified); });
+    }
+    std::vector<std::string> attribute_names(const io::File& file) override {
+        return step("attribute_names", file.path(), [&] { return FileSystem::attribute_names(file); });
+    }
+    std::optional<std::string> attribute(const io::File& file, const std::string& name) override {
+        return step("attribute", file.path(), [&] { return FileSystem::attribute(file, name); });
+    }
+    void set_attribute(const io::File& file, const std::string& name, const std::string& value) override {
+        step("set_attribute", file.path(), [&] { FileSystem::set_attribute(file, name, value); });
+    }
+    void remove_attribute(const io::File& file, const std::string& name) override {
+        step("remove_attribute", file.path(), [&] { FileSystem::remove_attribute(file, name); });
+    }
+    void link_unnamed(const io::File& file, const io::File& directory, const std::string& name) override {
+        step("link_unnamed", name, [&] { FileSystem::link_unnamed(file, directory, name); });
+    }
+    bool link(const io::File& directory, const std::string& from, const std::string& to) override {
+        return step("link", to, [&] { return has_links && FileSystem::link(directory, from, to); });
+    }
+    void rename(const io::File& directory, const std::string& from, const std::string& to) override {
+        step("rename", to, [&] { FileSystem::rename(directory, from, to); });
+    }
+    bool exchange(const io::File& directory, const std::string& a, const std::string& b) override {
+        return step("exchange", b, [&] { return has_exchange && FileSystem::exchange(directory, a, b); });
+    }
+    bool unlink(const io::File& directory, const std::string& name) override {
+        return step("unlink", name, [&] { return FileSystem::unlink(directory, name); });
+    }
+    bool make_directory(const std::string& path, mode_t mode) override {
+        return step("make_directory", path, [&] { return FileSystem::make_directory(path, mode); });
+    }
+    bool try_lock(const io::File& file) override {
+        return step("try_lock", file.path(), [&] { return FileSystem::try_lock(file); });
+    }
+
+  private:
+    unsigned count_ = 0;
+};
+
+}  // namespace vmad::support

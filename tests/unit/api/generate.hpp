@@ -1,0 +1,103 @@
+// Random values of the types of the api, the odd ones more often than in life.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "api/job.hpp"
+#include "api/status.hpp"
+#include "api/worker_messages.hpp"
+
+class Generate {
+  public:
+    explicit Generate(unsigned seed) : random_(seed) {}
+
+    std::uint64_t below(std::uint64_t end) { return random_() % end; }
+    bool coin() { return below(2) == 1; }
+
+    /// 0 … 2^63-1
+    std::uint64_t number() {
+        const std::uint64_t odd[] = {0, 1, INT32_MAX, UINT32_MAX, INT64_MAX};
+        return coin() ? odd[below(std::size(odd))] : random_() >> (1 + below(63));
+    }
+    std::int64_t time() {
+        return coin() ? static_cast<std::int64_t>(number()) : -static_cast<std::int64_t>(number()) - 1;
+    }
+    std::uint32_t small() { return static_cast<std::uint32_t>(number()); }
+
+    /// UTF-8 with quotes, backslashes, controls, line ends and NULs.
+    std::string text() {
+        const std::string parts[] = {"a", " ", "\"", "\\", "\n", "\x01", std::string(1, '\0'),
+                                     "ä", "€", "𝄞",  "{[", "/"};
+        std::string text;
+        for (auto left = below(12); left > 0; --left) text += parts[below(std::size(parts))];
+        return text;
+    }
+    std::string path() {
+        std::string path = "/" + text();
+        std::erase(path, '\0');
+        return path;
+    }
+    std::optional<std::uint64_t> maybe_number() { return coin() ? std::optional(number()) : std::nullopt; }
+    std::optional<std::int64_t> maybe_time() { return coin() ? std::optional(time()) : std::nullopt; }
+    nlohmann::json record() {
+        nlohmann::json record = nlohmann::json::object();
+        for (auto left = below(3); left > 0; --left) record[text()] = {text(), number(), coin(), nullptr};
+        return record;
+    }
+
+    vmad::api::JobState state() { return static_cast<vmad::api::JobState>(below(9)); }
+    vmad::api::JobProgress progress() {
+        return {coin() ? "repacking" : "proving", number(), number(), number(), maybe_number()};
+    }
+    vmad::api::Job job() {
+        vmad::api::Job job;
+        job.id = 1 + below(INT64_MAX);
+        job.path = path();
+        job.state = state();
+        job.reason = text();
+        job.announced = coin();
+        job.queued_at = time();
+        job.started_at = maybe_time();
+        job.ended_at = maybe_time();
+        job.retry_at = maybe_time();
+        job.starts = small();
+        job.tries = small();
+        job.run_again = coin();
+        job.size_before = maybe_number();
+        job.size_after = maybe_number();
+        job.mount_point = coin() ? path() : "";
+        if (coin()) job.publication = record();
+        if (coin()) job.progress = progress();
+        return job;
+    }
+    std::vector<vmad::api::Job> jobs() {
+        std::vector<vmad::api::Job> jobs(below(4));
+        for (auto& entry : jobs) entry = job();
+        return jobs;
+    }
+    vmad::api::Status status() {
+        vmad::api::Status status{text(), time(), time(), text(), small(), {}, jobs(), jobs()};
+        for (std::size_t i = 0; i < 9; ++i) status.counts[static_cast<vmad::api::JobState>(i)] = number();
+        return status;
+    }
+    vmad::api::WorkerOrder order() { return {job(), {path(), path()}, path()}; }
+    vmad::api::WorkerEvent event() {
+        using namespace vmad::api;
+        switch (below(3)) {
+            case 0:
+                return progress();
+            case 1:
+                return WorkerPublication{record()};
+            default:
+                return WorkerResult{static_cast<WorkerOutcome>(below(9)), text(), maybe_number(),
+                                    maybe_number()};
+        }
+    }
+
+  private:
+    std::mt19937_64 random_;
+};

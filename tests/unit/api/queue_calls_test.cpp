@@ -1,0 +1,91 @@
+#include "api/queue_calls.hpp"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "generate.hpp"
+
+using namespace vmad::api;
+using nlohmann::json;
+using vmad::varlink::RemoteError;
+
+namespace {
+
+template <typename T>
+T again(const T& value) {
+    return json::parse(json(value).dump()).get<T>();
+}
+
+/// The parameter that InvalidParameter names.
+template <typename T>
+std::string wrong_parameter(const char* parameters) {
+    try {
+        static_cast<void>(parameters_as<T>(json::parse(parameters)));
+    } catch (const RemoteError& error) {
+        CHECK(error.name() == "org.varlink.service.InvalidParameter");
+        return error.parameters().at("parameter").get<std::string>();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("law: calls and replies survive their JSON text") {
+    Generate generate(3);
+    for (int round = 0; round < 500; ++round) {
+        const EnqueueCall enqueue{generate.text(), generate.coin()};
+        CHECK(again(enqueue) == enqueue);
+        const EnqueueReply reply{generate.job(), generate.coin()};
+        CHECK(again(reply) == reply);
+        ListCall list;
+        for (auto left = generate.below(4); left > 0; --left) list.states.push_back(generate.state());
+        CHECK(again(list) == list);
+        const ShowCall show{generate.number()};
+        CHECK(again(show) == show);
+        WaitCall wait;
+        for (auto left = generate.below(4); left > 0; --left) wait.ids.push_back(generate.number());
+        for (auto left = generate.below(4); left > 0; --left) wait.paths.push_back(generate.text());
+        CHECK(again(wait) == wait);
+        const JobReply job{generate.coin() ? std::optional(generate.job()) : std::nullopt};
+        CHECK(again(job) == job);
+    }
+    CHECK(again(StatusCall{}) == StatusCall{});
+}
+
+TEST_CASE("absent and null parameters have their defaults") {
+    CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a"})")) == EnqueueCall{"/a", false});
+    CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a","announced":null})")) ==
+          EnqueueCall{"/a", false});
+    CHECK(parameters_as<ListCall>(json::object()) == ListCall{});
+    CHECK(parameters_as<ListCall>(json::parse(R"({"states":null})")) == ListCall{});
+    CHECK(parameters_as<WaitCall>(json::parse(R"({"ids":[],"paths":null})")) == WaitCall{});
+}
+
+TEST_CASE("a bad parameter is named") {
+    CHECK(wrong_parameter<EnqueueCall>("{}") == "path");
+    CHECK(wrong_parameter<EnqueueCall>(R"({"path":1})") == "path");
+    CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","announced":1})") == "announced");
+    CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","anounced":true})") == "anounced");
+    CHECK(wrong_parameter<ListCall>(R"({"states":"queued"})") == "states");
+    CHECK(wrong_parameter<ListCall>(R"({"states":["queued","asleep"]})") == "states");
+    CHECK(wrong_parameter<ListCall>(R"({"states":[1]})") == "states");
+    CHECK(wrong_parameter<ListCall>(R"({"state":[]})") == "state");
+    CHECK(wrong_parameter<ShowCall>("{}") == "id");
+    CHECK(wrong_parameter<ShowCall>(R"({"id":-1})") == "id");
+    CHECK(wrong_parameter<ShowCall>(R"({"id":"1"})") == "id");
+    CHECK(wrong_parameter<ShowCall>(R"({"id":1,"job":1})") == "job");
+    CHECK(wrong_parameter<StatusCall>(R"({"verbose":true})") == "verbose");
+    CHECK(wrong_parameter<WaitCall>(R"({"ids":1})") == "ids");
+    CHECK(wrong_parameter<WaitCall>(R"({"ids":[1,-1]})") == "ids");
+    CHECK(wrong_parameter<WaitCall>(R"({"paths":[null]})") == "paths");
+    CHECK(wrong_parameter<WaitCall>(R"({"timeout":1})") == "timeout");
+}
+
+TEST_CASE("the errors carry their parameters") {
+    CHECK(std::string(no_such_job(17).what()) == R"(org.vmad.Queue.NoSuchJob {"id":17})");
+    CHECK(std::string(no_such_path("/a").what()) == R"(org.vmad.Queue.NoSuchPath {"path":"/a"})");
+    CHECK(std::string(path_refused("/a", "no").what()) ==
+          R"(org.vmad.Queue.PathRefused {"path":"/a","reason":"no"})");
+    CHECK(std::string(failed("disk full").what()) == R"(org.vmad.Queue.Failed {"reason":"disk full"})");
+}

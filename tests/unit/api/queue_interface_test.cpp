@@ -1,0 +1,122 @@
+// The .varlink file is the schema of --json, so the code has to keep to it.
+#include "api/queue_interface.hpp"
+
+#include <set>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "api/queue_calls.hpp"
+#include "api/status.hpp"
+#include "generate.hpp"
+#include "interface_schema.hpp"
+
+using namespace vmad::api;
+using nlohmann::json;
+
+namespace {
+
+const InterfaceSchema& schema() {
+    static const InterfaceSchema read(queue_interface_description());
+    return read;
+}
+
+std::string type_mismatch(const char* type, const json& value) {
+    return schema().mismatch(schema().types.at(type), value);
+}
+
+/// A job or status with every field that there is.
+Job full_job(Generate& generate) {
+    Job job = generate.job();
+    job.reason = "r";
+    job.started_at = job.ended_at = job.retry_at = 1;
+    job.size_before = job.size_after = 1;
+    job.mount_point = "/";
+    job.publication = json::object();
+    job.progress = generate.progress();
+    job.progress->remaining_seconds = 1;
+    return job;
+}
+
+std::set<std::string> names_of(const json& object) {
+    std::set<std::string> names;
+    for (const auto& [name, value] : object.items()) names.insert(name);
+    return names;
+}
+
+std::set<std::string> names_of(const char* type) {
+    std::set<std::string> names;
+    for (const auto& [name, its_type] : schema().types.at(type).fields) names.insert(name);
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("the description names the interface, its methods and its errors") {
+    CHECK(schema().name == kQueueInterface);
+    std::set<std::string> methods;
+    for (const auto& [name, types] : schema().methods) methods.insert(schema().name + "." + name);
+    CHECK(methods ==
+          std::set<std::string>{kEnqueueMethod, kListMethod, kShowMethod, kStatusMethod, kWaitMethod});
+    std::set<std::string> errors;
+    for (const auto& [name, type] : schema().errors) errors.insert(schema().name + "." + name);
+    CHECK(errors ==
+          std::set<std::string>{kNoSuchJobError, kNoSuchPathError, kPathRefusedError, kFailedError});
+}
+
+TEST_CASE("law: what is written is what the description declares") {
+    Generate generate(6);
+    for (int round = 0; round < 500; ++round) {
+        CHECK(type_mismatch("Job", generate.job()) == "");
+        CHECK(type_mismatch("JobProgress", generate.progress()) == "");
+        CHECK(type_mismatch("QueueStatus", generate.status()) == "");
+    }
+}
+
+TEST_CASE("what the description declares is what is written") {
+    Generate generate(7);
+    const Job job = full_job(generate);
+    CHECK(names_of(json(job)) == names_of("Job"));
+    CHECK(names_of(json(*job.progress)) == names_of("JobProgress"));
+    CHECK(names_of(json(Status{})) == names_of("QueueStatus"));
+    CHECK(names_of(json(JobCounts{})) == names_of("JobCounts"));
+    CHECK(names_of("JobState") == names_of("JobCounts"));
+    CHECK(names_of("JobState").size() == kJobStateNames.size());
+}
+
+TEST_CASE("parameters and errors are as declared") {
+    Generate generate(8);
+    const auto check = [](const char* method, const json& parameters, const json& reply) {
+        CAPTURE(std::string(method));
+        const auto& [in, out] = schema().methods.at(method);
+        CHECK(schema().mismatch(in, parameters) == "");
+        CHECK(schema().mismatch(out, reply) == "");
+    };
+    const Job job = full_job(generate);
+    check("Enqueue", EnqueueCall{"/a", true}, EnqueueReply{job, true});
+    check("List", ListCall{{JobState::queued, JobState::failed}}, JobReply{job});
+    check("List", ListCall{}, JobReply{});
+    check("Show", ShowCall{1}, {{"job", job}});
+    check("Status", StatusCall{}, {{"status", generate.status()}});
+    check("Wait", WaitCall{{1, 2}, {"/a"}}, JobReply{job});
+    check("Wait", WaitCall{}, JobReply{});
+    for (const auto& error : {no_such_job(1), no_such_path("/a"), path_refused("/a", "no"), failed("no")}) {
+        const auto name = error.name().substr(error.name().rfind('.') + 1);
+        CHECK(schema().mismatch(schema().errors.at(name), error.parameters()) == "");
+    }
+}
+
+TEST_CASE("the check of the description finds what is wrong") {
+    Generate generate(9);
+    json job = full_job(generate);
+    job["extra"] = 1;
+    CHECK(type_mismatch("Job", job) == "not declared: extra");
+    job.erase("extra");
+    job["state"] = "asleep";
+    CHECK(type_mismatch("Job", job) == "state: no such name: \"asleep\"");
+    job["state"] = "done";
+    job.erase("path");
+    CHECK(type_mismatch("Job", job) == "missing: path");
+    job["path"] = 7;
+    CHECK(type_mismatch("Job", job) == "path: no string: 7");
+}

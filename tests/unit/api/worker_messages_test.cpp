@@ -1,0 +1,130 @@
+#include "api/worker_messages.hpp"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "base/error.hpp"
+#include "generate.hpp"
+#include "varlink/framing.hpp"
+
+using namespace vmad::api;
+using nlohmann::json;
+
+namespace {
+
+std::string without_end(std::string line) {
+    REQUIRE(line.ends_with('\n'));
+    line.pop_back();
+    return line;
+}
+
+}  // namespace
+
+TEST_CASE("law: orders and events survive their line, and are one line") {
+    Generate generate(4);
+    for (int round = 0; round < 1000; ++round) {
+        const WorkerOrder order = generate.order();
+        const std::string order_line = without_end(to_line(order));
+        CHECK(order_line.find('\n') == std::string::npos);
+        CHECK(worker_order_from_line(order_line) == order);
+        const WorkerEvent event = generate.event();
+        const std::string event_line = without_end(to_line(event));
+        CHECK(event_line.find('\n') == std::string::npos);
+        CHECK(worker_event_from_line(event_line) == event);
+    }
+}
+
+TEST_CASE("the lines") {
+    CHECK(
+        to_line(WorkerEvent(JobProgress{"proving", 1, 2, 3, std::nullopt})) ==
+        "{\"event\":\"progress\",\"progress\":{\"bytes_per_second\":3,\"done_bytes\":1,\"stage\":\"proving\","
+        "\"total_bytes\":2}}\n");
+    CHECK(to_line(WorkerEvent(WorkerPublication{{{"a", 1}}})) ==
+          "{\"event\":\"publication\",\"record\":{\"a\":1}}\n");
+    CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::no_space, "full", 5, std::nullopt})) ==
+          "{\"event\":\"result\",\"outcome\":\"no_space\",\"reason\":\"full\",\"size_before\":5}\n");
+    vmad::varlink::MessageSplitter lines('\n');
+    lines.add(kRecordedLine);
+    CHECK(lines.next() == "\"recorded\"");
+    CHECK(lines.empty());
+}
+
+TEST_CASE("a reason that is not UTF-8 does not lose a result") {
+    const WorkerEvent event =
+        WorkerResult{WorkerOutcome::failed, "/dump/\xe4.vma: bad", std::nullopt, std::nullopt};
+    const auto read = std::get<WorkerResult>(worker_event_from_line(without_end(to_line(event))));
+    CHECK(read.reason == "/dump/\xef\xbf\xbd.vma: bad");
+}
+
+TEST_CASE("every outcome has its name") {
+    CHECK(std::string(to_string(WorkerOutcome::done)) == "done");
+    CHECK(std::string(to_string(WorkerOutcome::transient)) == "transient");
+    CHECK(std::string(to_string(WorkerOutcome::no_storage)) == "no_storage");
+    CHECK(std::string(to_string(WorkerOutcome::cancelled)) == "cancelled");
+}
+
+TEST_CASE("a bad event is refused with the field that is wrong") {
+    const struct {
+        const char* line;
+        const char* message;
+    } table[] = {
+        {"", "message is not valid JSON"},
+        {"vma: warning: something printed to the wrong descriptor", "message is not valid JSON"},
+        {"[]", "event is not an object"},
+        {"\"recorded\"", "event is not an object"},
+        {"{}", "event: event is missing"},
+        {R"({"event":1})", "event: event is not a string"},
+        {R"({"event":"gone"})", "event: event 'gone' is unknown"},
+        {R"({"event":"progress"})", "event: progress is missing"},
+        {R"({"event":"progress","progress":{}})", "progress: stage is missing"},
+        {R"({"event":"publication"})", "event: record is missing"},
+        {R"({"event":"publication","record":null})", "event: record is missing"},
+        {R"({"event":"publication","record":"x"})", "event: record is not an object"},
+        {R"({"event":"publication","record":{},"more":1})", "event: more is unknown"},
+        {R"({"event":"result"})", "event: outcome is missing"},
+        {R"({"event":"result","outcome":"ok"})", "event: outcome 'ok' is unknown"},
+        {R"({"event":"result","outcome":"done"})", "event: reason is missing"},
+        {R"({"event":"result","outcome":"done","reason":"","size_before":-1})",
+         "event: size_before is out of range"},
+        {R"({"event":"result","outcome":"done","reason":"","record":{}})", "event: record is unknown"},
+    };
+    for (const auto& [line, message] : table) {
+        CAPTURE(std::string(line));
+        CHECK_THROWS_WITH_AS(static_cast<void>(worker_event_from_line(line)), message, vmad::base::Error);
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(worker_event_from_line(std::string(1000, '['))),
+                         "message nests deeper than 32 levels", vmad::base::Error);
+}
+
+TEST_CASE("a bad order is refused with the field that is wrong") {
+    const struct {
+        const char* patch;
+        const char* message;
+    } table[] = {
+        {R"({"job":null})", "order: job is missing"},
+        {R"({"job":{"id":0}})", "job: id is out of range"},
+        {R"({"directories":null})", "order: directories is missing"},
+        {R"({"directories":"/dump"})", "order: directories is not an array"},
+        {R"({"directories":["/dump",1]})", "order: directories is not a string"},
+        {R"({"state_dir":null})", "order: state_dir is missing"},
+        {R"({"state_dir":1})", "order: state_dir is not a string"},
+        {R"({"level":3})", "order: level is unknown"},
+    };
+    const std::string good = without_end(to_line(Generate(5).order()));
+    for (const auto& [patch, message] : table) {
+        CAPTURE(std::string(patch));
+        json bad = json::parse(good);
+        bad.merge_patch(json::parse(patch));
+        CHECK_THROWS_WITH_AS(static_cast<void>(worker_order_from_line(bad.dump())), message,
+                             vmad::base::Error);
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(worker_order_from_line("1")), "order is not an object",
+                         vmad::base::Error);
+}
+
+TEST_CASE("a line above the limit is not sent") {
+    const WorkerEvent event = WorkerPublication{{{"a", std::string(vmad::varlink::kMaxMessageBytes, 'x')}}};
+    CHECK_THROWS_WITH_AS(static_cast<void>(to_line(event)), "message is longer than 1048576 bytes",
+                         vmad::base::Error);
+}

@@ -1,0 +1,567 @@
+#include "queue/queue.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+
+#include <doctest/doctest.h>
+
+#include "queue/retry.hpp"
+#include "state_directory.hpp"
+
+using namespace vmad;
+using namespace vmad::queue;
+using namespace vmad::queue::test;
+using api::Job;
+using api::JobState;
+using api::WorkerOutcome;
+using support::FaultFileSystem;
+
+namespace {
+
+const nlohmann::json kRecord = {{"temporary", ".vmad-x.tmp"}};
+
+/// A queue on a state directory of its own.
+struct Fixture {
+    StateDirectory state;
+    FaultFileSystem fs;
+    std::unique_ptr<Spool> spool;
+    std::unique_ptr<Queue> queue;
+
+    Fixture() { restart(); }
+    /// As after a crash of the daemon.
+    void restart(std::int64_t now = 0) {
+        queue.reset();
+        spool.reset();
+        spool = std::make_unique<Spool>(fs, state.path());
+        queue = std::make_unique<Queue>(*spool, now);
+    }
+    std::uint64_t add(const std::string& path, bool announced = false, std::int64_t now = 0) {
+        return queue->enqueue(path, announced, "/mnt", now).job.id;
+    }
+    Queue::Finished finish(std::uint64_t id, WorkerOutcome outcome, std::int64_t now,
+                           const std::string& reason = "") {
+        return queue->finish(id, {outcome, reason, std::nullopt, std::nullopt}, now);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a new path is queued, and while it is queued there is one job for it") {
+    Fixture f;
+    const auto first = f.queue->enqueue("/a", false, "/mnt", 100);
+    CHECK(first.created);
+    CHECK(first.job.id == 1);
+    CHECK(first.job.state == JobState::queued);
+    CHECK(first.job.queued_at == 100);
+    CHECK(first.job.mount_point == "/mnt");
+    CHECK_FALSE(first.job.announced);
+
+    const auto again = f.queue->enqueue("/a", true, "/mnt/a", 200);
+    CHECK_FALSE(again.created);
+    CHECK(again.job.id == 1);
+    CHECK(again.job.announced);
+    CHECK(again.job.mount_point == "/mnt/a");
+    CHECK(again.job.queued_at == 100);
+
+    // Somebody who has not seen the file takes nothing back.
+    const auto third = f.queue->enqueue("/a", false, "/", 300);
+    CHECK(third.job.announced);
+    CHECK(third.job.mount_point == "/mnt/a");
+    CHECK(f.add("/b") == 2);
+    CHECK(f.queue->jobs().size() == 2);
+}
+
+TEST_CASE("a run from start to a good end") {
+    for (const auto& [outcome, state] : {std::pair(WorkerOutcome::done, JobState::done),
+                                         std::pair(WorkerOutcome::unchanged, JobState::unchanged),
+                                         std::pair(WorkerOutcome::vanished, JobState::vanished)}) {
+        Fixture f;
+        const auto id = f.add("/a");
+        CHECK(f.queue->start(id, 10).state == JobState::running);
+        CHECK(f.queue->find(id)->starts == 1);
+        CHECK(f.queue->find(id)->started_at == 10);
+        f.queue->record_publication(id, JobState::running, kRecord);
+        CHECK(f.queue->record_publication(id, JobState::publishing, kRecord).state == JobState::publishing);
+        const auto end = f.queue->finish(id, {outcome, "", 200, 100}, 20);
+        CHECK(end.next == nullptr);
+        CHECK(end.job.state == state);
+        CHECK(end.job.ended_at == 20);
+        CHECK(end.job.starts == 0);
+        CHECK(end.job.size_before == 200);
+        CHECK(end.job.size_after == 100);
+        CHECK(end.job.publication.is_null());
+        CHECK(f.queue->find("/a") == &end.job);
+        // The next backup under that name is a new job.
+        CHECK(f.add("/a") == 2);
+        CHECK(f.queue->find("/a")->id == 2);
+    }
+}
+
+TEST_CASE("a damaged archive fails at once") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, 1);
+    const auto end = f.finish(id, WorkerOutcome::failed, 2, "at byte 512: bad magic");
+    CHECK(end.job.state == JobState::failed);
+    CHECK(end.job.reason == "at byte 512: bad magic");
+    CHECK(end.job.ended_at == 2);
+}
+
+TEST_CASE("transient failures wait longer each time, and the eighth in a row is the last") {
+    Fixture f;
+    const auto id = f.add("/a");
+    std::int64_t now = 0;
+    for (std::uint32_t tries = 1; tries < kMostTries; ++tries) {
+        f.queue->start(id, now);
+        const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: I/O error").job;
+        REQUIRE(job.state == JobState::waiting);
+        CHECK(job.reason == "read: I/O error");
+        CHECK(job.tries == tries);
+        CHECK(job.starts == 0);
+        CHECK(job.retry_at == now + transient_delay(tries));
+        now = *job.retry_at;
+        f.restart(now);
+    }
+    f.queue->start(id, now);
+    CHECK(f.queue->find(id)->reason.empty());
+    CHECK_FALSE(f.queue->find(id)->retry_at);
+    const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: stale handle").job;
+    CHECK(job.state == JobState::failed);
+    CHECK(job.reason == "read: stale handle");
+}
+
+TEST_CASE("a lack of space or storage, and a busy archive, wait without a limit") {
+    for (const auto outcome : {WorkerOutcome::no_space, WorkerOutcome::no_storage, WorkerOutcome::busy}) {
+        Fixture f;
+        const auto id = f.add("/a");
+        f.queue->start(id, 0);
+        f.finish(id, WorkerOutcome::transient, 0, "read: I/O error");
+        std::int64_t now = 60;
+        for (int i = 0; i < 100; ++i) {
+            f.queue->start(id, now);
+            const Job& job = f.finish(id, outcome, now, "lacking").job;
+            REQUIRE(job.state == JobState::waiting);
+            CHECK(job.tries == 0);  // no longer in a row
+            CHECK(job.retry_at == now + condition_delay(now));
+            now = *job.retry_at;
+        }
+        CHECK(f.queue->find(id)->retry_at == now);
+    }
+}
+
+TEST_CASE("three deaths of the worker end a job, and a result in between starts the count anew") {
+    Fixture f;
+    const auto id = f.add("/a");
+    const auto die = [&] {
+        f.queue->start(id, 1);
+        return f.queue->worker_died(id, "signal 11", 2);
+    };
+    CHECK(die().job.state == JobState::queued);
+    CHECK(die().job.state == JobState::queued);
+    f.queue->start(id, 1);
+    f.finish(id, WorkerOutcome::busy, 2, "locked");
+    CHECK(die().job.state == JobState::queued);
+    CHECK(die().job.state == JobState::queued);
+    f.restart();
+    CHECK(die().job.state == JobState::failed);
+    CHECK(f.queue->find(id)->reason == "worker died (signal 11)");
+    CHECK(f.queue->find(id)->ended_at == 2);
+}
+
+TEST_CASE("a worker that was told to stop is not a death") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, 1);
+    f.queue->worker_died(id, "signal 9", 2);
+    for (int i = 0; i < 10; ++i) {
+        f.queue->start(id, 1);
+        const Job& job = f.finish(id, WorkerOutcome::cancelled, 2).job;
+        CHECK(job.state == JobState::queued);
+        CHECK(job.starts == 1);
+    }
+}
+
+TEST_CASE("a path that is named again while it runs gets a job of its own afterwards") {
+    Fixture f;
+    const auto id = f.add("/a", true);
+    f.queue->start(id, 1);
+    const auto again = f.queue->enqueue("/a", false, "/", 2);
+    CHECK_FALSE(again.created);
+    CHECK(again.job.id == id);
+    CHECK(again.job.run_again);
+    CHECK(again.job.state == JobState::running);
+    f.queue->record_publication(id, JobState::publishing, kRecord);
+    f.add("/a");
+    const auto end = f.finish(id, WorkerOutcome::done, 5);
+    REQUIRE(end.next != nullptr);
+    CHECK(end.job.state == JobState::done);
+    CHECK(end.next->id == 2);
+    CHECK(end.next->state == JobState::queued);
+    CHECK(end.next->path == "/a");
+    CHECK(end.next->queued_at == 5);
+    CHECK(end.next->mount_point == "/mnt");
+    CHECK_FALSE(end.next->announced);  // no hook has named the new file
+    CHECK(f.queue->find("/a") == end.next);
+    f.restart();
+    CHECK(f.queue->jobs().size() == 2);
+}
+
+TEST_CASE("the hook's word for the next run outlives a later naming without it") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, 1);
+    f.add("/a", true);
+    f.add("/a", false);
+    CHECK(f.finish(id, WorkerOutcome::vanished, 5).next->announced);
+}
+
+TEST_CASE("a job that was named again while it ran is queued instead of waiting") {
+    for (const auto outcome :
+         {WorkerOutcome::transient, WorkerOutcome::no_storage, WorkerOutcome::cancelled}) {
+        Fixture f;
+        const auto id = f.add("/a");
+        f.queue->start(id, 1);
+        f.add("/a", true);
+        const auto end = f.finish(id, outcome, 5, "changed while reading");
+        CHECK(end.next == nullptr);
+        CHECK(end.job.state == JobState::queued);
+        CHECK_FALSE(end.job.run_again);
+        CHECK(end.job.announced);
+        CHECK(end.job.tries == 0);
+        CHECK(end.job.reason.empty());
+    }
+}
+
+TEST_CASE("a waiting job is queued at once when a hook names it, and only then") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, 1);
+    f.finish(id, WorkerOutcome::transient, 2, "read: I/O error");
+    const Job before = *f.queue->find(id);
+    CHECK(f.add("/a", false, 3) == id);
+    CHECK(*f.queue->find(id) == before);
+    CHECK(f.add("/a", true, 4) == id);
+    const Job& job = *f.queue->find(id);
+    CHECK(job.state == JobState::queued);
+    CHECK(job.queued_at == 4);
+    CHECK(job.tries == 0);
+    CHECK(job.announced);
+    CHECK(job.reason.empty());
+    CHECK_FALSE(job.retry_at);
+}
+
+TEST_CASE("a job that does not run is cancelled at once") {
+    Fixture f;
+    const auto queued = f.add("/queued");
+    CHECK(f.queue->cancel(queued, 5).state == JobState::cancelled);
+    CHECK(f.queue->find(queued)->ended_at == 5);
+    CHECK(f.queue->cancel(queued, 6).ended_at == 5);
+    const auto waiting = f.add("/waiting");
+    f.queue->start(waiting, 1);
+    f.finish(waiting, WorkerOutcome::no_space, 2, "no space");
+    const Job& job = f.queue->cancel(waiting, 7);
+    CHECK(job.state == JobState::cancelled);
+    CHECK(job.reason.empty());
+    CHECK_FALSE(job.retry_at);
+}
+
+TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has ended by then") {
+    const auto run_and_cancel = [](Fixture& f) {
+        const auto id = f.add("/a");
+        f.queue->start(id, 1);
+        f.queue->record_publication(id, JobState::publishing, kRecord);
+        CHECK(f.queue->cancel(id, 2).state == JobState::publishing);
+        return id;
+    };
+    for (const auto outcome :
+         {WorkerOutcome::cancelled, WorkerOutcome::transient, WorkerOutcome::no_storage}) {
+        Fixture f;
+        const auto end = f.finish(run_and_cancel(f), outcome, 3, "why");
+        CHECK(end.job.state == JobState::cancelled);
+        CHECK(end.job.reason.empty());
+        CHECK(end.job.ended_at == 3);
+        CHECK(end.job.publication == kRecord);
+        CHECK(end.next == nullptr);
+        // The wish was for one run only.
+        const auto id = f.queue->retry(end.job.id, 4).id;
+        f.queue->start(id, 5);
+        CHECK(f.finish(id, WorkerOutcome::cancelled, 6).job.state == JobState::queued);
+    }
+    {
+        Fixture f;
+        CHECK(f.queue->worker_died(run_and_cancel(f), "signal 9", 3).job.state == JobState::cancelled);
+    }
+    {
+        Fixture f;
+        CHECK(f.finish(run_and_cancel(f), WorkerOutcome::done, 3).job.state == JobState::done);
+    }
+    {
+        // What is named after the wish is another archive.
+        Fixture f;
+        const auto id = run_and_cancel(f);
+        f.add("/a", true);
+        const auto end = f.finish(id, WorkerOutcome::cancelled, 3);
+        CHECK(end.job.state == JobState::cancelled);
+        REQUIRE(end.next != nullptr);
+        CHECK(end.next->state == JobState::queued);
+        CHECK(end.next->announced);
+    }
+}
+
+TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has another") {
+    Fixture f;
+    const auto id = f.add("/a", true);
+    f.queue->start(id, 1);
+    CHECK(f.queue->retry(id, 2).state == JobState::running);
+    f.finish(id, WorkerOutcome::failed, 3, "bad magic");
+    const Job& job = f.queue->retry(id, 4);
+    CHECK(job.id == id);
+    CHECK(job.state == JobState::queued);
+    CHECK(job.queued_at == 4);
+    CHECK(job.reason.empty());
+    CHECK_FALSE(job.ended_at);
+    CHECK_FALSE(job.started_at);
+    CHECK(f.queue->find("/a") == &job);
+    f.queue->start(id, 5);
+    f.finish(id, WorkerOutcome::no_space, 6, "no space");
+    CHECK(f.queue->retry(id, 7).state == JobState::queued);
+    f.queue->cancel(id, 8);
+    const auto other = f.add("/a");
+    CHECK(f.queue->retry(id, 9).id == other);
+    CHECK(f.queue->find(id)->state == JobState::cancelled);
+}
+
+TEST_CASE("what a killed worker must settle is kept through deaths, the end and a retry") {
+    Fixture f;
+    const auto id = f.add("/a");
+    for (int i = 0; i < 3; ++i) {
+        f.queue->start(id, 1);
+        f.queue->record_publication(id, JobState::publishing, kRecord);
+        f.queue->worker_died(id, "signal 9", 2);
+    }
+    CHECK(f.queue->find(id)->state == JobState::failed);
+    CHECK(f.queue->find(id)->publication == kRecord);
+    CHECK(f.queue->retry(id, 3).publication == kRecord);
+    f.queue->start(id, 4);
+    f.finish(id, WorkerOutcome::no_storage, 5, "not mounted");
+    CHECK(f.queue->find(id)->publication == kRecord);
+}
+
+TEST_CASE("after a crash what ran is queued again, with its starts and its record") {
+    Fixture f;
+    const auto running = f.add("/running");
+    const auto publishing = f.add("/publishing");
+    f.queue->start(running, 1);
+    f.add("/running", true);
+    f.queue->start(publishing, 1);
+    f.queue->record_publication(publishing, JobState::publishing, kRecord);
+    f.restart();
+    CHECK(f.queue->jobs().size() == 2);
+    CHECK(f.queue->find(running)->state == JobState::queued);
+    CHECK(f.queue->find(running)->starts == 1);
+    CHECK(f.queue->find(running)->announced);
+    CHECK_FALSE(f.queue->find(running)->run_again);
+    CHECK(f.queue->find(publishing)->state == JobState::queued);
+    CHECK(f.queue->find(publishing)->publication == kRecord);
+}
+
+TEST_CASE("a crash between the end of a job and its next one loses neither") {
+    Fixture f;
+    const auto id = f.add("/a", true);
+    f.queue->start(id, 1);
+    f.add("/a", true);
+    f.finish(id, WorkerOutcome::done, 2);
+    // As if the second file had not been written.
+    REQUIRE(std::filesystem::remove((f.state / "queue/2.json")));
+    f.restart(7);
+    REQUIRE(f.queue->find(2) != nullptr);
+    CHECK(f.queue->find(2)->path == "/a");
+    CHECK(f.queue->find(2)->queued_at == 7);
+    CHECK(f.queue->find(2)->announced);
+    f.restart(8);
+    CHECK(f.queue->jobs().size() == 2);
+    f.queue->cancel(2, 9);
+    f.restart(10);
+    CHECK(f.queue->jobs().size() == 2);
+}
+
+TEST_CASE("ids are not used twice, whatever is pruned or set aside") {
+    Fixture f;
+    for (const std::string path : {"/a", "/b", "/c"}) f.queue->cancel(f.add(path), 1);
+    CHECK(f.queue->prune(100, 0) == std::vector<std::uint64_t>{1, 2});
+    f.restart();
+    CHECK(f.add("/d") == 4);
+    f.state.write("queue/9.json", "{");
+    f.restart();
+    REQUIRE(f.queue->bad_files().size() == 1);
+    CHECK(f.queue->bad_files()[0].name == "9.json");
+    CHECK(f.add("/e") == 10);
+}
+
+TEST_CASE("ends are pruned by age and by number, the oldest first") {
+    Fixture f;
+    std::int64_t now = 100;
+    for (const std::string path : {"/1", "/2", "/3", "/4", "/5"}) f.queue->cancel(f.add(path), now++);
+    const auto alive = f.add("/alive");
+    std::vector<std::uint64_t> ids;
+    for (const Job* job : f.queue->recent_ends(3)) ids.push_back(job->id);
+    CHECK(ids == std::vector<std::uint64_t>{5, 4, 3});
+    CHECK(f.queue->prune(102, 100) == std::vector<std::uint64_t>{1, 2});
+    CHECK(f.queue->prune(0, 2) == std::vector<std::uint64_t>{3});
+    CHECK(f.queue->prune(0, 2).empty());
+    CHECK(f.queue->in_state(JobState::cancelled).size() == 2);
+    CHECK(f.queue->find(alive)->state == JobState::queued);
+    CHECK(names_in(f.state / "queue") == std::set<std::string>{"4.json", "5.json", "6.json"});
+}
+
+TEST_CASE("a move that the state does not allow is an error and changes nothing") {
+    Fixture f;
+    const auto id = f.add("/a");
+    CHECK_THROWS_WITH_AS(f.queue->start(7, 1), "there is no job 7", base::Error);
+    CHECK_THROWS_WITH_AS(f.finish(id, WorkerOutcome::done, 1), "job 1 is queued, it does not run",
+                         base::Error);
+    CHECK_THROWS_WITH_AS(f.queue->worker_died(id, "signal 9", 1), "job 1 is queued, it does not run",
+                         base::Error);
+    CHECK_THROWS_WITH_AS(f.queue->record_publication(id, JobState::publishing, kRecord),
+                         "job 1 is queued, it does not run", base::Error);
+    f.queue->start(id, 1);
+    CHECK_THROWS_WITH_AS(f.queue->start(id, 1), "job 1 is running, it cannot be started", base::Error);
+    f.finish(id, WorkerOutcome::done, 1);
+    CHECK_THROWS_WITH_AS(f.queue->start(id, 1), "job 1 is done, it cannot be started", base::Error);
+    CHECK(f.queue->find("/nothing") == nullptr);
+}
+
+TEST_CASE("a path that a job cannot have is refused") {
+    Fixture f;
+    const std::pair<std::string, const char*> table[] = {
+        {"", "the path is not absolute"},
+        {"a.vma", "the path is not absolute"},
+        {std::string("/a\0b", 4), "the path is cut short by a NUL"},
+        {"/\xff", "the path is not UTF-8"},
+        {'/' + std::string(4095, 'a'), "the path is too long"},
+    };
+    for (const auto& [path, message] : table) CHECK_THROWS_WITH_AS(f.add(path), message, base::UsageError);
+    CHECK(f.queue->jobs().empty());
+    f.add('/' + std::string(4094, 'a'));
+    f.add("/newline\n\x01\x7f\"\\");
+    const auto jobs = f.queue->jobs();
+    f.restart();
+    CHECK(f.queue->jobs() == jobs);
+}
+
+namespace {
+
+/// What the disk would say to a daemon that starts now.
+std::map<std::uint64_t, Job> fresh_load(const StateDirectory& state, std::int64_t now) {
+    const StateDirectory copy;
+    std::filesystem::copy((state / "queue"), (copy / "queue"));
+    FaultFileSystem fs;
+    Spool spool(fs, copy.path());
+    const Queue queue(spool, now);
+    CHECK(queue.bad_files().empty());
+    return queue.jobs();
+}
+
+/// What the header says of running jobs after a load.
+std::map<std::uint64_t, Job> as_loaded(std::map<std::uint64_t, Job> jobs) {
+    for (auto& [id, job] : jobs) {
+        if (job.state != JobState::running && job.state != JobState::publishing) continue;
+        job.state = JobState::queued;
+        job.run_again = false;
+    }
+    return jobs;
+}
+
+}  // namespace
+
+TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is what the disk says") {
+    for (unsigned seed = 0; seed < 30; ++seed) {
+        CAPTURE(seed);
+        std::mt19937 random(seed);
+        const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+        Fixture f;
+        // The model: which paths were named and have not been started, failed or cancelled since.
+        std::set<std::string> owed;
+        std::uint64_t last_id = 0;
+        std::size_t expected_count = 0;
+        std::int64_t now = 1000;
+        const auto created = [&](const Job& job) {
+            CHECK(job.id == last_id + 1);
+            last_id = job.id;
+            ++expected_count;
+        };
+        const auto ended = [&](const Queue::Finished& end) {
+            if (end.next) created(*end.next);
+        };
+        for (int step = 0; step < 150; ++step) {
+            now += static_cast<std::int64_t>(below(100));
+            const std::string path = "/" + std::to_string(below(6));
+            const Job* job = f.queue->find(path);
+            const bool runs = job && (job->state == JobState::running || job->state == JobState::publishing);
+            const bool startable = job && (job->state == JobState::queued || job->state == JobState::waiting);
+            switch (below(10)) {
+                case 0:
+                case 1: {
+                    const bool is_new = !job || is_end(job->state);
+                    const auto enqueued = f.queue->enqueue(path, below(2) != 0, "/mnt", now);
+                    CHECK(enqueued.created == is_new);
+                    if (enqueued.created) created(enqueued.job);
+                    owed.insert(path);
+                    break;
+                }
+                case 2:
+                case 3:
+                case 4:
+                    if (!startable) break;
+                    f.queue->start(job->id, now);
+                    owed.erase(path);
+                    break;
+                case 5:
+                    if (runs) f.queue->record_publication(job->id, JobState::publishing, {{"step", step}});
+                    break;
+                case 6:
+                    if (runs) ended(f.finish(job->id, static_cast<WorkerOutcome>(below(9)), now, "r"));
+                    break;
+                case 7:
+                    if (runs) ended(f.queue->worker_died(job->id, "signal 9", now));
+                    break;
+                case 8:
+                    if (job && below(3) == 0) {
+                        if (f.queue->cancel(job->id, now).state == JobState::cancelled) owed.erase(path);
+                    } else if (job) {
+                        f.queue->retry(job->id, now);
+                    }
+                    break;
+                default:
+                    if (below(4) == 0)
+                        expected_count -= f.queue->prune(now - 500, 5).size();
+                    else if (below(4) == 0)
+                        f.restart(now);
+            }
+            const auto& jobs = f.queue->jobs();
+            REQUIRE(jobs.size() == expected_count);
+            REQUIRE((jobs.empty() ? 0 : jobs.rbegin()->first) == last_id);
+            std::map<std::string, const Job*> live;
+            for (const auto& [id, one] : jobs) {
+                REQUIRE(one.id == id);
+                if (!is_end(one.state)) REQUIRE(live.emplace(one.path, &one).second);
+                REQUIRE((one.state == JobState::waiting) == one.retry_at.has_value());
+                REQUIRE(is_end(one.state) == one.ended_at.has_value());
+                REQUIRE((one.state == JobState::waiting || one.state == JobState::failed) ==
+                        !one.reason.empty());
+            }
+            for (const auto& [owed_path, one] : live) REQUIRE(f.queue->find(owed_path) == one);
+            for (const auto& named : owed) {
+                REQUIRE(live.contains(named));
+                const Job& one = *live[named];
+                const bool is_running = one.state == JobState::running || one.state == JobState::publishing;
+                REQUIRE((!is_running || one.run_again));
+            }
+            REQUIRE(fresh_load(f.state, now) == as_loaded(jobs));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+#include "queue/retry.hpp"
+
+#include <cstdint>
+
+#include <doctest/doctest.h>
+
+using namespace vmad::queue;
+
+TEST_CASE("after a transient failure the wait doubles from 1 min to 1 h") {
+    const std::int64_t minutes[] = {1, 2, 4, 8, 16, 32, 60, 60, 60};
+    std::uint32_t tries = 0;
+    for (const auto expected : minutes) CHECK(transient_delay(++tries) == expected * 60);
+    CHECK(transient_delay(0) == 60);
+    CHECK(transient_delay(UINT32_MAX) == 3600);
+}
+
+TEST_CASE("a job that lacks something is looked at after 1 min, growing to 10 min") {
+    // From look to look, as it comes about when each one fails at once.
+    const std::int64_t expected[] = {60, 60, 120, 240, 480, 600, 600, 600};
+    std::int64_t age = 0;
+    for (const auto delay : expected) {
+        CHECK(condition_delay(age) == delay);
+        age += delay;
+    }
+    // A clock that was set back, or far ahead.
+    CHECK(condition_delay(-1000000) == 60);
+    CHECK(condition_delay(INT64_MAX) == 600);
+}
