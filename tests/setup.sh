@@ -1,0 +1,24 @@
+# Sourced by run.sh and demo.sh: installs what the build needs, and builds.
+# shellcheck shell=bash
+
+# Build dependencies as debian/control names them; as root on a Debian system, else they must be there.
+install_dependencies() {
+    if dpkg-checkbuilddeps debian/control >/dev/null 2>&1; then return; fi
+    if [ "$(id -u)" != 0 ]; then
+        echo "$0: build dependencies are missing; as root: apt-get build-dep ./" >&2
+        exit 1
+    fi
+    echo "Installing the build dependencies"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    # build-dep reads the control file without any package installed; quiet but for errors.
+    apt-get -qq -y --no-install-recommends build-dep ./ >"$1" 2>&1 || { cat "$1" >&2; exit 1; }
+}
+
+# build DIR [MESON OPTION...]: an up-to-date build in DIR.
+build() {
+    local dir=$1
+    shift
+    [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >/dev/null || { cat "$dir/meson-logs/meson-log.txt"; exit 1; }
+    ninja -C "$dir" --quiet
+}
