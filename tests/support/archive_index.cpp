@@ -10,6 +10,9 @@ namespace vmad::testing {
 
 namespace {
 
+/// Room for 256 configs and 254 names of 65535 bytes each, rounded up.
+constexpr std::uint64_t kMaxHeaderBytes = std::uint64_t{64} << 20U;
+
 void require(bool holds, std::uint64_t offset, const char* rule) {
     if (!holds) throw Refused(offset, rule);
 }
@@ -26,7 +29,8 @@ class HeaderReader {
         require(archive.size() >= header_at::kEnd, archive.size(), "the file ends inside the header");
         require(field(header_at::kVersion) == 1, header_at::kVersion, "version");
         size_ = field(header_at::kHeaderSize);
-        require(size_ > header_at::kEnd && size_ % 512 == 0, header_at::kHeaderSize, "header_size");
+        require(size_ > header_at::kEnd && size_ % 512 == 0 && size_ <= kMaxHeaderBytes,
+                header_at::kHeaderSize, "header_size");
         require(size_ <= archive.size(), archive.size(), "the file ends inside the header");
         header_ = archive.first(size_);
         const auto sum = md5_of(header_, header_at::kMd5);
@@ -50,8 +54,6 @@ class HeaderReader {
 
     void read_devices(ArchiveIndex& index) const {
         std::set<std::string> names;
-        std::uint64_t clusters = 0;
-        const std::uint64_t clusters_that_fit = (archive_.size() - size_) / extent_at::kEnd * kSlotsPerExtent;
         for (unsigned id = 0; id < 256; ++id) {
             const std::size_t name_at = header_at::kDevices + header_at::kDeviceBytes * id;
             const std::size_t size_at = name_at + header_at::kDeviceSize;
@@ -64,8 +66,6 @@ class HeaderReader {
             require(device_name != "vmstate", name_at, "vmstate is not supported");
             require(names.insert(device_name).second, name_at, "two devices of one name");
             require(size % 512 == 0 && size <= kMaxDeviceBytes, size_at, "device size");
-            clusters += clusters_of(size);
-            require(clusters <= clusters_that_fit, size_at, "more clusters than the file can hold");
             index.devices[static_cast<std::uint8_t>(id)] = {device_name, size};
         }
     }
@@ -155,9 +155,14 @@ ArchiveIndex::ArchiveIndex(View archive) {
     ctime = get_be(&archive[header_at::kCtime], 8);
     header.read_configs(*this);
     header.read_devices(*this);
-    for (std::uint64_t at = header.size(); at < archive.size();) at = read_extent(*this, archive, at);
     std::uint64_t expected = 0;
     for (const auto& [id, device] : devices) expected += clusters_of(device.size_bytes);
+    require(expected <= (archive.size() - header.size()) / extent_at::kEnd * kSlotsPerExtent, archive.size(),
+            "more clusters than the file can hold");
+    for (std::uint64_t at = header.size(); at < archive.size();) {
+        require(archive.size() - at >= extent_at::kEnd || clusters.size() < expected, at, "bytes follow");
+        at = read_extent(*this, archive, at);
+    }
     // None is there twice and none lies past a device, so equal numbers mean that each is there.
     require(clusters.size() == expected, archive.size(), "missing cluster");
 }

@@ -15,7 +15,7 @@
 namespace vmad::testing {
 
 /// The archive breaks a rule. The offset is that of the field at fault; of the slot, for a cluster that must
-/// not be there; of the end of the file, where something is cut off or a cluster is missing.
+/// not be there; of the end of the file, where something is cut off or clusters are missing or cannot fit.
 class Refused : public std::runtime_error {
   public:
     Refused(std::uint64_t offset, const std::string& rule) : std::runtime_error(rule), offset_(offset) {}

@@ -101,12 +101,7 @@ void add_truncation(DamageList& list) {
     list.add_bytes("cut-before-blobs", "the file ends with the fixed header", cut_to(header_at::kEnd));
     list.add_bytes("cut-in-blobs", "the file ends inside the blob area", cut_to(header_at::kEnd + 100));
     list.add_bytes("cut-after-header", "the file ends with the header, and there are devices",
-                   [](Bytes& bytes) {
-                       bytes.resize(Parts(bytes).extent_offset(0));
-                       // Already the first device does not fit into what follows the header, which is
-                       // nothing.
-                       return header_at::kDevices + header_at::kDeviceBytes + header_at::kDeviceSize;
-                   });
+                   cut([](const Parts& parts) { return parts.extent_offset(0); }));
     list.add_bytes("cut-in-extent-magic", "the file ends inside an extent's magic",
                    cut([](const Parts& parts) { return parts.extent_offset(kLast) + 2; }));
     list.add_bytes("cut-in-extent-header", "the file ends inside an extent header",
@@ -134,9 +129,9 @@ void add_excess(DamageList& list) {
     list.add_bytes("tail-newline", "a line feed follows, as a copy in text mode would add",
                    append(to_bytes("\n")));
     list.add_bytes("tail-half-extent-header", "half an extent header follows", [](Bytes& bytes) {
-        const Parts parts(bytes);
-        bytes.insert(bytes.end(), parts.extents[0].head.begin(), parts.extents[0].head.begin() + 256);
-        return bytes.size();
+        Bytes half = Parts(bytes).extents[0].head;
+        half.resize(half.size() / 2);
+        return append(half)(bytes);
     });
     list.add_parts("tail-last-extent-again", "the last extent is there twice", [](Parts& parts) {
         parts.extents.push_back(parts.extents[kLast]);

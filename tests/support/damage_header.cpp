@@ -24,10 +24,19 @@ auto set(std::size_t at, std::uint64_t value) {
     };
 }
 
+/// Sets a device's size, which is the defect.
 auto set_size(unsigned id, std::uint64_t size_bytes) {
     return [=](Parts& parts) {
         parts.set_header(size_at(id), size_bytes, 8);
         return size_at(id);
+    };
+}
+
+/// Sets a size that is fine but for what the file holds.
+auto outgrow(unsigned id, std::uint64_t size_bytes) {
+    return [=](Parts& parts) {
+        parts.set_header(size_at(id), size_bytes, 8);
+        return parts.join().size();
     };
 }
 
@@ -126,10 +135,7 @@ void add_sizes(DamageList& list) {
         parts.set_header(kHeaderSize, (file_size + 1023) / 512 * 512);
         return file_size;
     });
-    list.add_parts("header-size-huge", "header_size is almost 4 GiB", [](Parts& parts) {
-        parts.set_header(kHeaderSize, 0xfffffe00U);
-        return parts.join().size();
-    });
+    list.add_parts("header-size-huge", "header_size is almost 4 GiB", set(kHeaderSize, 0xfffffe00U));
 }
 
 void add_configs(DamageList& list) {
@@ -194,11 +200,11 @@ void add_devices(DamageList& list) {
     list.add_parts("device-size-over-limit", "a device's size is 2^48 + 512",
                    set_size(2, kMaxDeviceBytes + 512));
     list.add_parts("device-size-at-limit", "a device's size is 2^48: too many clusters for the file",
-                   set_size(2, kMaxDeviceBytes));
+                   outgrow(2, kMaxDeviceBytes));
     list.add_parts("device-size-64-bits", "a device's size is 2^64 - 512", set_size(1, 0xfffffffffffffe00U));
     list.add_parts("device-size-too-many-clusters",
                    "a device's size implies more clusters than the file can hold",
-                   set_size(3, std::uint64_t{1} << 40U));
+                   outgrow(3, std::uint64_t{1} << 40U));
     list.add_parts("device-in-slot-0", "a device is in slot 0", move_device(3, 0));
     list.add_parts("device-in-slot-255", "a device is in slot 255", move_device(1, 255));
     list.add_parts("device-moved", "a device is in another slot than its clusters say", [](Parts& parts) {

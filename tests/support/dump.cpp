@@ -22,7 +22,9 @@ using Write = std::function<void(View)>;
 DumpDevices number_devices(const Guest& guest, const DumpOptions& options, Random& random) {
     std::vector<const Disk*> sorted;
     for (const auto& disk : guest.disks) sorted.push_back(&disk);
-    std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->name < b->name; });
+    // Two of one name, which a damaged archive may have, stay in the guest's order.
+    std::sort(sorted.begin(), sorted.end(),
+              [](auto* a, auto* b) { return a->name != b->name ? a->name < b->name : a < b; });
     std::vector<std::uint8_t> ids(254);
     std::iota(ids.begin(), ids.end(), std::uint8_t{1});
     if (sorted.size() > ids.size()) throw std::invalid_argument("more than 254 disks");

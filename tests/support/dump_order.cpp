@@ -12,7 +12,8 @@ DumpOrder::DumpOrder(const DumpDevices& devices, const DumpOptions& options, Ran
         if (count > 0) queue_.push_back({.id = id, .name = disk->name, .seen = std::vector<bool>(count)});
     }
     // QEMU dumps the disk that was registered last first.
-    std::stable_sort(queue_.begin(), queue_.end(), [](auto& a, auto& b) { return a.name > b.name; });
+    std::sort(queue_.begin(), queue_.end(),
+              [](auto& a, auto& b) { return a.name != b.name ? a.name > b.name : a.id < b.id; });
 }
 
 void DumpOrder::walk(const Visit& visit) {

@@ -42,6 +42,7 @@ class TemporaryDirectory {
         out << content;
         if (!out.flush()) throw std::runtime_error("cannot write " + (*this / name));
     }
+    void remove(const std::string& name) const { std::filesystem::remove(*this / name); }
     void append(const std::string& name, const std::string& content) const {
         std::ofstream(*this / name, std::ios::binary | std::ios::app) << content;
     }

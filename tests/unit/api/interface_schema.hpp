@@ -18,7 +18,8 @@ class InterfaceSchema {
     struct Type {
         std::string name;               ///< of a builtin or named type; else "?", "[]", "()", "enum"
         std::shared_ptr<Type> element;  ///< of "?" and "[]"
-        std::vector<std::pair<std::string, Type>> fields;  ///< of "()"; those of "enum" have no type
+        /// Of "()"; those of "enum" have no type.
+        std::vector<std::pair<std::string, std::shared_ptr<Type>>> fields;
     };
 
     /// Throws std::runtime_error for what is not a description.
@@ -36,9 +37,8 @@ class InterfaceSchema {
         if (type.name == "string") return value.is_string() ? "" : "no string: " + value.dump();
         if (type.name == "object") return value.is_object() ? "" : "no object: " + value.dump();
         if (type.name == "enum")
-            return value.is_string() && find(type, value.get<std::string>())
-                       ? ""
-                       : "no such name: " + value.dump();
+            return value.is_string() && has(type, value.get<std::string>()) ? ""
+                                                                            : "no such name: " + value.dump();
         if (type.name == "[]") {
             std::string first = value.is_array() ? "" : "no array: " + value.dump();
             for (const auto& item : value)
@@ -117,33 +117,34 @@ class InterfaceSchema {
         if (take_if(")")) return type;
         do {
             const std::string field = take();
-            if (find(type, field) != nullptr) throw std::runtime_error("twice: " + field);
+            if (has(type, field)) throw std::runtime_error("twice: " + field);
             if (take_if(":")) {
-                type.fields.emplace_back(field, read_type());
+                type.fields.emplace_back(field, std::make_shared<Type>(read_type()));
             } else {
                 type.name = "enum";
-                type.fields.emplace_back(field, Type{});
+                type.fields.emplace_back(field, nullptr);
             }
         } while (take_if(","));
         expect(")");
         return type;
     }
 
-    static const Type* find(const Type& type, const std::string& field) {
-        for (const auto& [known, its_type] : type.fields)
-            if (known == field) return &its_type;
-        return nullptr;
+    static bool has(const Type& type, const std::string& field) {
+        const auto same = [&](const auto& known) { return known.first == field; };
+        return std::any_of(type.fields.begin(), type.fields.end(), same);
     }
 
     [[nodiscard]] std::string struct_mismatch(const Type& type, const nlohmann::json& value) const {
         if (!value.is_object()) return "no struct: " + value.dump();
-        for (const auto& [field, item] : value.items()) {
-            const Type* declared = find(type, field);
-            if (declared == nullptr) return "not declared: " + field;
-            if (auto inner = mismatch(*declared, item); !inner.empty()) return field + ": " + inner;
+        for (const auto& [field, item] : value.items())
+            if (!has(type, field)) return "not declared: " + field;
+        for (const auto& [field, its_type] : type.fields) {
+            const bool there = value.contains(field);
+            if (!there && its_type->name != "?") return "missing: " + field;
+            if (!there) continue;
+            if (auto inner = mismatch(*its_type, value.at(field)); !inner.empty())
+                return field + ": " + inner;
         }
-        for (const auto& [field, its_type] : type.fields)
-            if (its_type.name != "?" && !value.contains(field)) return "missing: " + field;
         return "";
     }
 

@@ -53,8 +53,11 @@ struct Place {
 
 TEST_CASE("an archive is opened with its directory, and remembered") {
     Place place;
-    for (const auto& directories :
-         {std::vector<std::string>{}, {place.dump}, {place.base.path()}, {"/"}, {"/nowhere", place.dump + "//"}}) {
+    for (const auto& directories : {std::vector<std::string>{},
+                                    {place.dump},
+                                    {place.base.path()},
+                                    {"/"},
+                                    {"/nowhere", place.dump + "//"}}) {
         auto opened = place.open(place.archive, directories);
         REQUIRE(std::holds_alternative<ArchiveTarget>(opened));
         const auto& target = std::get<ArchiveTarget>(opened);
@@ -122,29 +125,41 @@ TEST_CASE("what may not be replaced is refused with what to do") {
     const Row rows[] = {
         {"a.vma", {}, "a.vma is not an absolute path: name the archive from the root on"},
         {"", {}, " is not an absolute path: name the archive from the root on"},
-        {dump + "/../dump/a.vma", {dump}, dump + "/../dump/a.vma has \"..\" in it: name the archive by its real path"},
+        {dump + "/../dump/a.vma",
+         {dump},
+         dump + "/../dump/a.vma has \"..\" in it: name the archive by its real path"},
         {dump + "/a.vma/", {dump}, dump + "/a.vma/ names a directory: name the archive in it"},
         {dump + "/.", {dump}, dump + "/. names a directory: name the archive in it"},
         {"/", {}, "/ names a directory: name the archive in it"},
         {dump + std::string("/a\0b", 4), {dump}, "the path " + dump + "/a has a NUL byte in it"},
-        {dump + "/.vmad-0123456789abcdef.old", {dump},
+        {dump + "/.vmad-0123456789abcdef.old",
+         {dump},
          dump + "/.vmad-0123456789abcdef.old is a temporary file of vmad, not an archive"},
-        {all + "/dumpling", {dump, "/srv"},
+        {all + "/dumpling",
+         {dump, "/srv"},
          all + "/dumpling is not below a configured directory (" + dump +
-             ", /srv): add its directory to `directories`, or name the archive by its path below one of them"},
-        {dump, {dump},
+             ", /srv): add its directory to `directories`, or name the archive by its path below one of "
+             "them"},
+        {dump,
+         {dump},
          dump + " is not below a configured directory (" + dump +
              "): add its directory to `directories`, or name the archive by its path below one of them"},
-        {dump + "/link.vma", {dump}, dump + "/link.vma is a symbolic link: name the archive by its real path"},
+        {dump + "/link.vma",
+         {dump},
+         dump + "/link.vma is a symbolic link: name the archive by its real path"},
         {dump + "/link.vma", {}, dump + "/link.vma is a symbolic link: name the archive by its real path"},
-        {dump + "/dangling.vma", {dump},
+        {dump + "/dangling.vma",
+         {dump},
          dump + "/dangling.vma is a symbolic link: name the archive by its real path"},
-        {all + "/linked/a.vma", {all},
+        {all + "/linked/a.vma",
+         {all},
          "a symbolic link is on the way to " + all + "/linked: name the archive by its real path"},
         {dump + "/directory", {dump}, dump + "/directory is not a regular file"},
         {dump + "/fifo", {dump}, dump + "/fifo is not a regular file"},
-        {dump + "/twice.vma", {dump},
-         dump + "/twice.vma has 2 hard links, and the others would keep the old content: remove them, or replace "
+        {dump + "/twice.vma",
+         {dump},
+         dump + "/twice.vma has 2 hard links, and the others would keep the old content: remove them, or "
+                "replace "
                 "the archive by a copy"},
     };
     for (const auto& row : rows) {
@@ -215,8 +230,7 @@ TEST_CASE("an I/O error is neither vanished nor missing") {
         fs.before = [&](const vmad::support::Call& call) {
             if (call.operation == operation) FaultFileSystem::fail(ESTALE, call);
         };
-        CHECK_THROWS_AS(
-            (void)open_target(fs, open_entry(fs, place.archive, {place.dump}), false, kNow),
-            vmad::base::SystemError);
+        CHECK_THROWS_AS((void)open_target(fs, open_entry(fs, place.archive, {place.dump}), false, kNow),
+                        vmad::base::SystemError);
     }
 }

@@ -15,7 +15,9 @@ class Disk : public FileSystem {
         space_.f_bfree = UINT64_MAX;  // root's share counts as taken
         space_.f_bavail = available;
     }
-    struct statvfs space(const File&) override { return space_; }
+    struct statvfs space(const File&) override {
+        return space_;
+    }
 
   private:
     struct statvfs space_ {};

@@ -35,8 +35,8 @@ std::string refusal(const json& in) {
 }  // namespace
 
 TEST_CASE("a record keeps everything on its way through JSON") {
-    for (const auto phase : {Publication::Phase::preparing, Publication::Phase::publishing,
-                             Publication::Phase::renaming}) {
+    for (const auto phase :
+         {Publication::Phase::preparing, Publication::Phase::publishing, Publication::Phase::renaming}) {
         auto record = new_publication("a b\n.vma", some_identity());
         record.replacement = {UINT64_MAX, UINT64_MAX, INT64_MIN};
         record.phase = phase;
@@ -86,7 +86,8 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
          "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
         {"a digit short", [](json& j) { j["temporary"] = ".vmad-0123456789abcde.tmp"; },
          "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
-        {"NUL after temporary", [](json& j) { j["temporary"] = std::string(".vmad-0123456789abcdef.tmp\0", 27); },
+        {"NUL after temporary",
+         [](json& j) { j["temporary"] = std::string(".vmad-0123456789abcdef.tmp\0", 27); },
          "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
         {"swapped suffix", [](json& j) { j["old"] = ".vmad-0123456789abcdef.tmp"; },
          "old is not of the form \".vmad-<16 hex digits>.old\""},
@@ -97,7 +98,8 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
         {"original is a text", [](json& j) { j["original"] = "x"; }, "original is not an object"},
         {"no changed", [](json& j) { j["original"].erase("changed"); }, "changed is missing"},
         {"negative inode", [](json& j) { j["original"]["inode"] = -1; }, "inode is not a number from 0"},
-        {"inode with a fraction", [](json& j) { j["original"]["inode"] = 1.5; }, "inode is not a number from 0"},
+        {"inode with a fraction", [](json& j) { j["original"]["inode"] = 1.5; },
+         "inode is not a number from 0"},
         {"size is a text", [](json& j) { j["original"]["size"] = "1"; }, "size is not a number from 0"},
         {"time out of range", [](json& j) { j["original"]["modified"] = UINT64_MAX; },
          "modified is not a time in nanoseconds"},

@@ -96,7 +96,8 @@ std::string acl_for_user(std::uint32_t user) {
         std::uint32_t id;
     };
     const std::uint32_t none = UINT32_MAX;
-    const Entry entries[] = {{0x01, 6, none}, {0x02, 4, user}, {0x04, 0, none}, {0x10, 4, none}, {0x20, 0, none}};
+    const Entry entries[] = {
+        {0x01, 6, none}, {0x02, 4, user}, {0x04, 0, none}, {0x10, 4, none}, {0x20, 0, none}};
     const std::uint32_t version = 2;
     return std::string(reinterpret_cast<const char*>(&version), sizeof version) +
            std::string(reinterpret_cast<const char*>(entries), sizeof entries);
@@ -204,8 +205,9 @@ TEST_CASE("metadata that cannot be had: what protects the file is an error, a no
         bool publishes;
     };
     const Row rows[] = {
-        {"change_owner", EPERM, false}, {"change_mode", EPERM, false},       {"set_attribute", EOPNOTSUPP, true},
-        {"set_attribute", EIO, false},  {"set_attribute", EOPNOTSUPP, true}, {"set_modified", EPERM, false},
+        {"change_owner", EPERM, false},      {"change_mode", EPERM, false},
+        {"set_attribute", EOPNOTSUPP, true}, {"set_attribute", EIO, false},
+        {"set_attribute", EOPNOTSUPP, true}, {"set_modified", EPERM, false},
     };
     for (const auto& row : rows) {
         CAPTURE(row.operation);
@@ -250,11 +252,13 @@ TEST_CASE("the record is durable before a name depends on it") {
             place.fs.has_exchange = exchange;
             using Phase = Publication::Phase;
             place.fs.before = [&](const Call& call) {
-                const auto phase = place.journal.empty() ? std::optional<Phase>() : place.journal.back().phase;
+                const auto phase =
+                    place.journal.empty() ? std::optional<Phase>() : place.journal.back().phase;
                 if (call.operation == "open_at" && call.path.ends_with(".tmp")) CHECK(phase.has_value());
                 if (call.operation == "write_at" && !unnamed)
                     CHECK(place.journal.back().replacement.inode != 0);
-                if (call.operation == "link_unnamed" || call.operation == "link" || call.operation == "exchange")
+                if (call.operation == "link_unnamed" || call.operation == "link" ||
+                    call.operation == "exchange")
                     CHECK(phase == Phase::publishing);
                 if (call.operation == "rename") CHECK(phase == Phase::renaming);
                 if (phase == Phase::publishing) {

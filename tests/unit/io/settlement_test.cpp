@@ -231,6 +231,12 @@ TEST_CASE("an empty temporary file whose inode was not recorded yet is ours, a f
                                  " beside it is a file that was not made here: see whether it belongs at "
                                  "a.vma, and move or remove it");
     CHECK(place.storage.read(place.record.temporary) == "not ours");
+
+    // A FIFO has no size either.
+    std::filesystem::remove(place.storage / place.record.temporary);
+    CHECK(::mkfifo((place.storage / place.record.temporary).c_str(), 0600) == 0);
+    CHECK_FALSE(place.refusal().empty());
+    CHECK(place.storage.has(place.record.temporary));
 }
 
 TEST_CASE("an unfinished temporary file is ours whatever its size, while it is prepared") {
@@ -290,7 +296,8 @@ TEST_CASE("settling gives up when somebody else keeps moving the files") {
     Place place(Phase::publishing);
     FaultFileSystem fs;
     fs.after = [&](const vmad::support::Call& call) {
-        if (call.operation == "unlink") place.record.replacement = place.mark_at(place.record.temporary, "again");
+        if (call.operation == "unlink")
+            place.record.replacement = place.mark_at(place.record.temporary, "again");
     };
     CHECK_THROWS_WITH_AS(
         (void)settle(fs, place.directory, place.record),

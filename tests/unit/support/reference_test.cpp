@@ -44,13 +44,13 @@ TEST_CASE("archives by Proxmox's own writers extract to what Proxmox extracts") 
         REQUIRE(contents.disks.size() == facts["disks"].size());
         for (const auto& disk : facts["disks"]) {
             const Bytes& bytes = contents.disks.at(disk["name"]);
-            CHECK(bytes.size() == disk["size"]);
-            CHECK(sha256(bytes) == disk["sha256"]);
+            CHECK(bytes.size() == disk["size"].get<std::size_t>());
+            CHECK(sha256(bytes) == disk["sha256"].get<std::string>());
         }
         REQUIRE(contents.configs.size() == facts["configs"].size());
         for (std::size_t i = 0; i < contents.configs.size(); ++i) {
-            CHECK(contents.configs[i].first == facts["configs"][i]["name"]);
-            CHECK(sha256(contents.configs[i].second) == facts["configs"][i]["sha256"]);
+            CHECK(contents.configs[i].first == facts["configs"][i]["name"].get<std::string>());
+            CHECK(sha256(contents.configs[i].second) == facts["configs"][i]["sha256"].get<std::string>());
         }
         ++archives;
     }

@@ -1,0 +1,263 @@
+#include "repack/extract.hpp"
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <set>
+
+#include <doctest/doctest.h>
+
+#include "support/damage.hpp"
+#include "support/dump.hpp"
+#include "support/fault_file_system.hpp"
+#include "support/reference.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace vmad;
+using support::FaultFileSystem;
+using support::TemporaryDirectory;
+using testing::Bytes;
+
+namespace {
+
+std::string text_of(const Bytes& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// An archive in a file, and a directory to extract it to.
+struct Fixture {
+    TemporaryDirectory temporary{TemporaryDirectory::fast_base()};
+    FaultFileSystem fs;
+
+    explicit Fixture(const Bytes& archive) { temporary.write("archive", text_of(archive)); }
+
+    repack::ExtractResult extract(const repack::ExtractOptions& options = {}) {
+        const auto file = fs.open(temporary / "archive", O_RDONLY);
+        io::FileSource source(fs, file, io::CacheUse::keep);
+        return repack::extract(fs, source, temporary / "out", options);
+    }
+    [[nodiscard]] std::set<std::string> names() const {
+        std::set<std::string> result;
+        if (!temporary.has("out")) return result;
+        for (const auto& entry : std::filesystem::directory_iterator(temporary / "out"))
+            result.insert(entry.path().filename().string());
+        return result;
+    }
+    /// By name, what a correct extraction leaves in the directory.
+    static std::map<std::string, std::string> files_of(const testing::Contents& contents) {
+        std::map<std::string, std::string> result;
+        for (const auto& [name, bytes] : contents.disks) result["disk-" + name + ".raw"] = text_of(bytes);
+        for (const auto& [name, bytes] : contents.configs) result[name] = text_of(bytes);
+        return result;
+    }
+    [[nodiscard]] std::map<std::string, std::string> files() const {
+        std::map<std::string, std::string> result;
+        for (const auto& name : names()) result[name] = temporary.read("out/" + name);
+        return result;
+    }
+};
+
+testing::Guest small_guest() {
+    return testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}, {"drive-efidisk0", 540672, {.seed = 2}}});
+}
+
+bool are_file_names(const testing::Contents& contents) {
+    std::set<std::string> names;
+    for (const auto& [name, bytes] : contents.disks)
+        if (name.find('/') != name.npos || !names.insert("disk-" + name + ".raw").second) return false;
+    for (const auto& [name, bytes] : contents.configs)
+        if (name.find('/') != name.npos || name == "." || name == ".." || !names.insert(name).second)
+            return false;
+    return true;
+}
+
+bool fit_file_system(const testing::Contents& contents) {
+    for (const auto& [name, bytes] : Fixture::files_of(contents))
+        if (name.size() > 255) return false;
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("the files are what the guest had, however it was dumped and with any number of threads") {
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+        CAPTURE(seed);
+        const auto guest = testing::random_guest(seed);
+        const auto contents = testing::contents_of(guest);
+        Fixture fixture(testing::dump(guest, testing::random_dump_options(seed)));
+        repack::ExtractOptions options;
+        options.task.threads = 1 + seed % 4;
+        if (!are_file_names(contents)) {
+            CHECK_THROWS_AS(fixture.extract(options), base::FormatError);
+            CHECK(fixture.names().empty());
+        } else if (!fit_file_system(contents)) {
+            CHECK_THROWS_AS(fixture.extract(options), base::SystemError);
+            CHECK(fixture.names().empty());
+        } else {
+            const auto result = fixture.extract(options);
+            CHECK(result.files.size() == fixture.names().size());
+            CHECK(fixture.files() == Fixture::files_of(contents));
+        }
+    }
+}
+
+TEST_CASE("zeros are holes, and files are private") {
+    const auto guest = testing::plausible_guest({{"drive-scsi0", (64 << 20) + 512, {.zero_fraction = 1}}});
+    testing::DumpOptions dump;
+    dump.stored_zeros = 0.5;
+    Fixture fixture(testing::dump(guest, dump));
+    const auto result = fixture.extract();
+    struct stat status {};
+    REQUIRE(::stat((fixture.temporary / "out/disk-drive-scsi0.raw").c_str(), &status) == 0);
+    CHECK(status.st_size == (64 << 20) + 512);
+    CHECK(status.st_blocks == 0);
+    CHECK((status.st_mode & 07777) == 0600);
+    CHECK(result.written_bytes == guest.configs[0].data.size());
+    CHECK(result.size_bytes == (64 << 20) + 512 + guest.configs[0].data.size());
+}
+
+TEST_CASE("named disks come alone") {
+    Fixture fixture(testing::dump(small_guest()));
+    repack::ExtractOptions options;
+    options.devices = {"drive-efidisk0", "drive-efidisk0"};
+    CHECK(fixture.extract(options).files == std::vector<std::string>{"disk-drive-efidisk0.raw"});
+    CHECK(fixture.names() == std::set<std::string>{"disk-drive-efidisk0.raw"});
+    const auto contents = testing::contents_of(small_guest());
+    CHECK(fixture.temporary.read("out/disk-drive-efidisk0.raw") ==
+          text_of(contents.disks.at("drive-efidisk0")));
+}
+
+TEST_CASE("a disk that is not there is named, and so are those that are") {
+    Fixture fixture(testing::dump(small_guest()));
+    repack::ExtractOptions options;
+    options.devices = {"drive-scsi0", "drive-scsi1"};
+    CHECK_THROWS_WITH_AS(fixture.extract(options),
+                         "the archive has no device drive-scsi1; it has drive-efidisk0, drive-scsi0",
+                         base::UsageError);
+    CHECK_FALSE(fixture.temporary.has("out"));
+    Fixture without(testing::dump(testing::plausible_guest({})));
+    CHECK_THROWS_WITH_AS(without.extract(options), "the archive has no device drive-scsi0; it has none",
+                         base::UsageError);
+}
+
+TEST_CASE("names that lead elsewhere are refused before anything is made") {
+    struct Row {
+        std::string disk;
+        std::vector<std::string> configs;
+        std::string message;
+    };
+    const Row rows[] = {
+        {"../x", {}, "at byte 0: \"disk-../x.raw\" in the header is no name for a file"},
+        {"a/b", {}, "at byte 0: \"disk-a/b.raw\" in the header is no name for a file"},
+        {"x", {"/etc/passwd"}, "at byte 0: \"/etc/passwd\" in the header is no name for a file"},
+        {"x", {".."}, "at byte 0: \"..\" in the header is no name for a file"},
+        {"x", {"."}, "at byte 0: \".\" in the header is no name for a file"},
+        {"x", {"a", "a"}, "at byte 0: two files would have the name a"},
+        {"x", {"disk-x.raw"}, "at byte 0: two files would have the name disk-x.raw"},
+    };
+    for (const auto& row : rows) {
+        testing::Guest guest{{}, {{row.disk, 4096, {}}}};
+        for (const auto& name : row.configs) guest.configs.push_back({name, testing::to_bytes("data")});
+        Fixture fixture(testing::dump(guest));
+        CHECK_THROWS_WITH_AS(fixture.extract(), row.message.c_str(), base::FormatError);
+        CHECK_FALSE(fixture.temporary.has("out"));
+    }
+}
+
+TEST_CASE("existing files are kept, or replaced when that is wanted") {
+    Fixture fixture(testing::dump(small_guest()));
+    std::filesystem::create_directory(fixture.temporary / "out");
+    fixture.temporary.write("out/qemu-server.conf", "mine");
+    fixture.temporary.write("out/other", "other");
+    CHECK_THROWS_WITH_AS(
+        fixture.extract(),
+        (fixture.temporary / "out/qemu-server.conf exists already; --force would replace it").c_str(),
+        base::UsageError);
+    CHECK(fixture.names() == std::set<std::string>{"other", "qemu-server.conf"});
+    CHECK(fixture.temporary.read("out/qemu-server.conf") == "mine");
+    repack::ExtractOptions options;
+    options.force = true;
+    for (int i = 0; i < 2; ++i) {
+        CHECK(fixture.extract(options).files.size() == 3);
+        auto expected = Fixture::files_of(testing::contents_of(small_guest()));
+        expected["other"] = "other";
+        CHECK(fixture.files() == expected);
+    }
+}
+
+TEST_CASE("a link in the directory is not followed") {
+    Fixture fixture(testing::dump(small_guest()));
+    std::filesystem::create_directory(fixture.temporary / "out");
+    std::filesystem::create_symlink("../victim", fixture.temporary / "out/qemu-server.conf");
+    CHECK_THROWS_AS(fixture.extract(), base::UsageError);
+    repack::ExtractOptions options;
+    options.force = true;
+    CHECK(fixture.extract(options).files.size() == 3);
+    CHECK_FALSE(fixture.temporary.has("victim"));
+    CHECK(fixture.files() == Fixture::files_of(testing::contents_of(small_guest())));
+}
+
+TEST_CASE("nothing is left of a damaged archive") {
+    for (const auto& damage : testing::damages()) {
+        CAPTURE(damage.id);
+        const auto damaged = damage.build();
+        for (const bool unnamed : {true, false}) {
+            Fixture fixture(damaged.bytes);
+            fixture.fs.has_unnamed = unnamed;
+            if (damage.unsupported)
+                CHECK_THROWS_AS(fixture.extract(), base::Unsupported);
+            else
+                CHECK_THROWS_AS(fixture.extract(), base::FormatError);
+            CHECK(fixture.names().empty());
+        }
+    }
+}
+
+TEST_CASE("file systems without unnamed files or hard links will do") {
+    for (const bool links : {true, false}) {
+        Fixture fixture(testing::dump(small_guest()));
+        fixture.fs.has_unnamed = false;
+        fixture.fs.has_links = links;
+        CHECK(fixture.extract().files.size() == 3);
+        CHECK(fixture.files() == Fixture::files_of(testing::contents_of(small_guest())));
+    }
+}
+
+TEST_CASE("nothing is left when it is stopped") {
+    Fixture fixture(testing::dump(small_guest()));
+    base::CancelFlag cancel;
+    cancel.request();
+    repack::ExtractOptions options;
+    options.task.cancel = &cancel;
+    for (const bool unnamed : {true, false}) {
+        fixture.fs.has_unnamed = unnamed;
+        CHECK_THROWS_AS(fixture.extract(options), base::Cancelled);
+        CHECK(fixture.names().empty());
+    }
+}
+
+TEST_CASE("whichever call fails, nothing is left") {
+    for (const std::string operation :
+         {"open", "status", "read_at", "make_directory", "status_at", "open_unnamed", "open_at", "truncate",
+          "write_at", "sync", "link_unnamed", "link"})
+        for (const bool unnamed : {true, false})
+            for (unsigned failing = 1;; ++failing) {
+                CAPTURE(operation);
+                CAPTURE(failing);
+                Fixture fixture(testing::dump(small_guest()));
+                fixture.fs.has_unnamed = unnamed;
+                std::atomic<unsigned> count = 0;
+                fixture.fs.before = [&](const support::Call& call) {
+                    if (call.operation == operation && ++count == failing) FaultFileSystem::fail(EIO, call);
+                };
+                bool failed = false;
+                try {
+                    (void)fixture.extract();
+                } catch (const base::SystemError&) {
+                    failed = true;
+                }
+                CHECK(failed == (count >= failing));
+                if (!failed) break;
+                CHECK(fixture.names().empty());
+            }
+}

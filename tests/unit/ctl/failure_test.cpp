@@ -1,0 +1,67 @@
+#include "ctl/failure.hpp"
+
+#include <doctest/doctest.h>
+
+#include "api/queue_calls.hpp"
+#include "io/file_system.hpp"
+#include "repack/proof.hpp"
+#include "varlink/client.hpp"
+
+using namespace vmad;
+using ctl::ExitCode;
+
+namespace {
+
+template <typename Exception>
+ctl::Failure failure_of(const Exception& exception) {
+    try {
+        throw exception;
+    } catch (...) {
+        return ctl::current_failure();
+    }
+}
+
+}  // namespace
+
+TEST_CASE("every exception has its exit code and its words") {
+    struct Row {
+        ctl::Failure failure;
+        ExitCode code;
+        const char* message;
+    };
+    const Row rows[] = {
+        {failure_of(base::FormatError(17, "bad")), ExitCode::invalid, "at byte 17: bad"},
+        {failure_of(base::Unsupported("with RAM")), ExitCode::invalid, "with RAM"},
+        {failure_of(base::UsageError("no")), ExitCode::usage, "no"},
+        {failure_of(base::SystemError(EIO, "read", "/x")), ExitCode::failed, "read /x: Input/output error"},
+        {failure_of(io::NoSpace("full")), ExitCode::failed, "full"},
+        {failure_of(repack::ProofError("differs")), ExitCode::failed, "differs"},
+        {failure_of(std::bad_alloc()), ExitCode::failed, "out of memory"},
+        {failure_of(varlink::Unreachable("connect /s: No such file or directory")), ExitCode::unreachable,
+         "the daemon cannot be reached: connect /s: No such file or directory: is it started? try "
+         "\"systemctl start vmad\""},
+        {failure_of(varlink::Disconnected("/s: the server closed the connection")), ExitCode::unreachable,
+         "/s: the server closed the connection"},
+        {failure_of(varlink::TimedOut("/s: no answer in time")), ExitCode::timed_out,
+         "/s: no answer in time"},
+        {failure_of(api::no_such_job(17)), ExitCode::no_such_job,
+         "there is no job 17: there never was, or it ended long ago"},
+        {failure_of(api::no_such_path("/x")), ExitCode::no_such_job, "there is no job for /x"},
+        {failure_of(api::path_refused("/x", "/x is a directory")), ExitCode::failed, "/x is a directory"},
+        {failure_of(api::failed("the disk is full")), ExitCode::failed, "the disk is full"},
+        {failure_of(varlink::permission_denied()), ExitCode::failed,
+         "the daemon obeys only root: run as root"},
+        // A daemon of another version may leave parameters out or send other ones.
+        {failure_of(varlink::RemoteError("org.vmad.Queue.NoSuchJob")), ExitCode::no_such_job,
+         "there is no job null: there never was, or it ended long ago"},
+        {failure_of(varlink::RemoteError("org.vmad.Queue.Failed", {{"reason", 7}})), ExitCode::failed, "?"},
+    };
+    for (const auto& row : rows) {
+        CHECK(row.failure.code == row.code);
+        CHECK(row.failure.message == row.message);
+    }
+    CHECK(failure_of(base::FormatError(17, "bad")).offset == 17);
+    CHECK_FALSE(failure_of(base::Unsupported("x")).offset);
+}
+
+TEST_CASE("a wish to stop is no failure") { CHECK_THROWS_AS(failure_of(base::Cancelled()), base::Cancelled); }

@@ -1,0 +1,149 @@
+#include <cstdlib>
+
+#include <doctest/doctest.h>
+
+#include "ctl/local_time.hpp"
+#include "ctl/printable_text.hpp"
+#include "ctl/progress_bar.hpp"
+#include "ctl/text_table.hpp"
+#include "support/random.hpp"
+
+using namespace vmad::ctl;
+
+namespace {
+
+/// A console that is no terminal and has this width.
+Console console_of(const char* columns) {
+    ::setenv("COLUMNS", columns, 1);
+    const Console console;
+    ::unsetenv("COLUMNS");
+    return console;
+}
+
+std::vector<std::string> lines(const std::string& text) {
+    std::vector<std::string> result;
+    for (std::size_t at = 0; at < text.size();) {
+        const auto end = text.find('\n', at);
+        REQUIRE(end != text.npos);
+        result.push_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("what is no printable UTF-8 is shown by its bytes") {
+    struct Row {
+        std::string text;
+        std::string shown;
+    };
+    const Row rows[] = {
+        {"plain name.vma", "plain name.vma"},
+        {"größe → 日本 🙂", "größe → 日本 🙂"},
+        {"a\x1b[2Jb", "a\\x1b[2Jb"},
+        {"two\nlines\r\t", "two\\x0alines\\x0d\\x09"},
+        {std::string("nul\0", 4), "nul\\x00"},
+        {"del\x7f", "del\\x7f"},
+        {"c1 \xc2\x9b", "c1 \\xc2\\x9b"},
+        {"\xc2\xa0", "\xc2\xa0"},
+        {"latin1 \xe4", "latin1 \\xe4"},
+        {"cut \xe2\x86", "cut \\xe2\\x86"},
+        {"lead then text \xc3"
+         "A",
+         "lead then text \\xc3A"},
+        {"stray \x80", "stray \\x80"},
+        {"overlong \xc0\xaf", "overlong \\xc0\\xaf"},
+        {"overlong \xe0\x80\xaf", "overlong \\xe0\\x80\\xaf"},
+        {"overlong \xf0\x80\x80\xaf", "overlong \\xf0\\x80\\x80\\xaf"},
+        {"surrogate \xed\xa0\x80", "surrogate \\xed\\xa0\\x80"},
+        {"too large \xf4\x90\x80\x80", "too large \\xf4\\x90\\x80\\x80"},
+        {"\xff\xfe", "\\xff\\xfe"},
+    };
+    for (const auto& row : rows) CHECK(printable(row.text) == row.shown);
+}
+
+TEST_CASE("printable text stays as it is, whatever bytes it was made of") {
+    vmad::testing::Random random(1);
+    for (int i = 0; i < 2000; ++i) {
+        std::string text(random.below(20), '\0');
+        for (auto& byte : text) byte = static_cast<char>(random.below(256));
+        const auto shown = printable(text);
+        CHECK(printable(shown) == shown);
+    }
+}
+
+TEST_CASE("a long text loses its middle, and keeps more of its end") {
+    CHECK(shorten("abc", 3) == "abc");
+    CHECK(shorten("abcd", 3) == "…cd");
+    CHECK(shorten("abcdefghij", 7) == "ab…ghij");
+    CHECK(shorten("größen→wahn", 7) == "gr…wahn");
+    CHECK(shorten("abc", 1) == "…");
+}
+
+TEST_CASE("a shortened text has exactly the width that was asked for") {
+    const std::string text = "/mnt/pve/größe/dump/vzdump-qemu-100-日本.vma";
+    for (std::size_t width = 1; width < 60; ++width) {
+        const auto shown = shorten(text, width);
+        CHECK(text_width(shown) == std::min(width, text_width(text)));
+        CHECK(printable(shown) == shown);
+    }
+}
+
+TEST_CASE("a table aligns its columns and drops spaces at the ends of lines") {
+    TextTable table({{"NAME"}, {"SIZE", TextTable::Align::right}, {"NOTE"}});
+    table.add({{"a"}, {"12 B"}, {""}});
+    table.add({{"größe"}, {"1.5 GiB"}, {"x\ny"}});
+    CHECK(table.render(console_of("80")) ==
+          "NAME      SIZE  NOTE\n"
+          "a         12 B\n"
+          "größe  1.5 GiB  x\\x0ay\n");
+}
+
+TEST_CASE("a table fits every width that its stiff columns leave") {
+    TextTable table({{"ID", TextTable::Align::right},
+                     {"ARCHIVE", TextTable::Align::left, true},
+                     {"WHY", TextTable::Align::left, true}});
+    table.add({{"17"}, {std::string(100, 'p')}, {std::string(30, 'w')}});
+    table.add({{"18"}, {"short"}, {""}});
+    for (const auto* columns : {"200", "138", "137", "100", "80", "50", "30"}) {
+        const auto console = console_of(columns);
+        for (const auto& line : lines(table.render(console))) CHECK(text_width(line) <= console.width());
+    }
+    // Too narrow: a shortened text still tells something.
+    for (const auto& line : lines(table.render(console_of("20")))) CHECK(text_width(line) <= 30);
+}
+
+TEST_CASE("COLUMNS gives the width, nonsense gives 80") {
+    CHECK(console_of("123").width() == 123);
+    CHECK(console_of("5").width() == 20);
+    CHECK(console_of("0").width() == console_of("x").width());
+    CHECK(console_of("-7").width() == console_of("").width());
+}
+
+TEST_CASE("a progress line tells what is known") {
+    const auto line = [](ProgressView view, std::size_t width) { return progress_line(view, width); };
+    CHECK(line({"proving", 21, 50, 0, {}}, 30) == "proving  42 % [#####        ]");
+    CHECK(line({"proving", 50, 50, 50 << 20, 0}, 60) ==
+          "proving 100 % [########################] 50 MiB/s, 0 s left");
+    CHECK(line({"proving", 0, 1000, 0, 90}, 80) ==
+          "proving   0 % [                                        ], 1 min 30 s left");
+    CHECK(line({"repacking", 3 << 20, 0, 1 << 20, {}}, 80) == "repacking 3.0 MiB 1.0 MiB/s");
+    CHECK(line({"proving", 60, 50, 0, {}}, 24) == "proving 100 % [#######]");
+}
+
+TEST_CASE("a progress line never reaches the last column") {
+    const ProgressView view{"job 17: repacking", std::uint64_t{7} << 40, std::uint64_t{9} << 40, 212 << 20,
+                            3720};
+    for (std::size_t width = 20; width < 200; ++width) CHECK(text_width(progress_line(view, width)) < width);
+}
+
+TEST_CASE("times are local, with their offset") {
+    ::setenv("TZ", "XYZ-5:30", 1);
+    CHECK(iso_local_time(0) == "1970-01-01T05:30:00+05:30");
+    CHECK(iso_local_time(1709208309) == "2024-02-29T17:35:09+05:30");
+    CHECK(short_local_time(1709208309) == "02-29 17:35");
+    CHECK(iso_local_time(UINT64_MAX) == "@18446744073709551615");
+    CHECK(short_local_time(INT64_MAX) == "@9223372036854775807");
+    ::unsetenv("TZ");
+}

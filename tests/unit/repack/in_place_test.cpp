@@ -1,0 +1,134 @@
+#include "repack/in_place.hpp"
+
+#include <doctest/doctest.h>
+
+#include "io/inode_lock.hpp"
+#include "repack/assembler.hpp"
+#include "support/dump.hpp"
+#include "support/fault_file_system.hpp"
+#include "support/memory_file.hpp"
+#include "support/reference.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace vmad;
+using repack::InPlaceOutcome;
+
+namespace {
+
+std::string text_of(const testing::Bytes& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// A directory with one archive in it, and one for the locks.
+struct Stage {
+    support::TemporaryDirectory archives{support::TemporaryDirectory::fast_base()};
+    support::TemporaryDirectory state{support::TemporaryDirectory::fast_base()};
+    std::string original = text_of(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})));
+    std::string canonical = text_of(
+        testing::reference_repack(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}}))));
+    std::optional<io::Publication> record;
+    repack::InPlaceOptions options;
+
+    Stage() {
+        archives.write("a.vma", original);
+        options.announced = true;
+        options.lock_directory = state / "locks";
+        options.journal = [this](const io::Publication& publication) { record = publication; };
+    }
+    [[nodiscard]] std::string path() const { return archives / "a.vma"; }
+};
+
+}  // namespace
+
+TEST_CASE("an archive becomes canonical under its name, and is left alone the next time") {
+    Stage stage;
+    io::FileSystem fs;
+    const auto first = repack::repack_in_place(fs, stage.path(), stage.options);
+    CHECK(first.outcome == InPlaceOutcome::done);
+    CHECK(first.size_before == stage.original.size());
+    CHECK(first.size_after == stage.canonical.size());
+    CHECK(stage.archives.read("a.vma") == stage.canonical);
+    CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::unchanged);
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+}
+
+TEST_CASE("a planted mistake leaves the original as it was") {
+    Stage stage;
+    io::FileSystem fs;
+    stage.options.repack.spoil = [](repack::AssembledExtent& extent) {
+        std::swap(extent.clusters[0], extent.clusters[1]);
+    };
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), repack::ProofError);
+    CHECK(stage.archives.read("a.vma") == stage.original);
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+}
+
+TEST_CASE("a missing, a young, a damaged and a busy archive") {
+    Stage stage;
+    io::FileSystem fs;
+    CHECK(repack::repack_in_place(fs, stage.archives / "other.vma", stage.options).outcome ==
+          InPlaceOutcome::vanished);
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.archives / "none/a.vma", stage.options),
+                    io::StorageMissing);
+    stage.options.announced = false;
+    CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::too_young);
+    stage.options.announced = true;
+
+    io::FileSystem other;
+    const auto file = other.open(stage.path(), O_RDONLY);
+    {
+        const auto lock =
+            io::InodeLock::take(other, stage.options.lock_directory, io::identity_of(other.status(file)));
+        REQUIRE(lock);
+        CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::busy);
+    }
+    stage.archives.write("a.vma", stage.original.substr(0, stage.original.size() - 1));
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), base::FormatError);
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+}
+
+TEST_CASE("an archive that somebody writes to meanwhile is changed, not damaged") {
+    Stage stage;
+    support::FaultFileSystem fs;
+    unsigned reads = 0;
+    fs.before = [&](const support::Call& call) {
+        if (call.operation == "read_at" && ++reads == 4) stage.archives.append("a.vma", "more");
+    };
+    CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::changed);
+    CHECK(stage.archives.read("a.vma") == stage.original + "more");
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+}
+
+TEST_CASE("whichever operation fails, the name holds the whole old or new archive, and settling cleans up") {
+    for (const bool has_exchange : {true, false}) {
+        for (const bool has_unnamed : {true, false}) {
+            for (unsigned failing = 1;; ++failing) {
+                CAPTURE(failing);
+                Stage stage;
+                support::FaultFileSystem fs;
+                fs.has_exchange = has_exchange;
+                fs.has_unnamed = has_unnamed;
+                bool failed = false;
+                fs.before = [&](const support::Call& call) {
+                    if (call.number != failing) return;
+                    failed = true;
+                    support::FaultFileSystem::fail(EIO, call);
+                };
+                try {
+                    (void)repack::repack_in_place(fs, stage.path(), stage.options);
+                } catch (const base::Error&) {
+                }
+                const auto content = stage.archives.read("a.vma");
+                CHECK((content == stage.original || content == stage.canonical));
+                io::FileSystem good;
+                if (stage.record)
+                    CHECK(repack::settle_in_place(good, stage.path(), stage.options, *stage.record));
+                CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+                const auto outcome = repack::repack_in_place(good, stage.path(), stage.options).outcome;
+                CHECK((outcome == InPlaceOutcome::done || outcome == InPlaceOutcome::unchanged));
+                CHECK(stage.archives.read("a.vma") == stage.canonical);
+                if (!failed) break;
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// The proof must notice whatever the engine could get wrong: mistakes are planted into it here.
+#include "repack/proof.hpp"
+
+#include <doctest/doctest.h>
+
+#include "repack/assembler.hpp"
+#include "repack/repack.hpp"
+#include "support/dump.hpp"
+#include "support/memory_file.hpp"
+#include "support/reference.hpp"
+
+using namespace vmad;
+using repack::AssembledExtent;
+
+namespace {
+
+testing::Bytes archive() {
+    testing::Content dense;
+    dense.zero_fraction = 0;
+    return testing::dump(
+        testing::plausible_guest({{"drive-scsi0", 9 << 20, dense}, {"drive-efidisk0", 540672, dense}}));
+}
+
+/// Repacks with the mistake and proves the result.
+void repack_wrongly(const std::function<void(AssembledExtent&)>& spoil) {
+    io::FileSystem fs;
+    const auto copy = testing::memory_file();
+    repack::RepackOptions options;
+    options.spoil = spoil;
+    const auto result = repack::repack(fs, testing::memory_file(archive()), copy, options);
+    repack::prove(fs, copy, result.fingerprint, options.task);
+}
+
+}  // namespace
+
+TEST_CASE("without a mistake the proof succeeds") {
+    CHECK_NOTHROW(repack_wrongly([](AssembledExtent&) {}));
+}
+
+TEST_CASE("planted mistakes fail the proof") {
+    SUBCASE("two clusters swapped") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            if (extent.number == 1) std::swap(extent.clusters[3], extent.clusters[40]);
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("a block dropped, with its mask bit") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            auto& cluster = extent.clusters[0];
+                            if (extent.number == 1)
+                                cluster.mask = static_cast<std::uint16_t>(cluster.mask & 0x7fff);
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("the first mask bit lost, so that all blocks of the cluster move by one") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            auto& cluster = extent.clusters[7];
+                            if (extent.number == 2)
+                                cluster.mask = static_cast<std::uint16_t>(cluster.mask & 0xfffe);
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("a cluster taken from a wrong offset") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            if (extent.number == 1) extent.clusters[5].blocks = extent.clusters[6].blocks;
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("a whole cluster taken for zero") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            if (extent.number == 0) extent.clusters[1].mask = 0;
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("an extent that thinks it belongs elsewhere") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            if (extent.number == 1) extent.plan.first_cluster += 1;
+                        }),
+                        repack::ProofError);
+    }
+    SUBCASE("another device's id") {
+        CHECK_THROWS_AS(repack_wrongly([](AssembledExtent& extent) {
+                            if (extent.number == 1) extent.plan.device_id = 58;
+                        }),
+                        repack::ProofError);
+    }
+}
+
+TEST_CASE("any flipped bit of the copy fails the proof") {
+    io::FileSystem fs;
+    const auto copy = testing::memory_file();
+    const auto result = repack::repack(fs, testing::memory_file(archive()), copy, {});
+    const auto good = testing::content_of(copy);
+    for (std::size_t at = 0; at < good.size(); at += 100003) {
+        auto bad = good;
+        bad[at] ^= std::byte{0x10};
+        CHECK_THROWS_AS(repack::prove(fs, testing::memory_file(bad), result.fingerprint, {}),
+                        repack::ProofError);
+    }
+    CHECK_THROWS_AS(repack::prove(fs, testing::memory_file(testing::View(good).first(good.size() - 1)),
+                                  result.fingerprint, {}),
+                    repack::ProofError);
+}
+
+TEST_CASE("a valid archive that is not canonical, or holds something else, is no proof") {
+    io::FileSystem fs;
+    const auto source = archive();
+    testing::MemorySource stream(source);
+    const auto survey = repack::survey(stream, {});
+    const repack::Fingerprint fingerprint{survey.digest, survey.header.configs, survey.header.ctime};
+    CHECK(survey.digest.to_hex() == testing::content_digest(source));
+    CHECK(survey.departure == "at byte 0: the header is not canonical");
+    CHECK_THROWS_WITH_AS(repack::prove(fs, testing::memory_file(source), fingerprint, {}),
+                         "the copy is not canonical: at byte 0: the header is not canonical",
+                         repack::ProofError);
+    const auto canonical = testing::memory_file(testing::reference_repack(source));
+    CHECK_NOTHROW(repack::prove(fs, canonical, fingerprint, {}));
+    auto other = fingerprint;
+    other.ctime += 1;
+    CHECK_THROWS_AS(repack::prove(fs, canonical, other, {}), repack::ProofError);
+    other = fingerprint;
+    other.configs[0].data += "#";
+    CHECK_THROWS_AS(repack::prove(fs, canonical, other, {}), repack::ProofError);
+}

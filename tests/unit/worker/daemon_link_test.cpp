@@ -1,0 +1,75 @@
+#include "worker/daemon_link.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include <doctest/doctest.h>
+
+using namespace vmad;
+using worker::DaemonGone;
+using worker::DaemonLink;
+
+namespace {
+
+struct Pipe {
+    base::UniqueFd read;
+    base::UniqueFd write;
+    Pipe() {
+        int fds[2];
+        REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+        read.reset(fds[0]);
+        write.reset(fds[1]);
+    }
+    void put(std::string_view text) const {
+        REQUIRE(::write(write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    }
+    [[nodiscard]] std::string take() const {
+        char bytes[4096];
+        const auto count = ::read(read.get(), bytes, sizeof bytes);
+        return {bytes, static_cast<std::size_t>(count)};
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an order arrives, events leave, and a record waits for its confirmation") {
+    Pipe orders;
+    Pipe events;
+    DaemonLink link(std::move(orders.read), std::move(events.write));
+    api::WorkerOrder order;
+    order.job.id = 7;
+    order.job.path = "/a.vma";
+    order.state_dir = "/state";
+    orders.put(api::to_line(order));
+    CHECK(link.receive_order() == order);
+    orders.put(api::kRecordedLine);
+    link.record({{"name", "a.vma"}});
+    const auto event = events.take();
+    CHECK(std::get<api::WorkerPublication>(api::worker_event_from_line(event.substr(0, event.size() - 1)))
+              .record == nlohmann::json{{"name", "a.vma"}});
+}
+
+TEST_CASE("without the daemon nothing goes on") {
+    ::signal(SIGPIPE, SIG_IGN);
+    Pipe orders;
+    Pipe events;
+    DaemonLink link(std::move(orders.read), std::move(events.write));
+    SUBCASE("gone before the order") {
+        orders.write.reset();
+        CHECK_THROWS_AS((void)link.receive_order(), DaemonGone);
+    }
+    SUBCASE("gone before the confirmation") {
+        orders.write.reset();
+        CHECK_THROWS_AS(link.record(nlohmann::json::object()), DaemonGone);
+    }
+    SUBCASE("another answer than the confirmation") {
+        orders.put("\"no\"\n");
+        CHECK_THROWS_AS(link.record(nlohmann::json::object()), DaemonGone);
+    }
+    SUBCASE("gone when an event is sent") {
+        events.read.reset();
+        CHECK_THROWS_AS(link.send(api::JobProgress{"proving"}), DaemonGone);
+    }
+}
