@@ -14,18 +14,20 @@ namespace {
 class AddCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("PATH", paths_, "Archives")->required();
-        app.add_flag("--announced", announced_, "They are complete, however young they are: for hooks");
-        app.footer("Returns when the jobs are safely queued; \"vmactl wait\" waits for their end.");
+        app.add_option("PATH", paths_, "Archives")->type_name("")->required();
+        app.add_flag("--announced", announced_, "They are complete, however young (for hooks)");
+        app.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
     }
 
     ExitCode run(Context& context) override {
+        // Before anything is queued: a path that makes no sense stops the whole command.
+        for (auto& path : paths_) path = absolute_path(path);
         auto daemon = connect_to_daemon(context.options);
         auto code = ExitCode::done;
         for (const auto& path : paths_) {
             std::optional<api::EnqueueReply> reply;
             try {
-                reply = daemon.enqueue(absolute_path(path), announced_);
+                reply = daemon.enqueue(path, announced_);
             } catch (const varlink::RemoteError&) {
                 code = worse(code, report_failure(context.console, path));
             }

@@ -16,9 +16,8 @@ io::File open_archive(io::FileSystem& fs, const std::string& path) {
 
 void add_threads_option(CLI::App& app, unsigned& threads) {
     threads = repack::default_threads();
-    app.add_option("--threads", threads,
-                   "Threads that compute; half of the processors, at most 4, by default")
-        ->type_name("N")
+    app.add_option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
+        ->option_text("N")
         ->check(CLI::Range(1, 64));
 }
 

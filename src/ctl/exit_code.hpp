@@ -14,11 +14,22 @@ enum class ExitCode {
     busy = 7,     ///< an archive is worked on by another process, or may still be written
 };
 
-/// Of several files that were dealt with one by one, the one that a script has to hear about most.
+/// Of several files that were dealt with one by one, the one that a script has to hear about most: a bad
+/// archive before other failures, and those before one that is only busy.
 [[nodiscard]] inline ExitCode worse(ExitCode a, ExitCode b) noexcept {
-    for (const auto code : {ExitCode::invalid, ExitCode::failed, ExitCode::busy})
-        if (a == code || b == code) return code;
-    return ExitCode::done;
+    const auto rank = [](ExitCode code) {
+        switch (code) {
+            case ExitCode::done:
+                return 0;
+            case ExitCode::busy:
+                return 1;
+            case ExitCode::invalid:
+                return 3;
+            default:
+                return 2;
+        }
+    };
+    return rank(b) > rank(a) ? b : a;
 }
 
 }  // namespace vmad::ctl

@@ -16,18 +16,18 @@ namespace {
 class ExtractCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", archive_, "A .vma file")->required();
-        app.add_option("DIR", directory_, "Where the files go; made when it is missing")->required();
-        app.add_option("--device", options_.devices, "Only this disk, and no configs (repeatable)")
+        app.add_option("ARCHIVE", archive_, "A .vma file")->type_name("")->required();
+        app.add_option("DIR", directory_, "Where the files go; made when missing")->type_name("")->required();
+        app.add_option("--device", options_.devices, "Only this disk, and no configs; repeatable")
             ->type_name("NAME")
             ->expected(1)
             ->take_all();
         app.add_flag("--force", options_.force, "Replace existing files");
         add_threads_option(app, threads_);
         app.footer(
-            "Writes disk-NAME.raw for each disk, sparse, and each config under its own name, all readable "
-            "by\n"
-            "their owner only. The whole archive is checked; nothing is left of a damaged one.");
+            "Writes disk-NAME.raw for each disk, sparse, and each config under its own name,\n"
+            "readable by their owner only. The whole archive is checked, and of a damaged one\n"
+            "nothing is left.");
     }
 
     ExitCode run(Context& context) override {

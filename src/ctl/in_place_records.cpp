@@ -53,11 +53,16 @@ KeptRecord parse_record(const std::string& content, const std::string& name) {
 
 InPlaceRecord::InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path)
     : fs_(fs), directory_(directory), path_(std::move(path)), stem_(new_stem()) {
-    lock_ = fs_.open_at(directory_, lock_name(stem_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    if (!fs_.try_lock(lock_)) throw base::Error(fmt::format("somebody else locked {}", lock_.path()));
+    try {
+        (void)nlohmann::json(path_).dump();
+    } catch (const nlohmann::json::exception&) {
+        throw base::Error(
+            fmt::format("the path {} is not UTF-8: rename it, or repack it to a new file", path_));
+    }
 }
 
 InPlaceRecord::~InPlaceRecord() {
+    if (!lock_) return;
     try {
         fs_.unlink(directory_, lock_name(stem_));
     } catch (...) {
@@ -65,7 +70,14 @@ InPlaceRecord::~InPlaceRecord() {
     }
 }
 
+void InPlaceRecord::take_lock() {
+    lock_ = fs_.open_at(directory_, lock_name(stem_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    // Nobody else looks at a lock whose record is not there yet.
+    if (!fs_.try_lock(lock_)) throw base::Error(fmt::format("somebody else locked {}", lock_.path()));
+}
+
 void InPlaceRecord::keep(const io::Publication& record) {
+    if (!lock_) take_lock();
     const nlohmann::json json{{"path", path_}, {"record", record}};
     io::write_durably(fs_, directory_, record_name(stem_), json.dump());
     kept_ = record;

@@ -16,7 +16,8 @@ namespace vmad::ctl {
 
 class InPlaceRecord {
   public:
-    /// `directory` is the one of the records; it and `fs` outlive this object.
+    /// `directory` is the one of the records; it and `fs` outlive this object. Throws base::Error for a path
+    /// that is no UTF-8, because the record could not hold it.
     InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path);
     InPlaceRecord(const InPlaceRecord&) = delete;
     InPlaceRecord& operator=(const InPlaceRecord&) = delete;
@@ -31,11 +32,13 @@ class InPlaceRecord {
     void remove();
 
   private:
+    void take_lock();
+
     io::FileSystem& fs_;
     const io::File& directory_;
     std::string path_;
     std::string stem_;
-    io::File lock_;
+    io::File lock_;  ///< none as long as there is nothing to keep
     std::optional<io::Publication> kept_;
 };
 

@@ -93,7 +93,7 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 class InfoCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", path_, "A .vma file")->required();
+        app.add_option("ARCHIVE", path_, "A .vma file")->type_name("")->required();
         app.footer("Reads headers only: \"vmactl verify\" looks at everything.");
     }
 

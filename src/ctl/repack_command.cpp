@@ -21,31 +21,33 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "DST appears when it is complete, synced and proven: read back from the disk, checked, and compared "
-    "with\n"
-    "SRC. With --in-place each archive is replaced by its canonical form in one step; one that is bad, busy "
-    "or\n"
-    "canonical already is left as it is. What a killed run leaves behind, the next run settles.";
+    "DST appears when it is complete, synced and proven: read back from the disk,\n"
+    "checked, and compared with SRC. With --in-place each archive is replaced by its\n"
+    "canonical form in one step; one that is bad, busy, younger than a minute or\n"
+    "canonical already is left as it is. What a killed run leaves, the next one\n"
+    "settles. DIR is /var/lib/vmad for root, else ~/.local/state/vmad. SIZE is a\n"
+    "number with K, M or G.";
 
 class RepackCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "SRC and DST; with --in-place any number of archives")->required();
+        app.add_option("FILE", paths_, "SRC and DST; or archives, with --in-place")
+            ->type_name("")
+            ->required();
         auto* in_place = app.add_flag("--in-place", in_place_, "Replace each FILE by its canonical form");
         app.add_flag("--force", options_.force, "Replace an existing DST")->excludes(in_place);
-        app.add_flag("!--no-proof", options_.proof, "Do not read DST back to prove it")->excludes(in_place);
+        app.add_flag("--no-proof", no_proof_, "Do not read DST back to prove it")->excludes(in_place);
         app.add_flag("-v,--verbose", verbose_, "Tell more in the summary");
         add_threads_option(app, threads_);
-        app.add_option("--memory", memory_, "For payload that waits for its turn; 256M by default")
-            ->type_name("SIZE");
-        app.add_option("--state-dir", state_directory_,
-                       "Locks and records of --in-place; /var/lib/vmad for root, else ~/.local/state/vmad")
+        app.add_option("--memory", memory_, "For payload that waits for its turn (256M)")->type_name("SIZE");
+        app.add_option("--state-dir", state_directory_, "Locks and records of --in-place")
             ->type_name("DIR")
             ->needs(in_place);
         app.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {
+        options_.proof = !no_proof_;
         if (!memory_.empty()) options_.repack.memory_bytes = parse_size(memory_);
         const StopSignals signals;
         options_.repack.task.threads = threads_;
@@ -98,6 +100,7 @@ class RepackCommand final : public Command {
 
     std::vector<std::string> paths_;
     bool in_place_ = false;
+    bool no_proof_ = false;
     bool verbose_ = false;
     unsigned threads_ = 1;
     std::string memory_;

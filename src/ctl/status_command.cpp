@@ -78,7 +78,9 @@ std::string recent_table(const api::Status& status, const Console& console) {
 
 class StatusCommand final : public Command {
   public:
-    void define(CLI::App&) override {}
+    void define(CLI::App& app) override {
+        app.footer("With --json: what the method org.vmad.Queue.Status replies.");
+    }
 
     ExitCode run(Context& context) override {
         const auto status = connect_to_daemon(context.options).status();

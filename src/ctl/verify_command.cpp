@@ -13,13 +13,13 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "Prints one line for each file, and goes on after a bad one. With --json each line is an object with\n"
-    "path and result (valid, invalid, unsupported or failed); a valid archive has canonical, departure "
-    "(where\n"
-    "it departs from the canonical layout), digest (of its content: equal for archives that restore to "
-    "equal\n"
-    "guests), device_count, extent_count, size_bytes and ctime; the others have error, and offset where "
-    "known.";
+    "Prints one line for each file, and goes on after a bad one. Exits with 6 when an\n"
+    "archive is invalid or unsupported, else with 1 when one could not be read.\n"
+    "With --json each line is an object with path and result: valid, invalid,\n"
+    "unsupported or failed. A valid archive has canonical, departure (where it is not\n"
+    "canonical first), digest (equal for archives that restore to equal guests),\n"
+    "device_count, extent_count, size_bytes and ctime; the others have error, and\n"
+    "offset where it is known.";
 
 nlohmann::json to_json(const repack::Survey& survey) {
     nlohmann::json out{{"result", "valid"},
@@ -44,7 +44,7 @@ std::string describe(const repack::Survey& survey) {
 class VerifyCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "Archives")->required();
+        app.add_option("FILE", paths_, "Archives")->type_name("")->required();
         add_threads_option(app, threads_);
         app.footer(kFooter);
     }

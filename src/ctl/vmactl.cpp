@@ -18,8 +18,9 @@ namespace {
 
 constexpr const char* kFooter =
     "\"vmactl COMMAND --help\" tells more.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 no such job, 5 timed out,\n"
-    "6 archive invalid or unsupported, 7 archive busy; 128 and its number after a signal.";
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 no such job,\n"
+    "5 timed out, 6 archive invalid or unsupported, 7 archive busy; after a signal,\n"
+    "128 and its number.";
 
 /// The command line as CLI11 knows it, and what it writes its values to.
 class CommandLine {
@@ -27,12 +28,12 @@ class CommandLine {
     CommandLine() : app_("Makes Proxmox VMA backups deduplicate, and shows what they are.", "vmactl") {
         app_.set_version_flag("--version", "vmactl " VMAD_VERSION, "Print the version and exit");
         app_.set_help_flag("-h,--help", "Print this help and exit");
-        app_.add_flag("--json", options_.json, "Print JSON, one object a line");
-        app_.add_option("--socket", options_.socket, "The daemon's socket; VMAD_SOCKET in the environment")
+        app_.add_flag("--json", options_.json, "Print JSON, one object a line (any command)");
+        app_.add_option("--socket", options_.socket, "The daemon's socket")
             ->envname("VMAD_SOCKET")
-            ->type_name("PATH")
-            ->capture_default_str();
+            ->option_text("PATH (or $VMAD_SOCKET)");
         app_.footer(kFooter);
+        app_.get_formatter()->label("REQUIRED", "");
         // Exactly one, and then no word that looks like a command is one: a file may be called "status".
         app_.require_subcommand(1);
         app_.fallthrough();

@@ -80,13 +80,13 @@ class JobWatch {
 class WaitCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("JOB", jobs_, "Ids or paths; without any: all jobs that have not ended")
-            ->type_name("ID|PATH");
-        app.add_option("--timeout", timeout_seconds_, "Give up after this time, with exit code 5")
-            ->type_name("SECONDS")
+        app.add_option("JOB", jobs_, "Ids or paths; without any, all unfinished jobs")->type_name("");
+        app.add_option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
+            ->option_text("SECONDS")
             ->check(CLI::Range(1u, kMaxTimeoutSeconds));
         app.footer(
-            "Prints a line for each job when it ends. Fails when one of them failed or was cancelled.");
+            "Prints a line for each job when it ends. Exits with 1 when one of them failed or\nwas "
+            "cancelled.");
     }
 
     ExitCode run(Context& context) override {

@@ -54,7 +54,8 @@ Components check_path(const std::string& path) {
 
 /// How many components of the file's path are those of the longest of `directories` that it lies in; nothing
 /// when it lies in none.
-std::optional<std::size_t> allowed_length(const Components& file, const std::vector<std::string>& directories) {
+std::optional<std::size_t> allowed_length(const Components& file,
+                                          const std::vector<std::string>& directories) {
     std::optional<std::size_t> longest;
     for (const auto& directory : directories) {
         const auto components = split(directory);
@@ -108,9 +109,10 @@ void check_replaceable(FileSystem& fs, const ArchiveEntry& entry, const File& fi
                        const struct stat& status) {
     if (!S_ISREG(status.st_mode)) throw base::Error(fmt::format("{} is not a regular file", file.path()));
     if (status.st_nlink > 1)
-        throw base::Error(fmt::format("{} has {} hard links, and the others would keep the old content: remove "
-                                      "them, or replace the archive by a copy",
-                                      file.path(), status.st_nlink));
+        throw base::Error(
+            fmt::format("{} has {} hard links, and the others would keep the old content: remove "
+                        "them, or replace the archive by a copy",
+                        file.path(), status.st_nlink));
     check_flags(fs, file);
     check_flags(fs, entry.directory);
 }
@@ -128,9 +130,10 @@ ArchiveEntry open_entry(FileSystem& fs, const std::string& path,
 
     const auto length = allowed_length(components, directories);
     if (!length)
-        throw base::Error(fmt::format("{} is not below a configured directory ({}): add its directory to "
-                                      "`directories`, or name the archive by its path below one of them",
-                                      path, fmt::join(directories, ", ")));
+        throw base::Error(
+            fmt::format("{} is not below a configured directory ({}): add its directory to "
+                        "`directories`, or name the archive by its path below one of them",
+                        path, fmt::join(directories, ", ")));
     const auto allowed_end = components.begin() + static_cast<std::ptrdiff_t>(*length);
     const auto allowed = "/" + join(components.begin(), allowed_end);
     auto directory = open_directory(allowed, [&] { return fs.open(allowed, kOpenDirectory); });

@@ -141,13 +141,15 @@ std::optional<struct stat> FileSystem::status_at(const File& directory, const st
 
 struct statvfs FileSystem::space(const File& file) {
     struct statvfs result {};
-    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0) throw_file_error("statvfs", file.path());
+    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0)
+        throw_file_error("statvfs", file.path());
     return result;
 }
 
 std::uint64_t FileSystem::type(const File& file) {
     struct statfs result {};
-    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0) throw_file_error("statfs", file.path());
+    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0)
+        throw_file_error("statfs", file.path());
     // A 32-bit magic may be sign-extended by the type of the field.
     return static_cast<std::uint32_t>(result.f_type);
 }

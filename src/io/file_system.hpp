@@ -1,8 +1,9 @@
 // The seam to the file system: every call that the engine, publishing and the queue make on files goes
 // through here, so that a test can fail, count, delay or replace any of them.
 //
-// Each method is one system call (restarted after EINTR) and throws NoSpace or base::SystemError with the call
-// and the path, unless its comment names an outcome. Nothing here keeps state: one object may serve any thread.
+// Each method is one system call (restarted after EINTR) and throws NoSpace or base::SystemError with the
+// call and the path, unless its comment names an outcome. Nothing here keeps state: one object may serve any
+// thread.
 #pragma once
 
 #include <sys/stat.h>

@@ -52,15 +52,16 @@ std::string text(const json& in, const std::string& field) {
 
 std::uint64_t number(const json& in, const std::string& field) {
     const json& value = in[field];
-    const bool fits = value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
+    const bool fits =
+        value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0);
     if (!fits) refuse(field, "is not a number from 0");
     return value.get<std::uint64_t>();
 }
 
 std::int64_t time(const json& in, const std::string& field) {
     const json& value = in[field];
-    const bool fits = value.is_number_integer() &&
-                      (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX);
+    const bool fits =
+        value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX);
     if (!fits) refuse(field, "is not a time in nanoseconds");
     return value.get<std::int64_t>();
 }

@@ -45,8 +45,8 @@ void ReplaceFile::make_temporary() {
     }
     has_name_ = true;
     record(Phase::preparing);
-    temporary_ = fs_.open_at(original_.directory, record_.temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-                             0600);
+    temporary_ =
+        fs_.open_at(original_.directory, record_.temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     record_.replacement.inode = fs_.status(temporary_).st_ino;
     record(Phase::preparing);
 }

@@ -42,7 +42,8 @@ class ReplaceFile {
     void require_space(std::uint64_t more_bytes);
 
     /// The content is complete: sets what copy_metadata() sets, and the original's modification time (one
-    /// second later when the sizes are equal, or rsync would take the two for the same), and makes all durable.
+    /// second later when the sizes are equal, or rsync would take the two for the same), and makes all
+    /// durable.
     void seal(const Attributes& extra = {});
 
     /// Swaps the sealed file in. `not_published` is never returned: it is thrown, as the error that led to

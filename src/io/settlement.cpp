@@ -34,8 +34,7 @@ class Settler {
         const auto name = see(record_.name);
         const auto sight_beside = [&](const std::string& other) {
             const auto found = see(other);
-            return name && found && name->st_ino == found->st_ino ? Sight::second_name
-                                                                  : sight(found, other);
+            return name && found && name->st_ino == found->st_ino ? Sight::second_name : sight(found, other);
         };
         return {sight(name, record_.name), sight_beside(record_.temporary), sight_beside(record_.old)};
     }
@@ -61,15 +60,15 @@ class Settler {
     }
 
     [[noreturn]] void refuse_stranded() const {
-        throw base::Error(
-            fmt::format("{} or {} beside it is a file that was not made here: see whether it belongs at {}, and "
-                        "move or remove it",
-                        directory_.entry(record_.temporary), record_.old, record_.name));
+        throw base::Error(fmt::format(
+            "{} or {} beside it is a file that was not made here: see whether it belongs at {}, and "
+            "move or remove it",
+            directory_.entry(record_.temporary), record_.old, record_.name));
     }
 
     [[noreturn]] void refuse_restless() const {
-        throw base::Error(
-            fmt::format("{} is being moved again and again by somebody else", directory_.entry(record_.name)));
+        throw base::Error(fmt::format("{} is being moved again and again by somebody else",
+                                      directory_.entry(record_.name)));
     }
 
   private:

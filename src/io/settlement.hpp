@@ -60,7 +60,8 @@ enum class Step {
 
 /// Ends what `record` says; `directory` is the archive's. When it returns, the names are durable. It may fail
 /// or be killed at any point and be called again, any number of times. Throws base::Error when a call fails,
-/// or when a file that is not ours was caught under one of our names and cannot be put back: it is left alone.
+/// or when a file that is not ours was caught under one of our names and cannot be put back: it is left
+/// alone.
 [[nodiscard]] Settlement settle(FileSystem& fs, const File& directory, const Publication& record,
                                 Goal goal = Goal::finish);
 

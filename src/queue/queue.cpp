@@ -7,95 +7,12 @@
 
 #include "base/error.hpp"
 #include "queue/job_path.hpp"
-#include "queue/retry.hpp"
+#include "queue/transition.hpp"
 
 namespace vmad::queue {
-namespace {
 
 using api::Job;
 using api::JobState;
-using api::WorkerOutcome;
-
-bool is_running(const Job& job) {
-    return job.state == JobState::running || job.state == JobState::publishing;
-}
-
-/// The next run reads the file afresh, so it is also the run that was asked for while the last one went on.
-void queue_again(Job& job) {
-    job.state = JobState::queued;
-    job.reason.clear();
-    job.retry_at.reset();
-    job.run_again = false;
-}
-
-/// As if it had never been tried.
-void queue_anew(Job& job, std::int64_t now) {
-    queue_again(job);
-    job.queued_at = now;
-    job.started_at.reset();
-    job.ended_at.reset();
-    job.starts = 0;
-    job.tries = 0;
-    job.size_before.reset();
-    job.size_after.reset();
-}
-
-void wait_until(Job& job, std::int64_t when, const std::string& reason) {
-    if (job.run_again) {
-        // The reason is about a file that has been replaced.
-        job.tries = 0;
-        queue_again(job);
-        return;
-    }
-    job.state = JobState::waiting;
-    job.reason = reason;
-    job.retry_at = when;
-}
-
-void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason = "") {
-    job.state = state;
-    job.reason = reason;
-    job.retry_at.reset();
-    job.ended_at = now;
-}
-
-void apply(Job& job, const api::WorkerResult& result, std::int64_t now) {
-    if (result.outcome == WorkerOutcome::cancelled) {
-        job.starts -= 1;
-        queue_again(job);
-        return;
-    }
-    job.starts = 0;
-    job.size_before = result.size_before;
-    job.size_after = result.size_after;
-    const std::uint32_t tries = std::exchange(job.tries, 0);
-    const auto end_well = [&](JobState state) {
-        job.publication = nullptr;
-        end_as(job, state, now);
-    };
-    switch (result.outcome) {
-        case WorkerOutcome::done:
-            return end_well(JobState::done);
-        case WorkerOutcome::unchanged:
-            return end_well(JobState::unchanged);
-        case WorkerOutcome::vanished:
-            return end_well(JobState::vanished);
-        case WorkerOutcome::failed:
-            return end_as(job, JobState::failed, now, result.reason);
-        case WorkerOutcome::transient:
-            job.tries = tries + 1;
-            if (job.tries >= kMostTries) return end_as(job, JobState::failed, now, result.reason);
-            return wait_until(job, now + transient_delay(job.tries), result.reason);
-        case WorkerOutcome::no_space:
-        case WorkerOutcome::no_storage:
-        case WorkerOutcome::busy:
-            return wait_until(job, now + condition_delay(now - job.queued_at), result.reason);
-        case WorkerOutcome::cancelled:
-            break;
-    }
-}
-
-}  // namespace
 
 Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     Spool::Contents contents = spool.load();
@@ -192,17 +109,14 @@ const Job& Queue::record_publication(std::uint64_t id, JobState state, nlohmann:
 Queue::Finished Queue::finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now) {
     Job job = require_running(id);
     const bool run_again = job.run_again;
-    apply(job, result, now);
+    apply_result(job, result, now);
     return leave_run(std::move(job), run_again, now);
 }
 
 Queue::Finished Queue::worker_died(std::uint64_t id, const std::string& how, std::int64_t now) {
     Job job = require_running(id);
     const bool run_again = job.run_again;
-    if (job.starts >= kMostDeaths)
-        end_as(job, JobState::failed, now, fmt::format("worker died ({})", how));
-    else
-        queue_again(job);
+    apply_death(job, how, now);
     return leave_run(std::move(job), run_again, now);
 }
 

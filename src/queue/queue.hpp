@@ -51,10 +51,10 @@ class Queue {
         const api::Job& job;
         bool created;
     };
-    /// Queues an archive by its absolute path in UTF-8, unless a job for it has not ended yet. Then that job
-    /// is the answer, and one that runs is marked to run again. `announced`: a hook says that the file is
-    /// finished, hence new: a waiting job is queued at once, as if it had never been tried. `mount_point`:
-    /// where the path's file system is mounted now.
+    /// Queues an archive, unless a job for its path has not ended yet. Then that job is the answer, and one
+    /// that runs is marked to run again. `announced`: a hook says that the file is finished, hence new: a
+    /// waiting job is queued at once, as if it had never been tried. `mount_point`: where the path's file
+    /// system is mounted now. Throws base::UsageError for a path that fault_of_path() objects to.
     Enqueued enqueue(const std::string& path, bool announced, const std::string& mount_point,
                      std::int64_t now);
 
@@ -89,8 +89,8 @@ class Queue {
     /// has not ended, that one is the answer, unchanged; so is a job that is queued or runs.
     const api::Job& retry(std::uint64_t id, std::int64_t now);
 
-    /// Forgets the jobs that ended before `ended_before`, and the oldest ends beyond `most`. Keeps the
-    /// highest id (see the spool) and jobs whose publication is not settled. Returns the ids.
+    /// Forgets the jobs that ended before `ended_before`, and the oldest ends beyond `most`, but never the
+    /// highest id (see the spool). Returns the ids; when it throws, some may be forgotten already.
     std::vector<std::uint64_t> prune(std::int64_t ended_before, std::size_t most);
 
   private:

@@ -130,9 +130,7 @@ int Server::on_connect(sd_event_source*, int, std::uint32_t, void* self) noexcep
     try {
         server.accept_some();
     } catch (const std::exception&) {
-        // Out of descriptors or memory: the client stays in the backlog, and waking up for it again at once
-        // would only burn time. The next tick tries again.
-        sd_event_source_set_enabled(server.accepting_.get(), SD_EVENT_OFF);
+        server.pause_accepting();
     }
     server.schedule_tick();
     return 0;
@@ -159,9 +157,15 @@ void Server::accept_some() {
         } else if (errno == EAGAIN) {
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
-            base::throw_errno("accept", "client");
+            return pause_accepting();
         }
     }
+}
+
+void Server::pause_accepting() noexcept {
+    // Out of descriptors or memory: the client stays in the backlog, and waking up for it again at once
+    // would only burn time. The next tick tries again.
+    sd_event_source_set_enabled(accepting_.get(), SD_EVENT_OFF);
 }
 
 void Server::take(base::UniqueFd socket) {

@@ -71,6 +71,7 @@ class Server final : private ConnectionOwner {
     static int on_tick(sd_event_source*, std::uint64_t, void* self) noexcept;
     static int on_doomed(sd_event_source*, void* self) noexcept;
     void accept_some();
+    void pause_accepting() noexcept;
     void take(base::UniqueFd socket);
     void handle(Request request) noexcept override;
     void doomed() noexcept override;

@@ -54,7 +54,8 @@ Course::Course(const Abilities& abilities) : is_rename_(!abilities.exchange) {
     support::FaultFileSystem fs;
     restrict_to(abilities, fs);
     fs.before = [&](const support::Call& call) { calls_.push_back(call.operation); };
-    (void)replace(fs, storage, [](const io::Publication&) {}, [&] { calls_.clear(); });
+    (void)replace(
+        fs, storage, [](const io::Publication&) {}, [&] { calls_.clear(); });
     swap_ = first(is_rename_ ? "rename" : "exchange");
 }
 
@@ -193,8 +194,7 @@ TEST_CASE("what a writer that has the archive open appends before the swap is no
             CAPTURE(n);
             int writer = -1;
             const auto outcome = replace_with(
-                abilities, n,
-                [&](const Storage&) { CHECK(::write(writer, kTail.data(), kTail.size()) > 0); },
+                abilities, n, [&](const Storage&) { CHECK(::write(writer, kTail.data(), kTail.size()) > 0); },
                 [&](const Storage& storage) {
                     writer = ::open(storage.archive().c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
                 });
@@ -228,10 +228,12 @@ TEST_CASE("metadata that is changed meanwhile is not lost before the last look")
             fs.before = [&](const support::Call& call) {
                 if (remembered && call.number == n) CHECK(::chmod(storage.archive().c_str(), 0440) == 0);
             };
-            const auto settlement = replace(fs, storage, [](const io::Publication&) {}, [&] {
-                fs.forget_calls();
-                remembered = true;
-            });
+            const auto settlement = replace(
+                fs, storage, [](const io::Publication&) {},
+                [&] {
+                    fs.forget_calls();
+                    remembered = true;
+                });
             CHECK(storage.is_clean());
             CHECK(agrees(storage, settlement));
             // Where there is no exchange it is tried all the same, after the first look.

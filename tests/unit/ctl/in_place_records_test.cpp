@@ -47,6 +47,7 @@ TEST_CASE("a run that ends well leaves nothing") {
     {
         InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
         CHECK_FALSE(record.kept());
+        CHECK(fixture.temporary.names().empty());
         record.keep(some_publication());
         record.keep(some_publication());
         CHECK(record.kept());
@@ -78,6 +79,13 @@ TEST_CASE("a record whose process is gone is settled once") {
     CHECK(fixture.settle(true) == found);
     CHECK(fixture.temporary.names().empty());
     CHECK(fixture.settle().empty());
+}
+
+TEST_CASE("a path that JSON cannot hold is refused") {
+    Fixture fixture;
+    CHECK_THROWS_WITH_AS(InPlaceRecord(fixture.fs, fixture.directory, "/d/\xe4.vma"),
+                         "the path /d/\xe4.vma is not UTF-8: rename it, or repack it to a new file",
+                         base::Error);
 }
 
 TEST_CASE("other files in the directory are nobody's business") {

@@ -1,0 +1,103 @@
+#include "queue/transition.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "queue/retry.hpp"
+
+namespace vmad::queue {
+
+using api::Job;
+using api::JobState;
+using api::WorkerOutcome;
+
+namespace {
+
+void wait_until(Job& job, std::int64_t when, const std::string& reason) {
+    if (job.run_again) {
+        // The reason is about a file that has been replaced.
+        job.tries = 0;
+        queue_again(job);
+        return;
+    }
+    job.state = JobState::waiting;
+    job.reason = reason;
+    job.retry_at = when;
+}
+
+}  // namespace
+
+bool is_running(const Job& job) {
+    return job.state == JobState::running || job.state == JobState::publishing;
+}
+
+void queue_again(Job& job) {
+    job.state = JobState::queued;
+    job.reason.clear();
+    job.retry_at.reset();
+    job.run_again = false;
+}
+
+void queue_anew(Job& job, std::int64_t now) {
+    queue_again(job);
+    job.queued_at = now;
+    job.started_at.reset();
+    job.ended_at.reset();
+    job.starts = 0;
+    job.tries = 0;
+    job.size_before.reset();
+    job.size_after.reset();
+}
+
+void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason) {
+    job.state = state;
+    job.reason = reason;
+    job.retry_at.reset();
+    job.ended_at = now;
+}
+
+void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
+    if (result.outcome == WorkerOutcome::cancelled) {
+        job.starts -= 1;
+        queue_again(job);
+        return;
+    }
+    job.starts = 0;
+    job.size_before = result.size_before;
+    job.size_after = result.size_after;
+    const std::uint32_t tries = std::exchange(job.tries, 0);
+    const auto end_well = [&](JobState state) {
+        job.publication = nullptr;
+        end_as(job, state, now);
+    };
+    switch (result.outcome) {
+        case WorkerOutcome::done:
+            return end_well(JobState::done);
+        case WorkerOutcome::unchanged:
+            return end_well(JobState::unchanged);
+        case WorkerOutcome::vanished:
+            return end_well(JobState::vanished);
+        case WorkerOutcome::failed:
+            return end_as(job, JobState::failed, now, result.reason);
+        case WorkerOutcome::transient:
+            job.tries = tries + 1;
+            if (job.tries >= kMostTries) return end_as(job, JobState::failed, now, result.reason);
+            return wait_until(job, now + transient_delay(job.tries), result.reason);
+        case WorkerOutcome::no_space:
+        case WorkerOutcome::no_storage:
+        case WorkerOutcome::busy:
+            return wait_until(job, now + condition_delay(now - job.queued_at), result.reason);
+        case WorkerOutcome::cancelled:
+            break;
+    }
+}
+
+void apply_death(Job& job, const std::string& how, std::int64_t now) {
+    if (job.starts >= kMostDeaths)
+        end_as(job, JobState::failed, now, fmt::format("worker died ({})", how));
+    else
+        queue_again(job);
+}
+
+}  // namespace vmad::queue

@@ -1,0 +1,28 @@
+// What a move from one state to the next does to the fields of a job. Pure; which moves there are, and that
+// they are durable, is the business of queue/queue.hpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "api/job.hpp"
+#include "api/worker_messages.hpp"
+
+namespace vmad::queue {
+
+/// Running or publishing: there is a worker.
+[[nodiscard]] bool is_running(const api::Job& job);
+
+/// Back into the queue, with its counts. The next run reads the file afresh, so it is also the one that was
+/// asked for while the last one went on.
+void queue_again(api::Job& job);
+/// Into the queue as if it had never been tried; what must be settled is kept.
+void queue_anew(api::Job& job, std::int64_t now);
+void end_as(api::Job& job, api::JobState state, std::int64_t now, const std::string& reason = "");
+
+/// The worker of a running job reported a result; see Queue::finish.
+void apply_result(api::Job& job, const api::WorkerResult& result, std::int64_t now);
+/// The worker of a running job ended without one; see Queue::worker_died.
+void apply_death(api::Job& job, const std::string& how, std::int64_t now);
+
+}  // namespace vmad::queue
