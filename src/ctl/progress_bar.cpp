@@ -59,8 +59,9 @@ void ProgressBar::update(const base::Progress& progress) noexcept {
     if (stage_ != progress.stage) {
         stage_ = progress.stage;
         stage_begin_ = now;
+    } else if (now - last_drawn_ < kMinInterval) {
+        return;
     }
-    if (drawn_ && now - last_drawn_ < kMinInterval) return;
     drawn_ = true;
     last_drawn_ = now;
     const auto* stage = *stage_ == base::Stage::repacking ? "repacking" : "proving";

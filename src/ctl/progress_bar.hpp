@@ -34,7 +34,7 @@ class ProgressBar {
     /// Removes the line.
     ~ProgressBar();
 
-    /// Redraws the line, but not more than ten times a second.
+    /// Redraws the line, but in one stage not more than ten times a second.
     void update(const base::Progress& progress) noexcept;
     /// The same for the engine; valid as long as this object.
     [[nodiscard]] base::ProgressSink sink();

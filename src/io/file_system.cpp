@@ -81,6 +81,15 @@ std::optional<File> FileSystem::open_unnamed(const File& directory) {
     throw_file_error("create an unnamed file in", directory.path());
 }
 
+std::optional<File> FileSystem::reopen_direct(const File& file) {
+    const std::string path = "/proc/self/fd/" + std::to_string(file.fd());
+    const int fd = restarted([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC); });
+    if (fd >= 0) return File(base::UniqueFd(fd), file.path());
+    // EACCES: the file is a plain user's no longer, or /proc is not mounted; nothing is lost without.
+    if (errno_is_one_of({EINVAL, EOPNOTSUPP, EACCES, EPERM, ENOENT, ELOOP})) return std::nullopt;
+    throw_file_error("open", file.path());
+}
+
 void FileSystem::close(File file) {
     // Linux has closed the descriptor whatever close returns, so it is never tried again.
     if (::close(file.take().release()) != 0 && errno != EINTR) throw_file_error("close", file.path());

@@ -69,6 +69,8 @@ class FileSystem {
     /// An unnamed file in `directory` (O_TMPFILE), read-write, mode 0600. Nothing when the file system has
     /// none (EOPNOTSUPP, EISDIR, EINVAL, ENOENT on old kernels).
     [[nodiscard]] virtual std::optional<File> open_unnamed(const File& directory);
+    /// The same file once more, for reading past the page cache (O_DIRECT). Nothing where that cannot be had.
+    [[nodiscard]] virtual std::optional<File> reopen_direct(const File& file);
     /// close(2), checked: on NFS it may bring a write error to light.
     virtual void close(File file);
 

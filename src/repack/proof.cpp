@@ -1,7 +1,5 @@
 #include "repack/proof.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <thread>
 
@@ -9,6 +7,7 @@
 
 #include "canon/canonical_rules.hpp"
 #include "canon/layout.hpp"
+#include "io/device_source.hpp"
 #include "repack/extent_pump.hpp"
 #include "vma/extent.hpp"
 #include "vma/header.hpp"
@@ -80,8 +79,7 @@ Survey survey(io::ByteSource& source, const TaskOptions& options) {
 void prove(io::FileSystem& fs, const io::File& file, const Fingerprint& expected,
            const TaskOptions& options) {
     // What the device holds counts, not what memory holds of it.
-    fs.advise(file, 0, 0, POSIX_FADV_DONTNEED);
-    io::FileSource source(fs, file, io::CacheUse::drop_behind);
+    io::DeviceSource source(fs, file);
     try {
         const auto found = survey(source, options);
         if (!found.departure.empty()) throw ProofError("the copy is not canonical: " + found.departure);

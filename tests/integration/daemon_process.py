@@ -232,14 +232,17 @@ class DaemonTest(unittest.TestCase):
 
     def run_hook(self, target, *arguments, **environment):
         """The exit code and the output of the hook, called as vzdump calls it."""
-        arguments = arguments or ("backup-end", "snapshot", "100")
-        values = {"STOREID": "local", "DUMPDIR": str(self.dump), "VMTYPE": "qemu", "HOSTNAME": "guest",
-                  "TARGET": str(target), "LOGFILE": str(self.dir / "vzdump.log"), "VMAD_VMACTL": str(VMACTL),
-                  "VMAD_SOCKET": str(self.socket), "VMAD_STATE_DIR": str(self.state),
-                  "VMAD_HOOK_D": str(self.dir / "hook.d"), **environment}
-        result = subprocess.run([HOOK, *arguments], text=True, env=values, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, timeout=PATIENCE)
+        result = subprocess.run(self.hook_command(target, self.state, *arguments, **environment), env={},
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
         return result.returncode, result.stdout
+
+    def hook_command(self, target, state_dir, *arguments, **environment):
+        values = {"STOREID": "local", "DUMPDIR": self.dump, "VMTYPE": "qemu", "HOSTNAME": "guest",
+                  "TARGET": target, "LOGFILE": self.dir / "vzdump.log", "VMAD_VMACTL": VMACTL,
+                  "VMAD_SOCKET": self.socket, "VMAD_STATE_DIR": state_dir, "VMAD_HOOK_D": self.dir / "hook.d",
+                  **environment}
+        return ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in values.items()), HOOK,
+                *(arguments or ("backup-end", "snapshot", "100"))]
 
     def job_on_disk(self, job_id):
         return json.loads((self.state / f"queue/{job_id}.json").read_text())

@@ -9,7 +9,7 @@ import os
 import signal
 import unittest
 
-from daemon_process import Archive, DaemonTest, needs_strace, send
+from daemon_process import ENDS, Archive, DaemonTest, needs_strace, send
 
 # A step is the system call after which the worker is stopped: {its name, the call, which one of the thread}.
 BEFORE_SWAP = (
@@ -50,6 +50,8 @@ STEPS = (
     *(("named temporary file", (NO_UNNAMED_FILE,), step) for step in NAMED_WAY),
 )
 # Between the last look and a plain rename nothing can be noticed (ReplaceFile::rename_over).
+# Counting calls does not tell which one makes the temporary file when there is an old one to be settled first.
+STEPS_OF_ANY_RUN = tuple(row for row in STEPS if NO_UNNAMED_FILE not in row[1])
 STEPS_THAT_NOTICE = tuple(row for row in STEPS if row[2] != LAST_LOOK)
 
 
@@ -75,7 +77,7 @@ class PublishingTest(DaemonTest):
                 self.assert_canonical(archive)
 
     def test_worker_is_killed(self):
-        for row in STEPS:
+        for row in STEPS_OF_ANY_RUN:
             with self.worker_stopped_at(*row) as (daemon, archive, job, worker):
                 os.kill(worker, signal.SIGKILL)
                 self.assert_content(archive, archive.old, archive.new)
@@ -112,8 +114,9 @@ class PublishingTest(DaemonTest):
                 self.assertIn(state, ("waiting", "done"))
                 self.assert_content(other, other.old)
                 self.assert_only(other)
-                again = daemon.add(archive.path)
-                self.assertEqual(daemon.wait(again, go_on=True)["state"], "done")
+                self.assertEqual(daemon.stop(), 0)
+                daemon = self.start()
+                self.assertEqual(daemon.wait(daemon.add(archive.path))["state"], "done")
                 self.assert_canonical(other)
 
     def test_archive_is_written_to(self):
@@ -128,6 +131,36 @@ class PublishingTest(DaemonTest):
                 state = daemon.wait(job, ("waiting", "done", "failed", "vanished"))["state"]
                 self.assertIn(state, ("waiting", "failed"))
                 self.assert_content(archive, archive.old + b"more")
+                self.assert_only(archive)
+
+    def test_error_of_the_storage(self):
+        for way, injections, (name, call, number) in STEPS_OF_ANY_RUN:
+            with self.subTest(way=way, step=name):
+                self.start_afresh()
+                archive = self.archive()
+                daemon = self.start_watched(archive, *injections, f"{call}:error=EIO:when={number}")
+                job = daemon.add(archive.path)
+                ended = daemon.wait(job, ("waiting", *ENDS))
+                self.assertIn(ended["state"], ("waiting", "done"))
+                if ended["state"] == "waiting":
+                    self.assertIn("Input/output error", ended["reason"])
+                self.assert_content(archive, archive.old, archive.new)
+                self.assertEqual(daemon.stop(), 0)
+                # Better now.
+                daemon = self.start()
+                self.assertIn(daemon.wait(daemon.add(archive.path))["state"], ("done", "unchanged"))
+                self.assert_canonical(archive)
+
+    def test_storage_that_says_yes_and_does_nothing(self):
+        for call in ("renameat2", "linkat"):
+            with self.subTest(call=call):
+                self.start_afresh()
+                archive = self.archive()
+                daemon = self.start_watched(archive, f"{call}:retval=0")
+                job = daemon.wait(daemon.add(archive.path))
+                self.assertEqual(job["state"], "failed")
+                self.assertTrue(job["reason"])
+                self.assert_content(archive, archive.old)
                 self.assert_only(archive)
 
     def test_worker_that_always_dies(self):

@@ -72,6 +72,9 @@ class FaultFileSystem : public io::FileSystem {
             return FileSystem::open_unnamed(directory);
         });
     }
+    std::optional<io::File> reopen_direct(const io::File& file) override {
+        return step("reopen_direct", file.path(), [&] { return FileSystem::reopen_direct(file); });
+    }
     void close(io::File file) override {
         const auto path = file.path();
         step("close", path, [&] { FileSystem::close(std::move(file)); });

@@ -1,0 +1,76 @@
+#include "io/device_source.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace vmad::io {
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{4} << 20;
+/// Direct reads want memory, offset and size in multiples of the device's block, which is at most a page.
+constexpr std::size_t kAlignment = 4096;
+/// Enough that the device always has the next read to work on.
+constexpr std::size_t kChunksAhead = 4;
+
+std::shared_ptr<std::byte> aligned_memory() {
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunk));
+    if (memory == nullptr) throw std::bad_alloc();
+    return {memory, [](std::byte* bytes) { std::free(bytes); }};
+}
+
+}  // namespace
+
+DeviceSource::DeviceSource(FileSystem& fs, const File& file)
+    : fs_(fs),
+      own_(fs.reopen_direct(file).value_or(File())),
+      file_(own_ ? own_ : file),
+      size_bytes_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
+    // Direct reads would find what the cache still holds, too.
+    fs_.advise(file, 0, 0, POSIX_FADV_DONTNEED);
+    fetch_ahead();
+}
+
+void DeviceSource::fetch_ahead() {
+    while (fetched_ < size_bytes_ && ahead_.size() < kChunksAhead) {
+        ahead_.push_back(std::async(std::launch::async, fetch, std::ref(fs_), std::cref(file_),
+                                    aligned_memory(), fetched_));
+        fetched_ += kChunk;
+    }
+}
+
+DeviceSource::Chunk DeviceSource::fetch(FileSystem& fs, const File& file, std::shared_ptr<std::byte> memory,
+                                        std::uint64_t offset) {
+    const auto size = read_fully_at(fs, file, {memory.get(), kChunk}, offset);
+    return {std::move(memory), size};
+}
+
+bool DeviceSource::next_chunk() {
+    if (ahead_.empty()) return false;
+    chunk_ = ahead_.front().get();
+    ahead_.pop_front();
+    used_ = 0;
+    fetch_ahead();
+    return chunk_.size > 0;
+}
+
+std::size_t DeviceSource::read(std::span<iovec> into) {
+    std::size_t done = 0;
+    for (auto& slice : into) {
+        while (slice.iov_len > 0) {
+            if (used_ == chunk_.size && !next_chunk()) return done;
+            const auto count = std::min(slice.iov_len, chunk_.size - used_);
+            std::memcpy(slice.iov_base, chunk_.bytes.get() + used_, count);
+            slice.iov_base = static_cast<std::byte*>(slice.iov_base) + count;
+            slice.iov_len -= count;
+            used_ += count;
+            done += count;
+        }
+    }
+    return done;
+}
+
+}  // namespace vmad::io

@@ -1,0 +1,44 @@
+// Reads a file as its device holds it, past the page cache (O_DIRECT), some chunks ahead.
+#pragma once
+
+#include <deque>
+#include <future>
+#include <memory>
+
+#include "io/byte_source.hpp"
+
+namespace vmad::io {
+
+/// One thread at a time; it reads ahead in threads of its own.
+class DeviceSource final : public ByteSource {
+  public:
+    /// `fs` and `file`, which was synced, outlive this object. Where a file system knows no O_DIRECT, the
+    /// page cache is dropped first as far as that can be asked for, and the file is read through it.
+    DeviceSource(FileSystem& fs, const File& file);
+    DeviceSource(const DeviceSource&) = delete;
+    DeviceSource& operator=(const DeviceSource&) = delete;
+
+    [[nodiscard]] std::size_t read(std::span<iovec> into) override;
+    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return size_bytes_; }
+
+  private:
+    struct Chunk {
+        std::shared_ptr<std::byte> bytes;
+        std::size_t size = 0;
+    };
+    void fetch_ahead();
+    [[nodiscard]] static Chunk fetch(FileSystem& fs, const File& file, std::shared_ptr<std::byte> memory,
+                                     std::uint64_t offset);
+    bool next_chunk();
+
+    FileSystem& fs_;
+    File own_;          ///< the file once more, opened for direct reads, if that can be
+    const File& file_;  ///< own_ or the caller's
+    std::uint64_t size_bytes_;
+    std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here
+    Chunk chunk_;
+    std::size_t used_ = 0;                  ///< of chunk_
+    std::deque<std::future<Chunk>> ahead_;  ///< last: waits for its threads first
+};
+
+}  // namespace vmad::io

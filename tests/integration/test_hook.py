@@ -1,0 +1,261 @@
+"""The hook as vzdump calls it: with a daemon, without one, with one that hangs, and for what is not its business."""
+
+import concurrent.futures
+import hashlib
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from daemon_process import NOBODY, DaemonTest, digest_of, needs_root, wait_until
+from support import VMACTL, generate
+
+
+class HookTest(DaemonTest):
+    def incoming(self):
+        return list((self.state / "incoming").iterdir())
+
+    def test_archive_becomes_canonical_and_stays_what_it_was(self):
+        archive = self.archive()
+        path = archive.path
+        path.chmod(0o640)
+        os.setxattr(path, "user.comment", b"kept")
+        os.utime(path, ns=(0, 1_700_000_000_123_456_789))
+        if os.geteuid() == 0:
+            os.chown(path, 1000, 1001)
+        before = path.stat()
+        disk = self.extract(path, "before")
+        daemon = self.start()
+        self.assertEqual(self.run_hook(path), (0, "vmad: queued as job 1\n"))
+        self.assertEqual(self.vmactl("wait", "--timeout", "60")[0], 0)
+        self.assertEqual(daemon.job(1)["state"], "done")
+        self.assert_canonical(archive)
+        after = path.stat()
+        for field in ("st_mode", "st_uid", "st_gid", "st_mtime_ns", "st_nlink"):
+            self.assertEqual(getattr(after, field), getattr(before, field), field)
+        self.assertEqual(os.getxattr(path, "user.comment"), b"kept")
+        self.assertEqual(self.extract(path, "after"), disk)
+
+    def extract(self, path, name):
+        directory = self.dir / name
+        subprocess.run([VMACTL, "extract", path, directory], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        return {entry.name: entry.read_bytes() for entry in directory.iterdir()}
+
+    def test_same_size_gives_a_later_modification_time(self):
+        archive = self.archive()
+        # Canonical but for a reserved byte of the header, so that only bytes change, not their number.
+        header_size = int.from_bytes(archive.new[56:60], "big")
+        header = bytearray(archive.new[:header_size])
+        header[100] = 1
+        header[32:48] = bytes(16)
+        header[32:48] = hashlib.md5(header).digest()
+        archive.path.write_bytes(header + archive.new[header_size:])
+        before = archive.path.stat()
+        daemon = self.start()
+        self.run_hook(archive.path)
+        self.assertEqual(daemon.wait(1)["state"], "done")
+        self.assert_canonical(archive)
+        # Or rsync would take the two for the same.
+        self.assertEqual(archive.path.stat().st_mtime_ns, before.st_mtime_ns + 10**9)
+
+    def test_canonical_archive_is_not_touched(self):
+        archive = self.archive()
+        archive.path.write_bytes(archive.new)
+        before = archive.path.stat()
+        daemon = self.start()
+        self.run_hook(archive.path)
+        self.assertEqual(daemon.wait(1)["state"], "unchanged")
+        self.assert_canonical(archive)
+        after = archive.path.stat()
+        self.assertEqual((after.st_ino, after.st_mtime_ns), (before.st_ino, before.st_mtime_ns))
+
+    def test_what_is_not_its_business(self):
+        archive = self.archive()
+        daemon = self.start()
+        rows = [({"VMTYPE": "lxc"}, ()),
+                ({"TARGET": "vm/100/2026-01-01T00:00:00Z"}, ()),
+                ({"TARGET": "-"}, ()),
+                ({"TARGET": ""}, ()),
+                ({"TARGET": str(self.dump)}, ()),
+                ({"TARGET": str(self.dump / "missing.vma")}, ())]
+        for phase in ("job-init", "job-start", "job-end", "job-abort"):
+            rows.append(({}, (phase,)))
+        for phase in ("backup-start", "pre-stop", "pre-restart", "post-restart", "backup-abort", "log-end",
+                      "a-phase-of-tomorrow"):
+            rows.append(({}, (phase, "snapshot", "100")))
+        for environment, arguments in rows:
+            with self.subTest(environment=environment, arguments=arguments):
+                self.assertEqual(self.run_hook(archive.path, *arguments, **environment), (0, ""))
+        self.assertEqual(daemon.jobs(), [])
+        self.assertEqual(self.incoming(), [])
+        self.assert_content(archive, archive.old)
+
+    def test_named_twice_while_queued_and_while_running(self):
+        first = self.archive(100)
+        second = self.archive(101)
+        daemon = self.start_watched(first, "flistxattr:signal=SIGSTOP:when=1")
+        self.run_hook(first.path)
+        worker = daemon.stopped_worker()
+        # Running: it will run again.
+        self.assertEqual(self.run_hook(first.path), (0, "vmad: already queued as job 1\n"))
+        # Queued: once is enough.
+        self.assertEqual(self.run_hook(second.path), (0, "vmad: queued as job 2\n"))
+        self.assertEqual(self.run_hook(second.path), (0, "vmad: already queued as job 2\n"))
+        os.kill(worker, signal.SIGCONT)
+        wait_until(lambda: all(job["state"] in ("done", "unchanged") for job in daemon.jobs()), "all end")
+        self.assertEqual({job["id"]: (job["path"], job["state"]) for job in daemon.jobs()},
+                         {1: (str(first.path), "done"), 2: (str(second.path), "done"),
+                          3: (str(first.path), "unchanged")})
+
+    def test_daemon_is_not_there(self):
+        archive = self.archive()
+        self.assertEqual(self.start().stop(), 0)
+        code, output = self.run_hook(archive.path)
+        self.assertEqual((code, output), (0, "vmad: the daemon does not answer, the request is left in "
+                                             f"{self.state}/incoming\n"))
+        self.assertEqual([entry.read_bytes() for entry in self.incoming()], [bytes(archive.path) + b"\0"])
+        self.start().wait(1)
+        self.assert_canonical(archive)
+        self.assertEqual(self.incoming(), [])
+
+    def test_daemon_does_not_answer(self):
+        archive = self.archive()
+        daemon = self.start()
+        os.kill(daemon.pid, signal.SIGSTOP)
+        before = time.monotonic()
+        code, output = self.run_hook(archive.path)
+        took = time.monotonic() - before
+        self.assertEqual((code, output), (0, "vmad: the daemon does not answer, the request is left in "
+                                             f"{self.state}/incoming\n"))
+        # Two seconds are the hook's own limit; for ever is what must not be.
+        self.assertLess(took, 20)
+        self.assertEqual(len(self.incoming()), 1)
+        os.kill(daemon.pid, signal.SIGCONT)
+        # The daemon runs on, so it is inotify that tells it.
+        wait_until(lambda: daemon.jobs() and daemon.jobs()[-1]["state"] in ("done", "unchanged"), "it is done")
+        wait_until(lambda: not self.incoming(), "the request is taken")
+        self.assert_canonical(archive)
+
+    def test_request_that_is_left_to_a_running_daemon(self):
+        archive = self.archive()
+        daemon = self.start()
+        self.run_hook(archive.path, VMAD_SOCKET=str(self.dir / "no.sock"))
+        wait_until(daemon.jobs, "the request is taken")
+        self.assertEqual(daemon.wait(1)["state"], "done")
+        self.assert_canonical(archive)
+
+    def test_requests_that_make_no_sense_are_set_aside(self):
+        archive = self.archive()
+        daemon = self.start()
+        for name, content in (("half", bytes(archive.path)), ("empty", b""), ("long", b"/" * 10000 + b"\0"),
+                              ("relative", b"dump/a.vma\0"), ("outside", b"/etc/passwd\0"),
+                              ("hidden", bytes(self.dump / ".vmad-0123456789abcdef.tmp") + b"\0")):
+            made = self.dir / name
+            made.write_bytes(content)
+            made.rename(self.state / "incoming" / name)
+        self.run_hook(archive.path, VMAD_SOCKET=str(self.dir / "no.sock"))
+        wait_until(daemon.jobs, "the good request is taken")
+        self.assertEqual([job["path"] for job in daemon.jobs()], [str(archive.path)])
+        for name in ("half", "empty", "long", "relative", "outside", "hidden"):
+            self.assertIn(f"incoming/{name}: ", daemon.log.read_text())
+
+    @needs_root
+    def test_incoming_cannot_be_written(self):
+        archive = self.archive()
+        for directory in (self.state / "incoming", self.dir / "nowhere"):
+            state = directory.parent if directory.name == "incoming" else directory
+            if state == self.state:
+                directory.mkdir()
+            result = subprocess.run(
+                ["setpriv", "--reuid", str(NOBODY), "--clear-groups", *self.hook_command(archive.path, state)],
+                env={}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+            self.assertEqual((result.returncode, result.stdout),
+                             (0, f"vmad: not queued: the daemon does not answer, and {state}/incoming cannot be "
+                                 "written\n"))
+
+    def test_refused_by_the_daemon(self):
+        elsewhere = self.dir / "elsewhere.vma"
+        elsewhere.write_bytes(self.archive().old)
+        self.start()
+        code, output = self.run_hook(elsewhere)
+        self.assertEqual(code, 0)
+        self.assertIn("vmad: not queued: ", output)
+        self.assertIn("it is below none of the configured directories", output)
+        self.assertEqual(self.incoming(), [])
+
+    def test_output_ends_with_the_hook(self):
+        archive = self.archive()
+        daemon = self.start()
+        os.kill(daemon.pid, signal.SIGSTOP)
+        process = subprocess.Popen(self.hook_command(archive.path, self.state), env={}, stdout=subprocess.PIPE)
+        process.wait(60)
+        # Nobody holds the pipe any more: this returns at once, or the test would time out.
+        os.set_blocking(process.stdout.fileno(), False)
+        process.stdout.read()
+        self.assertEqual(process.stdout.read(), b"")
+        process.stdout.close()
+        os.kill(daemon.pid, signal.SIGCONT)
+
+    def test_many_backups_at_once(self):
+        paths = [self.dump / f"vzdump-qemu-{vmid}-2026_01_01-02_00_00.vma" for vmid in range(200)]
+        generate(paths[0], "--disk", "drive-scsi0=64K")
+        for path in paths[1:]:
+            path.write_bytes(paths[0].read_bytes())
+        daemon = self.start()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(self.run_hook, paths))
+        self.assertEqual(sorted(answers), sorted((0, f"vmad: queued as job {n}\n") for n in range(1, 201)))
+        self.assertEqual(self.vmactl("wait", "--timeout", "55")[0], 0)
+        jobs = daemon.jobs()
+        self.assertEqual([job["id"] for job in jobs], list(range(1, 201)))
+        self.assertEqual({job["state"] for job in jobs}, {"done"})
+        self.assertEqual({job["path"] for job in jobs}, {str(path) for path in paths})
+        self.assertEqual(sorted(self.dump.iterdir()), sorted(paths))
+        self.assertEqual(len({path.read_bytes() for path in paths}), 1)
+        digest_of(paths[0])
+
+
+class HookDirectoryTest(DaemonTest):
+    """The scripts of the administrator, which vzdump itself would not run beside ours."""
+
+    def script(self, name, text, mode=0o755):
+        directory = self.dir / "hook.d"
+        directory.mkdir(exist_ok=True)
+        path = directory / name
+        path.write_text("#!/bin/sh\n" + text)
+        path.chmod(mode)
+
+    def test_order_arguments_and_environment(self):
+        self.script("20-second", 'echo "second: $*"\n')
+        self.script("10-first", 'echo "first: $*"; env | sort\n')
+        self.script("15-not-executable", "echo never\n", 0o644)
+        (self.dir / "hook.d" / "16-directory").mkdir()
+        code, output = self.run_hook("-", "job-start", STOREID="nas", TARGET="with a blank")
+        self.assertEqual(code, 0)
+        lines = output.splitlines()
+        self.assertEqual((lines[0], lines[-1]), ("first: job-start", "second: job-start"))
+        for expected in ("STOREID=nas", "TARGET=with a blank", "VMTYPE=qemu", "HOSTNAME=guest"):
+            self.assertIn(expected, lines)
+        # What vzdump clears stays cleared; PATH, PWD and the like are the shell's own.
+        names = {line.split("=")[0] for line in lines[1:-1]}
+        self.assertLessEqual(names, {"STOREID", "DUMPDIR", "VMTYPE", "HOSTNAME", "TARGET", "LOGFILE", "PWD",
+                                     "OLDPWD", "SHLVL", "_", "VMAD_VMACTL", "VMAD_SOCKET", "VMAD_STATE_DIR",
+                                     "VMAD_HOOK_D"})
+
+    def test_failure_is_passed_on_and_ends_it(self):
+        self.script("1-good", "echo good\n")
+        self.script("2-bad", "echo bad; exit 7\n")
+        self.script("3-after", "echo never\n")
+        self.assertEqual(self.run_hook("-", "backup-end", "stop", "100"), (7, "good\nbad\n"))
+
+    def test_they_run_whatever_happens_to_the_daemon(self):
+        archive = self.archive()
+        self.script("1", 'echo "$1 $2 $3 $TARGET"\n')
+        code, output = self.run_hook(archive.path)
+        self.assertEqual(code, 0)
+        self.assertEqual(output.splitlines()[1:], [f"backup-end snapshot 100 {archive.path}"])
+
+
+if __name__ == "__main__":
+    unittest.main()
