@@ -50,7 +50,8 @@ struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
     JobState state = JobState::queued;
-    std::string reason;      ///< for waiting and failed: one sentence; else empty
+    std::string
+        reason;  ///< for waiting and failed, and a failed job that is still to be settled: one sentence
     bool announced = false;  ///< a hook named it as finished: no minimum age
     std::int64_t queued_at = 0;
     std::optional<std::int64_t> started_at;  ///< of the last run

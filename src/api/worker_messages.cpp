@@ -50,7 +50,10 @@ const char* to_string(WorkerOutcome outcome) noexcept {
 }
 
 std::string to_line(const WorkerOrder& order) {
-    const json out{{"job", order.job}, {"directories", order.directories}, {"state_dir", order.state_dir}};
+    const json out{{"job", order.job},
+                   {"directories", order.directories},
+                   {"state_dir", order.state_dir},
+                   {"settle_only", order.settle_only}};
     return varlink::frame_message(out, '\n');
 }
 
@@ -67,6 +70,7 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.job = fields.get<Job>("job");
     order.directories = fields.get<std::vector<std::string>>("directories");
     order.state_dir = fields.get<std::string>("state_dir");
+    order.settle_only = fields.get<bool>("settle_only");
     fields.refuse_others();
     return order;
 }

@@ -25,6 +25,7 @@ struct WorkerOrder {
     Job job;  ///< its publication, if any, is of an interrupted run and comes first
     std::vector<std::string> directories;  ///< the archive must be below one of them
     std::string state_dir;
+    bool settle_only = false;  ///< the job has failed for job.reason: only settle its publication
     friend bool operator==(const WorkerOrder&, const WorkerOrder&) = default;
 };
 

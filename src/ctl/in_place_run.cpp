@@ -49,7 +49,7 @@ OutcomeText text_of(InPlaceOutcome outcome) {
 }
 
 void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
-                   Seconds elapsed) {
+                   Seconds elapsed, bool verbose) {
     const auto [name, text, code] = text_of(result.outcome);
     const bool done = result.outcome == InPlaceOutcome::done;
     if (context.options.json) {
@@ -69,6 +69,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
         line +=
             fmt::format(", {} → {} at {}, proven", base::format_size(result.size_before),
                         base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
+    if (done && verbose) line += fmt::format(", {} read twice", base::format_size(result.reread_bytes));
     context.console.print(printable(line) + "\n");
 }
 
@@ -102,7 +103,9 @@ const char* text_of(io::Settlement settlement) {
 class Runner {
   public:
     Runner(Context& context, const InPlaceRun& run)
-        : context_(context), records_(make_directories(context.fs, run.state_directory + "/in-place")) {
+        : context_(context),
+          records_(make_directories(context.fs, run.state_directory + "/in-place")),
+          verbose_(run.verbose) {
         options_.repack = run.repack;
         options_.lock_directory = run.state_directory + "/locks";
     }
@@ -117,7 +120,7 @@ class Runner {
                         fmt::format("{}: settled what an interrupted run left: {}", path, text_of(*settled)));
                 return settled.has_value();
             } catch (const base::Error&) {
-                print_failure(context_, path, current_failure());
+                report_unsettled(path);
                 return false;
             }
         });
@@ -133,7 +136,7 @@ class Runner {
             failure = current_failure();
         }
         if (result) {
-            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin);
+            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin, verbose_);
             return text_of(result->outcome).code;
         }
         print_failure(context_, path, failure);
@@ -163,13 +166,19 @@ class Runner {
         try {
             if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();
         } catch (const base::Error&) {
-            print_failure(context_, path, current_failure());
+            report_unsettled(path);
         }
+    }
+
+    void report_unsettled(const std::string& path) {
+        context_.console.message(fmt::format("{}: what an interrupted run left cannot be settled yet: {}",
+                                             path, current_failure().message));
     }
 
     Context& context_;
     io::File records_;
     repack::InPlaceOptions options_;
+    bool verbose_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ struct InPlaceRun {
     std::vector<std::string> paths;
     std::string state_directory;
     repack::RepackOptions repack;  ///< without a progress sink: each archive gets a bar of its own
+    bool verbose = false;
 };
 
 /// Settles first what earlier runs left behind, then reports on each archive and goes on after a bad one.

@@ -59,7 +59,7 @@ class RepackCommand final : public Command {
     ExitCode run_in_place(Context& context) const {
         const auto state =
             state_directory_.empty() ? default_state_directory() : absolute_path(state_directory_);
-        return repack_in_place_all(context, {paths_, state, options_.repack});
+        return repack_in_place_all(context, {paths_, state, options_.repack, verbose_});
     }
 
     ExitCode run_copy(Context& context) {

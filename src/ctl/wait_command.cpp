@@ -54,7 +54,7 @@ class JobWatch {
                 lock.lock();
                 show(line(status));
             }
-        } catch (const base::Error&) {
+        } catch (const std::exception&) {
             // Whoever waits for the jobs meets the same trouble and reports it.
         }
     }

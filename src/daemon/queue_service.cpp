@@ -16,6 +16,7 @@
 #include "io/publication.hpp"
 #include "queue/incoming.hpp"
 #include "queue/job_path.hpp"
+#include "queue/transition.hpp"
 
 namespace vmad::daemon {
 namespace {
@@ -74,12 +75,12 @@ bool is_below(const std::string& path, const std::string& directory) {
 }  // namespace
 
 QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settings settings,
-                           base::UniqueFd listening)
+                           queue::Spool& spool, base::UniqueFd listening)
     : event_(event),
       fs_(fs),
       settings_(std::move(settings)),
       started_at_(now()),
-      spool_(fs, settings_.state_dir),
+      spool_(spool),
       queue_(spool_, started_at_),
       mounts_(event, fs,
               [this] {
@@ -286,7 +287,8 @@ void QueueService::start(std::uint64_t id) {
     const auto& job = queue_.start(id, now());
     schedule_.update(job);
     try {
-        const api::WorkerOrder order{job, settings_.directories, settings_.state_dir};
+        const api::WorkerOrder order{job, settings_.directories, settings_.state_dir,
+                                     queue::only_settles(job)};
         workers_[id] = std::make_unique<WorkerProcess>(
             event_, order,
             WorkerProcess::Callbacks{

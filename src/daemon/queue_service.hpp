@@ -24,9 +24,10 @@ namespace vmad::daemon {
 
 class QueueService {
   public:
-    /// Loads the queue, then serves `listening` and runs jobs while `event` runs. `fs` outlives this object.
-    /// Throws base::Error when the state directory cannot be used.
-    QueueService(sd_event* event, io::FileSystem& fs, settings::Settings settings, base::UniqueFd listening);
+    /// Loads the queue, then serves `listening` and runs jobs while `event` runs. `fs` and `spool` outlive
+    /// this object. Throws base::Error when the state directory cannot be used.
+    QueueService(sd_event* event, io::FileSystem& fs, settings::Settings settings, queue::Spool& spool,
+                 base::UniqueFd listening);
     QueueService(const QueueService&) = delete;
     QueueService& operator=(const QueueService&) = delete;
 
@@ -76,7 +77,7 @@ class QueueService {
     io::FileSystem& fs_;
     settings::Settings settings_;
     std::int64_t started_at_;
-    queue::Spool spool_;
+    queue::Spool& spool_;
     queue::Queue queue_;
     MountWatch mounts_;
     queue::Schedule schedule_;

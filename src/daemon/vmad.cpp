@@ -59,12 +59,28 @@ int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* servi
     return 0;
 }
 
+/// The name of the socket, which goes with the daemon.
+class RemovedAtEnd {
+  public:
+    explicit RemovedAtEnd(std::string path) : path_(std::move(path)) {}
+    RemovedAtEnd(const RemovedAtEnd&) = delete;
+    RemovedAtEnd& operator=(const RemovedAtEnd&) = delete;
+    ~RemovedAtEnd() { ::unlink(path_.c_str()); }
+
+  private:
+    std::string path_;
+};
+
 int serve(const std::optional<std::string>& config) {
     const auto settings = load_settings(config);
     prepare_signals();
     const auto event = varlink::make_event();
     io::FileSystem fs;
-    daemon::QueueService service(event.get(), fs, settings, varlink::listen_at(settings.socket, kSocketMode));
+    // First of all: its lock keeps a second daemon away from the socket, too.
+    queue::Spool spool(fs, settings.state_dir);
+    auto listening = varlink::listen_at(settings.socket, kSocketMode);
+    const RemovedAtEnd socket(settings.socket);
+    daemon::QueueService service(event.get(), fs, settings, spool, std::move(listening));
     for (const int number : {SIGTERM, SIGINT})
         varlink::check_event(sd_event_add_signal(event.get(), nullptr, number, on_stop_signal, &service),
                              "sd_event_add_signal");
@@ -72,7 +88,6 @@ int serve(const std::optional<std::string>& config) {
     sd_notify(0, "READY=1");
     const int code = sd_event_loop(event.get());
     varlink::check_event(code, "sd_event_loop");
-    ::unlink(settings.socket.c_str());
     return code;
 }
 

@@ -91,8 +91,8 @@ const Job& Queue::start(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     if (job.state != JobState::queued && job.state != JobState::waiting)
         throw base::Error(fmt::format("job {} is {}, it cannot be started", id, to_string(job.state)));
+    if (job.state == JobState::waiting) job.reason.clear();
     job.state = JobState::running;
-    job.reason.clear();
     job.retry_at.reset();
     job.started_at = now;
     ++job.starts;

@@ -77,7 +77,8 @@ class Queue {
     Finished finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now);
 
     /// The worker of a running job ended without a result; `how` is "signal 9", for example. Queues the job
-    /// again, or ends it as failed after kMostDeaths starts without a result.
+    /// again, or ends it as failed after kMostDeaths starts without a result; when its publication is not
+    /// settled then, it runs once more only for that (only_settles()).
     Finished worker_died(std::uint64_t id, const std::string& how, std::int64_t now);
 
     /// Ends a queued or waiting job as cancelled. Of one that runs, remembers the wish: the caller stops the

@@ -32,6 +32,10 @@ bool is_running(const Job& job) {
     return job.state == JobState::running || job.state == JobState::publishing;
 }
 
+bool only_settles(const Job& job) {
+    return (job.state == JobState::queued || is_running(job)) && !job.reason.empty();
+}
+
 void queue_again(Job& job) {
     job.state = JobState::queued;
     job.reason.clear();
@@ -94,10 +98,12 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
 }
 
 void apply_death(Job& job, const std::string& how, std::int64_t now) {
-    if (job.starts >= kMostDeaths)
-        end_as(job, JobState::failed, now, fmt::format("worker died ({})", how));
-    else
-        queue_again(job);
+    if (job.starts < kMostDeaths) return queue_again(job);
+    const auto reason = fmt::format("worker died ({})", how);
+    if (job.publication.is_null() || only_settles(job)) return end_as(job, JobState::failed, now, reason);
+    // It failed, but the last worker may have left a whole copy beside the archive.
+    queue_again(job);
+    job.reason = reason;
 }
 
 }  // namespace vmad::queue

@@ -74,15 +74,36 @@ std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
     return std::nullopt;
 }
 
-WorkerResult settle_and_repack(io::FileSystem& fs, const api::Job& job,
+WorkerResult settle_and_repack(io::FileSystem& fs, const api::Job& job, bool settle_only,
                                const repack::InPlaceOptions& options) {
     require_storage(fs, job);
     if (!job.publication.is_null())
         if (auto settled = settle(fs, job, options)) return *settled;
+    if (settle_only) return {WorkerOutcome::failed, job.reason, {}, {}};
     const auto result = result_of(repack::repack_in_place(fs, job.path, options));
     // It may have been unmounted in between.
     if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
     return result;
+}
+
+/// What the exception in flight means for the job.
+WorkerResult result_of_failure() {
+    try {
+        throw;
+    } catch (const base::Cancelled&) {
+        return {WorkerOutcome::cancelled, "", {}, {}};
+    } catch (const io::NoSpace& error) {
+        return {WorkerOutcome::no_space, error.what(), {}, {}};
+    } catch (const io::StorageMissing& error) {
+        return {WorkerOutcome::no_storage, error.what(), {}, {}};
+    } catch (const base::SystemError& error) {
+        const bool transient = is_transient(error.number());
+        return {transient ? WorkerOutcome::transient : WorkerOutcome::failed, error.what(), {}, {}};
+    } catch (const base::Error& error) {
+        return {WorkerOutcome::failed, error.what(), {}, {}};
+    } catch (const std::bad_alloc&) {
+        return {WorkerOutcome::transient, "out of memory", {}, {}};
+    }
 }
 
 }  // namespace
@@ -101,25 +122,25 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.directories = order.directories;
     options.announced = order.job.announced;
     options.lock_directory = order.state_dir + "/locks";
-    options.journal = [&](const io::Publication& record) { reports.record(record); };
+    auto job = order.job;
+    options.journal = [&](const io::Publication& record) {
+        reports.record(record);
+        job.publication = record;
+    };
+    WorkerResult result;
     try {
-        return settle_and_repack(fs, order.job, options);
-    } catch (const base::Cancelled&) {
-        return {WorkerOutcome::cancelled, "", {}, {}};
-    } catch (const io::NoSpace& error) {
-        return {WorkerOutcome::no_space, error.what(), {}, {}};
-    } catch (const io::StorageMissing& error) {
-        return {WorkerOutcome::no_storage, error.what(), {}, {}};
-    } catch (const base::SystemError& error) {
-        return {is_transient(error.number()) ? WorkerOutcome::transient : WorkerOutcome::failed,
-                error.what(),
-                {},
-                {}};
-    } catch (const base::Error& error) {
-        return {WorkerOutcome::failed, error.what(), {}, {}};
-    } catch (const std::bad_alloc&) {
-        return {WorkerOutcome::transient, "out of memory", {}, {}};
+        return settle_and_repack(fs, job, order.settle_only, options);
+    } catch (...) {
+        result = result_of_failure();
     }
+    // The next run would settle it, but a job that has failed has none.
+    if (job.publication.is_null()) return result;
+    try {
+        if (const auto settled = settle(fs, job, options)) return *settled;
+    } catch (const base::Error&) {
+        // The record stays with the job; what went wrong first is what to report.
+    }
+    return result;
 }
 
 }  // namespace vmad::worker

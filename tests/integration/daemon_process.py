@@ -23,6 +23,8 @@ HOOK = SOURCE / "hook/vzdump-hook"
 
 ENDS = ("done", "unchanged", "vanished", "failed", "cancelled")
 NOBODY = 65534
+# Wraps a command of root's: permissions hold for it as for everybody.
+WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 # Only so that a test ends when something hangs: nothing is said about how fast things are.
 PATIENCE = 60
 
@@ -80,6 +82,8 @@ class Daemon:
                        *(f"--trace-path={path}" for path in watched),
                        *(f"--inject={text}" for text in injections), *command]
             self.trace.unlink(missing_ok=True)
+        # Not even a test that is killed leaves a daemon behind.
+        command = ["setpriv", "--pdeathsig", "KILL", *command]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environment or {})})
         try:

@@ -1,4 +1,4 @@
-"""The hook as vzdump calls it: with a daemon, without one, with one that hangs, and for what is not its business."""
+"""The hook as vzdump calls it: with a daemon, without one, with one that hangs, and when it has no business."""
 
 import concurrent.futures
 import hashlib
@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from daemon_process import NOBODY, DaemonTest, digest_of, needs_root, wait_until
+from daemon_process import NOBODY, WITHOUT_OVERRIDE, DaemonTest, digest_of, needs_root, needs_strace, wait_until
 from support import VMACTL, generate
 
 
@@ -29,7 +29,7 @@ class HookTest(DaemonTest):
         daemon = self.start()
         self.assertEqual(self.run_hook(path), (0, "vmad: queued as job 1\n"))
         self.assertEqual(self.vmactl("wait", "--timeout", "60")[0], 0)
-        self.assertEqual(daemon.job(1)["state"], "done")
+        self.assertEqual((daemon.job(1)["state"], daemon.job(1)["announced"]), ("done", True))
         self.assert_canonical(archive)
         after = path.stat()
         for field in ("st_mode", "st_uid", "st_gid", "st_mtime_ns", "st_nlink"):
@@ -91,6 +91,7 @@ class HookTest(DaemonTest):
         self.assertEqual(self.incoming(), [])
         self.assert_content(archive, archive.old)
 
+    @needs_strace
     def test_named_twice_while_queued_and_while_running(self):
         first = self.archive(100)
         second = self.archive(101)
@@ -163,16 +164,17 @@ class HookTest(DaemonTest):
     @needs_root
     def test_incoming_cannot_be_written(self):
         archive = self.archive()
-        for directory in (self.state / "incoming", self.dir / "nowhere"):
-            state = directory.parent if directory.name == "incoming" else directory
-            if state == self.state:
-                directory.mkdir()
-            result = subprocess.run(
-                ["setpriv", "--reuid", str(NOBODY), "--clear-groups", *self.hook_command(archive.path, state)],
-                env={}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-            self.assertEqual((result.returncode, result.stdout),
-                             (0, f"vmad: not queued: the daemon does not answer, and {state}/incoming cannot be "
-                                 "written\n"))
+        foreign = self.dir / "foreign"
+        (foreign / "incoming").mkdir(parents=True)
+        os.chown(foreign / "incoming", NOBODY, NOBODY)
+        for state in (foreign, self.dir / "missing"):
+            with self.subTest(state=state.name):
+                result = subprocess.run([*WITHOUT_OVERRIDE, *self.hook_command(archive.path, state)], env={},
+                                        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                self.assertEqual((result.returncode, result.stdout),
+                                 (0, "vmad: not queued: the daemon does not answer, and "
+                                     f"{state}/incoming cannot be written\n"))
+        self.assertEqual(list((foreign / "incoming").iterdir()), [])
 
     def test_refused_by_the_daemon(self):
         elsewhere = self.dir / "elsewhere.vma"
@@ -187,14 +189,17 @@ class HookTest(DaemonTest):
     def test_output_ends_with_the_hook(self):
         archive = self.archive()
         daemon = self.start()
-        os.kill(daemon.pid, signal.SIGSTOP)
-        process = subprocess.Popen(self.hook_command(archive.path, self.state), env={}, stdout=subprocess.PIPE)
-        process.wait(60)
-        # Nobody holds the pipe any more: this returns at once, or the test would time out.
-        os.set_blocking(process.stdout.fileno(), False)
-        process.stdout.read()
-        self.assertEqual(process.stdout.read(), b"")
-        process.stdout.close()
+        for number in (signal.SIGCONT, signal.SIGSTOP):
+            with self.subTest(number.name):
+                os.kill(daemon.pid, number)
+                process = subprocess.Popen(self.hook_command(archive.path, self.state), env={},
+                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                with process.stdout as output:
+                    process.wait(60)
+                    os.set_blocking(output.fileno(), False)
+                    self.assertTrue(output.read())
+                    # The end, and not None, which says that somebody still holds the pipe.
+                    self.assertEqual(output.read(), b"")
         os.kill(daemon.pid, signal.SIGCONT)
 
     def test_many_backups_at_once(self):

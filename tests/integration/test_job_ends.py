@@ -7,7 +7,8 @@ import signal
 import subprocess
 import unittest
 
-from daemon_process import ENDS, NOBODY, Archive, DaemonTest, needs_root, needs_strace, send, wait_until
+from daemon_process import (ENDS, NOBODY, WITHOUT_OVERRIDE, Archive, DaemonTest, needs_root, needs_strace, send,
+                            wait_until)
 from support import damage_ids, generate
 
 
@@ -141,12 +142,9 @@ class JobEndTest(DaemonTest):
     @needs_root
     def test_directory_that_cannot_be_written(self):
         archive = self.archive()
-        os.chown(self.state, NOBODY, NOBODY)
-        self.socket = self.state / "vmad.sock"
-        self.write_settings()
+        os.chown(self.dump, NOBODY, NOBODY)
         before = archive.path.stat()
-        daemon = self.start(wrapper=("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY),
-                                     "--clear-groups"))
+        daemon = self.start(wrapper=WITHOUT_OVERRIDE)
         job = self.run_job(archive.path, ("failed", "waiting", "done"), daemon)
         self.assertEqual(job["state"], "failed")
         self.assertIn(f"{self.dump}: Permission denied", job["reason"])
@@ -159,6 +157,10 @@ class JobEndTest(DaemonTest):
         script = 'mount -t tmpfs -o size="$1" none "$2" && cp -p "$3" "$2" && shift 3 && exec "$@"'
         return ("unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", size, mount_point,
                 archive.path)
+
+    @staticmethod
+    def run_beside(daemon, *command):
+        subprocess.run(["nsenter", "--mount", f"--target={daemon.pid}", *command], check=True, timeout=60)
 
     @needs_root
     def test_too_little_space(self):
@@ -175,8 +177,7 @@ class JobEndTest(DaemonTest):
         self.assertEqual([entry.name for entry in inside.iterdir()], [path.name])
         self.assertTrue((inside / path.name).read_bytes() == archive.old)
         # More of it, and the next try goes through.
-        subprocess.run(["nsenter", "--mount", f"--target={daemon.pid}", "mount", "-o", "remount,size=64M", storage],
-                       check=True, timeout=60)
+        self.run_beside(daemon, "mount", "-o", "remount,size=64M", storage)
         self.assertEqual(daemon.wait(daemon.add(path))["state"], "done")
         self.assertTrue((inside / path.name).read_bytes() == archive.new)
 
@@ -191,7 +192,7 @@ class JobEndTest(DaemonTest):
         # Too young, so that it waits while the storage goes away.
         job = daemon.add(path, announced=False)
         self.assertEqual(daemon.wait(job, ("waiting",))["mount_point"], str(storage))
-        subprocess.run(["nsenter", "--mount", f"--target={daemon.pid}", "umount", storage], check=True, timeout=60)
+        self.run_beside(daemon, "umount", storage)
         daemon.kill()
         # As if the minute of waiting had passed meanwhile.
         job_file = self.state / f"queue/{job}.json"

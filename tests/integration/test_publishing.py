@@ -189,8 +189,8 @@ class PublishingTest(DaemonTest):
 
     def test_killed_while_proving(self):
         archive = self.archive()
-        # The fourth advice on the cache is about the copy that is read back.
-        daemon = self.start(("fadvise64:signal=SIGSTOP:when=4",))
+        # The third advice on the cache is about the copy that is read back.
+        daemon = self.start(("fadvise64:signal=SIGSTOP:when=3",))
         job = daemon.add(archive.path)
         daemon.stopped_worker()
         daemon.kill()

@@ -566,6 +566,30 @@ class InPlaceTest(ProcessTest):
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(copy.exists())
 
+    def test_verbose(self):
+        result = self.in_place("-v", self.copy("a-one-disk.vma"))
+        self.assertRegex(result.stdout, r", proven, 0 B read twice\n\Z")
+
+    def test_leftovers_of_a_storage_that_is_not_mounted_wait(self):
+        archive = self.copy("a-one-disk.vma")
+        copy = self.dump / ".vmad-fedcba9876543210.tmp"
+        shutil.copy(archive, copy)
+        self.leave_behind(archive, copy, "preparing")
+        self.dump.rename(self.dir / "away")
+        other = self.dir / "other.vma"
+        shutil.copy(OFFICIAL / "d-config-only.vma", other)
+        make_old(other)
+        result = self.in_place(other)
+        self.assertEqual((result.returncode, result.stderr), (
+            0, f"vmactl: {archive}: what an interrupted run left cannot be settled yet: the directory {self.dump} is "
+               "not there: is its storage mounted?\n"))
+        (self.dir / "away").rename(self.dump)
+        result = self.in_place(other)
+        self.assertEqual((result.returncode, result.stderr), (
+            0, f"vmactl: {archive}: settled what an interrupted run left: the archive is as it was\n"))
+        self.assertEqual(self.names(self.dump), ["a-one-disk.vma"])
+        self.assert_settled()
+
     def test_a_path_that_is_not_utf8(self):
         path = os.fsencode(self.dump) + b"/\xe4.vma"
         shutil.copy(OFFICIAL / "a-one-disk.vma", path)
