@@ -60,6 +60,10 @@ struct WorkerPublication {
 
 using WorkerEvent = std::variant<JobProgress, WorkerPublication, WorkerResult>;
 
+/// Where the worker finds its two pipes when it starts.
+inline constexpr int kWorkerOrderFd = 3;
+inline constexpr int kWorkerEventFd = 4;
+
 /// Says that the last WorkerPublication is durable.
 inline constexpr std::string_view kRecordedLine = "\"recorded\"\n";
 

@@ -12,7 +12,7 @@ namespace vmad::canon {
 /// True when the header is, byte for byte, the one that `layout` (made from it) has.
 [[nodiscard]] bool is_canonical_header(const std::vector<std::byte>& raw_header, const Layout& layout);
 
-/// True when the extent's header is the one that the layout has for extent `number`, whatever masks it has.
+/// True when the extent's header is the one that `plan` asks for, whatever masks it has.
 [[nodiscard]] bool is_canonical_extent(const std::array<std::byte, vma::kExtentHeaderSize>& raw_header,
                                        const vma::ExtentHeader& header, const ExtentPlan& plan);
 

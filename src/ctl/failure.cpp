@@ -25,7 +25,7 @@ Failure remote_failure(const varlink::RemoteError& error) {
     if (error.name() == api::kNoSuchPathError)
         return {ExitCode::no_such_job, fmt::format("there is no job for {}", text("path")), {}};
     if (error.name() == api::kPathRefusedError)
-        return {ExitCode::failed, fmt::format("{} cannot be queued: {}", text("path"), text("reason")), {}};
+        return {ExitCode::usage, fmt::format("{} cannot be queued: {}", text("path"), text("reason")), {}};
     if (error.name() == api::kFailedError) return {ExitCode::failed, text("reason"), {}};
     if (error.name() == varlink::permission_denied().name())
         return {ExitCode::failed, "the daemon obeys only root: run as root", {}};

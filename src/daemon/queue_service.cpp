@@ -173,10 +173,11 @@ std::optional<std::string> QueueService::refusal_of(const std::string& path) con
 }
 
 api::EnqueueReply QueueService::enqueue(const api::EnqueueCall& call) {
-    if (const auto refusal = refusal_of(call.path)) throw api::path_refused(call.path, *refusal);
-    const auto* mount = mounts_.find(call.path);
+    const auto path = queue::normal_path(call.path);
+    if (const auto refusal = refusal_of(path)) throw api::path_refused(call.path, *refusal);
+    const auto* mount = mounts_.find(path);
     const auto [job, created] =
-        queue_.enqueue(call.path, call.announced, mount != nullptr ? mount->mount_point : "", now());
+        queue_.enqueue(path, call.announced, mount != nullptr ? mount->mount_point : "", now());
     changed(job);
     return {with_progress(job), created};
 }
@@ -221,7 +222,7 @@ void QueueService::wait(varlink::Request& request) {
     for (const auto id : call.ids)
         if (queue_.find(id) == nullptr) throw api::no_such_job(id);
     for (const auto& path : call.paths) {
-        const auto* job = queue_.find(path);
+        const auto* job = queue_.find(queue::normal_path(path));
         if (job == nullptr) throw api::no_such_path(path);
         ids.insert(job->id);
     }
@@ -255,7 +256,7 @@ void QueueService::answer_waiters(const Job& ended) {
 void QueueService::take_incoming() {
     const auto accept = [this](const std::string& path) -> std::optional<std::string> {
         // The hook wrote it, so the backup is finished.
-        if (auto refusal = refusal_of(path)) return refusal;
+        if (auto refusal = refusal_of(queue::normal_path(path))) return refusal;
         (void)enqueue({path, true});
         return std::nullopt;
     };
@@ -321,19 +322,20 @@ void QueueService::worker_ended(std::uint64_t id, RunEnd end) {
 }
 
 void QueueService::settle_run_ends() {
-    while (!run_ends_.empty()) {
-        const auto& [id, end] = *run_ends_.begin();
+    for (auto next = run_ends_.begin(); next != run_ends_.end();) {
+        const auto current = next++;
+        const auto& [id, end] = *current;
         try {
             if (!end.result) spdlog::error("job {}: worker died ({})", id, end.how);
-            const auto [job, next] =
+            const auto [job, again] =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
+            run_ends_.erase(current);
             changed(job);
-            if (next != nullptr) changed(*next);
+            if (again != nullptr) changed(*again);
         } catch (const base::Error& error) {
             spdlog::error("job {}: its end cannot be written: {}", id, error.what());
-            return wake_at(now() + kTryAgainSeconds);
+            wake_at(now() + kTryAgainSeconds);
         }
-        run_ends_.erase(run_ends_.begin());
     }
 }
 

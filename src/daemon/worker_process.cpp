@@ -20,9 +20,6 @@ extern char** environ;
 namespace vmad::daemon {
 namespace {
 
-// Where the worker expects its two pipes (worker/worker_main.hpp).
-constexpr int kOrderFd = 3;
-constexpr int kEventFd = 4;
 constexpr std::uint64_t kPatienceUsec = 2'000'000;
 
 /// The running program itself, even after an upgrade has replaced its file.
@@ -101,22 +98,28 @@ WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, Cal
     set_non_blocking(orders.write);
     set_non_blocking(events.read);
     write_at_once(orders.write, api::to_line(order));
-    spawn(orders.read.get(), events.write.get());
     orders_ = std::move(orders.write);
     events_ = std::move(events.read);
     sd_event_source* source = nullptr;
     varlink::check_event(sd_event_add_io(event_, &source, events_.get(), EPOLLIN, on_events, this),
                          "sd_event_add_io");
     events_source_.reset(source);
-    varlink::check_event(sd_event_add_child(event_, &source, pid_, WEXITED, on_exit, this),
-                         "sd_event_add_child");
+    spawn(orders.read.get(), events.write.get());
+    const int added = sd_event_add_child(event_, &source, pid_, WEXITED, on_exit, this);
+    if (added < 0) kill_now();
+    varlink::check_event(added, "sd_event_add_child");
     exit_source_.reset(source);
 }
 
 WorkerProcess::~WorkerProcess() {
     if (pid_ <= 0) return;
     exit_source_.reset();
+    kill_now();
+}
+
+void WorkerProcess::kill_now() noexcept {
     ::kill(pid_, SIGKILL);
+    // Not waited for: it may hang in a share, and is reaped by whoever comes after us.
     (void)::waitpid(pid_, nullptr, WNOHANG);
 }
 
@@ -127,8 +130,8 @@ void WorkerProcess::spawn(int orders, int events) {
     const base::UniqueFd high_orders(::fcntl(orders, F_DUPFD_CLOEXEC, 10));
     const base::UniqueFd high_events(::fcntl(events, F_DUPFD_CLOEXEC, 10));
     if (!high_orders || !high_events) base::throw_errno("duplicate", "a pipe");
-    ::posix_spawn_file_actions_adddup2(actions.get(), high_orders.get(), kOrderFd);
-    ::posix_spawn_file_actions_adddup2(actions.get(), high_events.get(), kEventFd);
+    ::posix_spawn_file_actions_adddup2(actions.get(), high_orders.get(), api::kWorkerOrderFd);
+    ::posix_spawn_file_actions_adddup2(actions.get(), high_events.get(), api::kWorkerEventFd);
     sigset_t none;
     sigset_t all;
     sigemptyset(&none);
@@ -211,7 +214,10 @@ void WorkerProcess::take(const std::string& line) {
 void WorkerProcess::end(const siginfo_t& info) {
     pid_ = -1;
     events_source_.reset();
-    const auto how = fault_.empty() ? how_it_ended(info) : fault_;
+    const auto how = how_it_ended(info);
+    // That it was killed for what we could not do is no death of its own.
+    if (!result_ && !fault_.empty())
+        result_ = api::WorkerResult{api::WorkerOutcome::transient, fault_, {}, {}};
     // The callback may destroy this object: nothing of it is used afterwards.
     const auto ended = std::move(callbacks_.ended);
     const auto result = std::move(result_);

@@ -47,6 +47,7 @@ class WorkerProcess {
     bool read_some();
     void take(const std::string& line);
     void end(const siginfo_t& info);
+    void kill_now() noexcept;
 
     sd_event* event_;
     Callbacks callbacks_;

@@ -1,5 +1,6 @@
 // Replaces an archive by a new one such that at any crash, full disk or I/O error its name holds either the
-// whole old file or the whole new one, and such that a file that was removed meanwhile does not come back.
+// whole old file or the whole new one, and such that a file that was removed meanwhile does not come back
+// (but for the window that the plain rename has where nothing better is to be had, see replace_file.cpp).
 //
 // The way: construct, write temporary(), seal(), prove temporary(), publish(). Whoever does not get that far
 // just destroys it: the old file is as it was. Whoever is killed, or gets an exception from here, calls

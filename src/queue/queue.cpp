@@ -20,7 +20,11 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     bad_files_ = std::move(contents.bad);
     for (Job& job : contents.jobs) {
         // Not written: the next start is, and until then a load says the same again.
-        if (is_running(job)) queue_again(job);
+        if (is_running(job)) {
+            auto reason = std::move(job.reason);  // only_settles() goes by it
+            queue_again(job);
+            job.reason = std::move(reason);
+        }
         install(std::move(job));
     }
     // A crash between the two steps of end() owes a path its next job.
@@ -71,6 +75,7 @@ Queue::Enqueued Queue::enqueue(const std::string& path, bool announced, const st
         job.announced = announced;
         job.queued_at = now;
         job.mount_point = mount_point;
+        job.publication = unsettled_of(path);
         return {save(std::move(job)), true};
     }
     Job job = *live;
@@ -156,7 +161,8 @@ std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t m
     for (std::size_t i = ends.size(); i-- > 0;) {
         const std::uint64_t id = ends[i]->id;
         const bool kept = i < most && ends[i]->ended_at >= ended_before;
-        if (kept || id == last_id_) continue;
+        const auto unsettled = unsettled_.find(ends[i]->path);
+        if (kept || id == last_id_ || (unsettled != unsettled_.end() && unsettled->second == id)) continue;
         spool_.remove(id);
         pruned.push_back(id);
         jobs_.erase(id);
@@ -193,6 +199,11 @@ const Job& Queue::install(Job job) {
     else if (const auto live = live_.find(job.path); live != live_.end() && live->second == job.id)
         live_.erase(live);
     last_id_ = std::max(last_id_, job.id);
+    // What the latest job of a path says of its publication holds: an earlier one has handed its own on.
+    if (job.publication.is_null() || !is_end(job.state))
+        unsettled_.erase(job.path);
+    else
+        unsettled_[job.path] = job.id;
     Job& place = jobs_[job.id];
     place = std::move(job);
     return place;
@@ -219,6 +230,11 @@ Queue::Finished Queue::end(Job job, std::int64_t now) {
     return {ended, &install(next)};
 }
 
+nlohmann::json Queue::unsettled_of(const std::string& path) const {
+    const auto found = unsettled_.find(path);
+    return found == unsettled_.end() ? nlohmann::json() : require(found->second).publication;
+}
+
 Job Queue::next_for(const Job& job, std::int64_t now) const {
     Job next;
     next.id = last_id_ + 1;
@@ -226,6 +242,7 @@ Job Queue::next_for(const Job& job, std::int64_t now) const {
     next.announced = job.announced;
     next.queued_at = now;
     next.mount_point = job.mount_point;
+    next.publication = job.publication;
     return next;
 }
 

@@ -102,12 +102,15 @@ class Queue {
     const api::Job& install(api::Job job);
     Finished leave_run(api::Job job, bool run_again, std::int64_t now);
     Finished end(api::Job job, std::int64_t now);
+    /// The record that the last job of a path left unsettled when it ended, or null: its next job settles it.
+    [[nodiscard]] nlohmann::json unsettled_of(const std::string& path) const;
     [[nodiscard]] api::Job next_for(const api::Job& job, std::int64_t now) const;
 
     Spool& spool_;
     std::map<std::uint64_t, api::Job> jobs_;
-    std::unordered_map<std::string, std::uint64_t> live_;  ///< jobs that have not ended, by path
-    std::set<std::uint64_t> to_cancel_;                    ///< running jobs
+    std::unordered_map<std::string, std::uint64_t> live_;       ///< jobs that have not ended, by path
+    std::unordered_map<std::string, std::uint64_t> unsettled_;  ///< ended jobs that left a record, by path
+    std::set<std::uint64_t> to_cancel_;                         ///< running jobs
     std::uint64_t last_id_ = 0;
     std::vector<BadFile> bad_files_;
 };

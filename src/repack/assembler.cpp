@@ -167,6 +167,8 @@ void Assembler::end_pass() {
 void Assembler::begin_pass() {
     const std::lock_guard lock(mutex_);
     pass_ended_ = false;
+    open_.clear();
+    while (!held_.empty()) drop(held_.begin());
     limit_ = layout_.extent_count();
 }
 

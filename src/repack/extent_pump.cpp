@@ -10,12 +10,21 @@ ExtentPump::ExtentPump(vma::ArchiveReader& reader, unsigned workers, const base:
       // One extent for each worker to take up while it is busy with another: more would only be memory.
       queue_(workers + 1),
       running_(workers + 1) {
-    threads_.emplace_back([this] { read(); });
-    for (unsigned worker = 0; worker < workers; ++worker)
-        threads_.emplace_back([this, worker] { work(worker); });
+    try {
+        threads_.emplace_back([this] { read(); });
+        for (unsigned worker = 0; worker < workers; ++worker)
+            threads_.emplace_back([this, worker] { work(worker); });
+    } catch (...) {
+        // No more threads to be had; those that run must not wait for the ones that never will.
+        callbacks_.ended(true);
+        stop();
+        throw;
+    }
 }
 
-ExtentPump::~ExtentPump() {
+ExtentPump::~ExtentPump() { stop(); }
+
+void ExtentPump::stop() noexcept {
     queue_.abort();
     for (auto& thread : threads_)
         if (thread.joinable()) thread.join();

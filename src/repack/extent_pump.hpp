@@ -41,6 +41,7 @@ class ExtentPump {
     void read();
     void work(unsigned worker);
     void end_thread();
+    void stop() noexcept;
 
     vma::ArchiveReader& reader_;
     const base::CancelFlag& cancel_;

@@ -118,6 +118,7 @@ class DiskWriter {
         std::vector<Block> blocks;
         const auto* bytes = extent.payload->data();
         for (const auto& slot : extent.header.slots) {
+            if (slot.device_id == 0) continue;  // not used, whatever its mask says
             const auto& disk = disks_[slot.device_id];
             for (unsigned block = 0; block < vma::kBlocksPerCluster; ++block) {
                 if ((slot.mask >> block & 1) == 0) continue;

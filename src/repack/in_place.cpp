@@ -44,13 +44,13 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     RepackResult result;
     try {
         result = repack(fs, replacement.original(), replacement.temporary(), repack_options);
-    } catch (const base::FormatError&) {
+        replacement.seal();
+        prove(fs, replacement.temporary(), result.fingerprint, task);
+    } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (io::identity_of(fs.status(replacement.original())) != identity) return {InPlaceOutcome::changed};
         throw;
     }
-    replacement.seal();
-    prove(fs, replacement.temporary(), result.fingerprint, task);
     return {outcome_of(replacement.publish()), size, result.result_bytes, result.reread_bytes};
 }
 

@@ -66,6 +66,7 @@ void rescan(io::FileSystem& fs, const io::File& source, const vma::Header& heade
             const base::CancelFlag& cancel, Assembler& assembler) {
     const auto size = static_cast<std::uint64_t>(fs.status(source).st_size);
     assembler.begin_pass();
+    vma::ClusterMap clusters(header, size);
     vma::Extent extent;
     for (extent.offset = header.size_bytes; extent.offset < size;
          extent.offset = extent.payload_offset() + extent.header.payload_bytes()) {
@@ -73,8 +74,11 @@ void rescan(io::FileSystem& fs, const io::File& source, const vma::Header& heade
         if (io::read_fully_at(fs, source, extent.raw_header, extent.offset) < extent.raw_header.size())
             throw base::FormatError(extent.offset, "the archive became shorter while it was read");
         extent.header = vma::parse_extent_header(extent.raw_header, header.uuid, extent.offset);
+        clusters.add(extent.header, extent.offset);
         assembler.add(extent);
     }
+    // Whatever is complete now gets the next extent written, so every pass gets some way.
+    clusters.require_complete(extent.offset);
     assembler.end_pass();
 }
 

@@ -25,7 +25,7 @@ ClusterMap::ClusterMap(const Header& header, std::optional<std::uint64_t> archiv
     }
     for (const auto& device : header.devices) {
         const auto count = device.cluster_count();
-        devices_.push_back({device.name, count, count, std::vector<bool>(count)});
+        devices_.push_back({device.name, count, count, {}});
         index_[device.id] = static_cast<std::uint8_t>(devices_.size());
     }
 }
@@ -43,22 +43,30 @@ void ClusterMap::add(const ExtentHeader& extent, std::uint64_t offset) {
         if (slot.cluster >= device.cluster_count)
             throw FormatError(at, fmt::format("cluster {} of device {} is past its end: it has {}",
                                               slot.cluster, device.name, device.cluster_count));
-        if (device.seen[slot.cluster])
+        auto& region = device.seen[slot.cluster / kRegionClusters];
+        if (!region) region = std::make_unique<Region>();
+        if (region->test(slot.cluster % kRegionClusters))
             throw FormatError(
                 at, fmt::format("cluster {} of device {} is stored twice", slot.cluster, device.name));
-        device.seen[slot.cluster] = true;
+        region->set(slot.cluster % kRegionClusters);
         --device.missing;
         --missing_;
+    }
+}
+
+std::uint64_t ClusterMap::DeviceMap::first_missing() const {
+    for (std::uint64_t cluster = 0;; ++cluster) {
+        const auto region = seen.find(static_cast<std::uint32_t>(cluster / kRegionClusters));
+        if (region == seen.end() || !region->second->test(cluster % kRegionClusters)) return cluster;
     }
 }
 
 void ClusterMap::require_complete(std::uint64_t end) const {
     for (const auto& device : devices_) {
         if (device.missing == 0) continue;
-        const auto first = std::find(device.seen.begin(), device.seen.end(), false) - device.seen.begin();
         throw FormatError(
-            end, fmt::format("the archive ends, but cluster {} of device {} is missing ({} of {} are)", first,
-                             device.name, device.missing, device.cluster_count));
+            end, fmt::format("the archive ends, but cluster {} of device {} is missing ({} of {} are)",
+                             device.first_missing(), device.name, device.missing, device.cluster_count));
     }
 }
 

@@ -1,9 +1,14 @@
 // Which clusters of which device an archive has shown so far: the rules that hold across extents.
 //
-// Every cluster of every device must be stored exactly once. A bit per cluster; one thread at a time.
+// Every cluster of every device must be stored exactly once. A bit per cluster, but only for regions of which
+// the archive has shown a cluster: a number alone, or a sparse file, does not use up memory. One thread at a
+// time.
 #pragma once
 
+#include <bitset>
+#include <memory>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "vma/format.hpp"
@@ -27,11 +32,14 @@ class ClusterMap {
     void require_complete(std::uint64_t end) const;
 
   private:
+    static constexpr std::uint32_t kRegionClusters = 1 << 16;
+    using Region = std::bitset<kRegionClusters>;
     struct DeviceMap {
         std::string name;
         std::uint64_t cluster_count = 0;
         std::uint64_t missing = 0;
-        std::vector<bool> seen;
+        std::unordered_map<std::uint32_t, std::unique_ptr<Region>> seen;  ///< by cluster / kRegionClusters
+        [[nodiscard]] std::uint64_t first_missing() const;
     };
     std::array<std::uint8_t, kDeviceSlots> index_{};  ///< id -> 1 + position in devices_, 0 for none
     std::vector<DeviceMap> devices_;

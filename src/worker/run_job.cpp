@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -20,9 +21,10 @@ using api::WorkerResult;
 
 /// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
 bool is_transient(int error_number) {
-    static constexpr std::array kTransient{
-        EIO,   ESTALE,     ETIMEDOUT,    EAGAIN,    ENOMEM,   EMFILE,       ENFILE,      EBUSY,     ENOLCK,
-        EROFS, ECONNRESET, ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH, ENETUNREACH, EREMOTEIO, EINTR};
+    static constexpr std::array kTransient{EIO,         ESTALE,       ETIMEDOUT, EAGAIN,   ENOMEM,
+                                           EMFILE,      ENFILE,       EBUSY,     ENOLCK,   EROFS,
+                                           ECONNRESET,  ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH,
+                                           ENETUNREACH, EREMOTEIO,    EINTR,     ENOENT};
     return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
 }
 
@@ -101,6 +103,8 @@ WorkerResult result_of_failure() {
         return {transient ? WorkerOutcome::transient : WorkerOutcome::failed, error.what(), {}, {}};
     } catch (const base::Error& error) {
         return {WorkerOutcome::failed, error.what(), {}, {}};
+    } catch (const std::system_error& error) {
+        return {WorkerOutcome::transient, fmt::format("no thread can be started: {}", error.what()), {}, {}};
     } catch (const std::bad_alloc&) {
         return {WorkerOutcome::transient, "out of memory", {}, {}};
     }
@@ -136,7 +140,8 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     // The next run would settle it, but a job that has failed has none.
     if (job.publication.is_null()) return result;
     try {
-        if (const auto settled = settle(fs, job, options)) return *settled;
+        const auto settled = settle(fs, job, options);
+        if (settled && settled->outcome != WorkerOutcome::busy) return *settled;
     } catch (const base::Error&) {
         // The record stays with the job; what went wrong first is what to report.
     }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -27,6 +29,19 @@ void prepare_signals() {
     if (::sigaction(SIGPIPE, &action, nullptr) != 0) base::throw_errno("sigaction", "SIGPIPE");
 }
 
+/// On a hypervisor the guests come first: for the processor, for the disks, and when memory runs out. What
+/// cannot be had is done without.
+void be_modest() {
+    constexpr int kIoprioWhoProcess = 1;
+    constexpr int kIoprioIdle = 3 << 13;
+    (void)::setpriority(PRIO_PROCESS, 0, 10);
+    (void)::syscall(SYS_ioprio_set, kIoprioWhoProcess, 0, kIoprioIdle);
+    if (std::FILE* score = std::fopen("/proc/self/oom_score_adj", "we")) {
+        std::fputs("1000", score);
+        std::fclose(score);
+    }
+}
+
 /// Without the daemon nobody keeps the record that recovery needs. It may have died before this was set.
 void die_with(pid_t daemon) {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) base::throw_errno("prctl", "PR_SET_PDEATHSIG");
@@ -39,9 +54,10 @@ int worker_main(pid_t daemon) {
     try {
         die_with(daemon);
         prepare_signals();
-        for (const int fd : {kOrderFd, kEventFd})
+        be_modest();
+        for (const int fd : {api::kWorkerOrderFd, api::kWorkerEventFd})
             if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) base::throw_errno("fcntl", "the daemon's pipes");
-        DaemonLink link{base::UniqueFd(kOrderFd), base::UniqueFd(kEventFd)};
+        DaemonLink link{base::UniqueFd(api::kWorkerOrderFd), base::UniqueFd(api::kWorkerEventFd)};
         const auto order = link.receive_order();
         io::FileSystem fs;
         const JobReports reports{[&](const nlohmann::json& record) { link.record(record); },

@@ -171,12 +171,12 @@ class AddTest(QueueCommandTest):
         def answer(call):
             path = call["parameters"]["path"]
             if "bad" in path:
-                return [{"error": QUEUE + "PathRefused", "parameters": {"path": path, "reason": f"{path} is bad"}}]
+                return [{"error": QUEUE + "PathRefused", "parameters": {"path": path, "reason": "it is bad"}}]
             return [{"parameters": {"job": job(17, "queued"), "created": True}}]
         self.daemon(answer)
         result = self.vmactl("add", "/bad", "/good")
         self.assertEqual((result.returncode, result.stdout, result.stderr),
-                         (1, "vmad: queued as job 17\n", "vmactl: /bad is bad\n"))
+                         (2, "vmad: queued as job 17\n", "vmactl: /bad cannot be queued: it is bad\n"))
 
 
 class WaitTest(QueueCommandTest):

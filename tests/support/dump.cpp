@@ -135,8 +135,14 @@ class ExtentWriter {
 
     void add(Place place) {
         // A gap uses a slot up like a cluster does.
-        while (slots_used_ + 1 < options_.slots_per_extent && random_.chance(options_.slot_gaps))
+        while (slots_used_ + 1 < options_.slots_per_extent && random_.chance(options_.slot_gaps)) {
+            // A slot of device 0 is not used, whatever else it says.
+            if (options_.dirty_reserved)
+                Slot{.mask = static_cast<std::uint16_t>(random_.next()),
+                     .cluster = static_cast<std::uint32_t>(random_.next())}
+                    .store(&head_[extent_at::kSlots + sizeof(std::uint64_t) * slots_used_]);
             ++slots_used_;
+        }
         const Disk& disk = *devices_.at(place.device);
         Slot slot{.device = place.device, .cluster = place.cluster};
         for (unsigned b = 0; b < kBlocksPerCluster; ++b) {

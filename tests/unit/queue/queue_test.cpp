@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include "queue/job_path.hpp"
 #include "queue/retry.hpp"
 #include "queue/transition.hpp"
 #include "state_directory.hpp"
@@ -578,4 +579,30 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
             REQUIRE(fresh_load(f.state, now) == as_loaded(jobs));
         }
     }
+}
+
+TEST_CASE("what a failed job left is settled by the next job of its path, even after many others") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, 1);
+    f.queue->record_publication(id, JobState::publishing, kRecord);
+    f.finish(id, WorkerOutcome::failed, 2, "it cannot be settled");
+    f.add("/b");
+    CHECK(f.queue->prune(1000, 0).empty());
+    f.restart();
+    const auto next = f.add("/a");
+    REQUIRE(next != id);
+    CHECK(f.queue->find(next)->publication == kRecord);
+    CHECK(f.queue->prune(1000, 0).size() == 1);
+}
+
+TEST_CASE("a path has one spelling") {
+    CHECK(normal_path("/a//b/./c.vma") == "/a/b/c.vma");
+    CHECK(normal_path("///a/.") == "/a");
+    CHECK(normal_path("/") == "/");
+    CHECK(normal_path("/.hidden/..b") == "/.hidden/..b");
+    CHECK(normal_path("relative//x") == "relative//x");
+    CHECK(fault_of_path("/a/../b") == "not free of \"..\"");
+    CHECK(fault_of_path("/a/..") == "not free of \"..\"");
+    CHECK_FALSE(fault_of_path("/a/..b"));
 }
