@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <random>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "io/durable_file.hpp"
+#include "io/temporary_name.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -19,11 +19,6 @@ constexpr std::string_view kLockSuffix = ".lock";
 constexpr std::size_t kStemLength = 16;
 /// A path of 4 KiB, escaped, and the record.
 constexpr std::size_t kMaxRecordBytes = 64 << 10;
-
-std::string new_stem() {
-    std::random_device random;
-    return fmt::format("{:08x}{:08x}", random(), random());
-}
 
 std::string record_name(const std::string& stem) { return stem + std::string(kRecordSuffix); }
 std::string lock_name(const std::string& stem) { return stem + std::string(kLockSuffix); }
@@ -49,10 +44,21 @@ KeptRecord parse_record(const std::string& content, const std::string& name) {
     }
 }
 
+/// One that makes no sense must not stand in the way of every later run.
+KeptRecord parse_or_set_aside(io::FileSystem& fs, const io::File& directory, const std::string& content,
+                              const std::string& name) {
+    try {
+        return parse_record(content, directory.entry(name));
+    } catch (const base::Error& error) {
+        fs.rename(directory, name, name + ".bad");
+        throw base::Error(fmt::format("{}; it is {}.bad now, try again", error.what(), name));
+    }
+}
+
 }  // namespace
 
 InPlaceRecord::InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path)
-    : fs_(fs), directory_(directory), path_(std::move(path)), stem_(new_stem()) {
+    : fs_(fs), directory_(directory), path_(std::move(path)), stem_(io::random_hex()) {
     try {
         (void)nlohmann::json(path_).dump();
     } catch (const nlohmann::json::exception&) {
@@ -100,7 +106,7 @@ void settle_records(io::FileSystem& fs, const io::File& directory,
         if (!fs.try_lock(lock)) continue;
         // Its process may have ended well since we saw the name.
         if (const auto content = io::read_small_file(fs, directory, name, kMaxRecordBytes)) {
-            const auto kept = parse_record(*content, directory.entry(name));
+            const auto kept = parse_or_set_aside(fs, directory, *content, name);
             if (!settle(kept.path, kept.record)) continue;
             io::remove_durably(fs, directory, name);
         }

@@ -152,7 +152,7 @@ class Runner {
         options.journal = [&record](const io::Publication& publication) { record.keep(publication); };
         try {
             const auto result = repack::repack_in_place(context_.fs, path, options);
-            record.remove();
+            settle(record, path);
             return result;
         } catch (...) {
             settle(record, path);
@@ -160,7 +160,7 @@ class Runner {
         }
     }
 
-    /// After an error. What cannot be settled now, a later run does by the record.
+    /// After the run, however it went. What cannot be settled now, a later run does by the record.
     void settle(InPlaceRecord& record, const std::string& path) {
         if (!record.kept()) return;
         try {

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <random>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "io/temporary_name.hpp"
 
 namespace vmad::io {
 namespace {
@@ -19,10 +19,7 @@ constexpr std::size_t kReadSizeBytes = 65536;
 constexpr std::size_t kKeptLimitBytes = 16 << 20;
 constexpr std::size_t kHexDigitCount = 16;
 
-std::string temporary_name() {
-    std::random_device random;
-    return fmt::format(".{:08x}{:08x}.tmp", random(), random());
-}
+std::string temporary_name() { return fmt::format(".{}.tmp", random_hex()); }
 
 /// The steps up to the new name, but not yet the directory's own sync.
 void replace(FileSystem& fs, const File& directory, const std::string& name, std::string_view content) {

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 
-#include <random>
-
 #include <fmt/format.h>
+
+#include "io/temporary_name.hpp"
 
 namespace vmad::io {
 
 NewFile::NewFile(FileSystem& fs, const File& directory, std::string name)
     : fs_(fs), directory_(directory), name_(std::move(name)) {
-    std::random_device random;
-    temporary_ = fmt::format(".vmad-{:08x}{:08x}.tmp", random(), random());
+    temporary_ = fmt::format("{}{}.tmp", kReservedPrefix, random_hex());
     if (auto unnamed = fs_.open_unnamed(directory_)) {
         file_ = std::move(*unnamed);
     } else {

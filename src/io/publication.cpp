@@ -1,7 +1,5 @@
 #include "io/publication.hpp"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -13,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "io/temporary_name.hpp"
 
 namespace vmad::io {
 namespace {
@@ -20,7 +19,7 @@ namespace {
 using nlohmann::json;
 using Phase = Publication::Phase;
 
-constexpr std::string_view kPrefix = ".vmad-";
+constexpr std::string_view kPrefix = kReservedPrefix;
 constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kOldSuffix = ".old";
 constexpr std::size_t kDigits = 16;
@@ -99,9 +98,7 @@ FileMark mark_from(const json& in) { return {number(in, "inode"), number(in, "si
 }  // namespace
 
 Publication new_publication(const std::string& name, const FileIdentity& original) {
-    std::uint64_t random = 0;
-    if (::getrandom(&random, sizeof random, 0) != sizeof random) base::throw_errno("read", "random bytes");
-    const auto stem = fmt::format("{}{:016x}", kPrefix, random);
+    const auto stem = fmt::format("{}{}", kReservedPrefix, random_hex());
     Publication record;
     record.name = name;
     record.temporary = stem + std::string(kTemporarySuffix);

@@ -151,7 +151,7 @@ void copy_disks(vma::ArchiveReader& reader, DiskWriter& writer, std::uint64_t to
     pump.join();
 }
 
-/// All files, or none when an error comes between.
+/// All files, or, unless existing ones are replaced, none when an error comes between.
 void publish(io::FileSystem& fs, const io::File& directory, std::deque<io::NewFile>& files, bool force) {
     for (auto& file : files) fs.sync(file.file());
     for (auto& file : files) force ? file.replace() : file.publish();

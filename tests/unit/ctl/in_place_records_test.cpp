@@ -98,7 +98,7 @@ TEST_CASE("other files in the directory are nobody's business") {
     CHECK(fixture.temporary.names() == before);
 }
 
-TEST_CASE("a damaged record is named, and stays") {
+TEST_CASE("a damaged record is named, and kept where it does not stand in the way") {
     Fixture fixture;
     for (const auto* content : {"", "{", "[]", "7", R"({"path":"/x"})", R"({"path":7,"record":{}})",
                                 R"({"path":"/x","record":{"name":"../y"}})"}) {
@@ -110,7 +110,10 @@ TEST_CASE("a damaged record is named, and stays") {
             message = error.what();
         }
         CHECK(message.starts_with(fixture.temporary / "0123456789abcdef.json is damaged: "));
-        CHECK(fixture.temporary.has("0123456789abcdef.json"));
+        CHECK(message.ends_with("; it is 0123456789abcdef.json.bad now, try again"));
+        CHECK(fixture.temporary.read("0123456789abcdef.json.bad") == content);
+        CHECK_FALSE(fixture.temporary.has("0123456789abcdef.json"));
+        CHECK(fixture.settle().empty());
     }
 }
 
