@@ -8,6 +8,7 @@
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/printable_text.hpp"
+#include "repack/published_digest.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -76,7 +77,15 @@ class VerifyCommand final : public Command {
         const auto file = open_archive(context.fs, path);
         io::FileSource source(context.fs, file, io::CacheUse::keep);
         ProgressBar bar(context.console, "verifying");
-        return repack::survey(source, task_options(threads_, signals, bar));
+        auto survey = repack::survey(source, task_options(threads_, signals, bar));
+        const auto published = repack::published_digest(context.fs, file);
+        if (published && *published != survey.digest.to_hex())
+            throw base::FormatError(
+                survey.header.size_bytes,
+                fmt::format("from here on the content is not what vmad published: the storage "
+                            "has damaged it since (digest {}, now {})",
+                            *published, survey.digest.to_hex()));
+        return survey;
     }
 
     static void print_valid(Context& context, const std::string& path, const repack::Survey& survey) {

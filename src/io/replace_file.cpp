@@ -64,13 +64,18 @@ void ReplaceFile::require_space(std::uint64_t more_bytes) {
 
 void ReplaceFile::seal(const Attributes& extra) {
     copy_metadata(fs_, original_.file, temporary_, extra);
-    const auto wanted = fs_.status(original_.file);
-    const auto actual = fs_.status(temporary_);
-    auto modified = wanted.st_mtim;
-    if (wanted.st_size == actual.st_size) ++modified.tv_sec;
-    if (nanoseconds(modified) != nanoseconds(actual.st_mtim)) fs_.set_modified(temporary_, modified);
+    const auto modified = modified_when_sealed();
+    if (nanoseconds(modified) != nanoseconds(fs_.status(temporary_).st_mtim))
+        fs_.set_modified(temporary_, modified);
     fs_.sync(temporary_);
     sealed_ = true;
+}
+
+timespec ReplaceFile::modified_when_sealed() {
+    const auto original = fs_.status(original_.file);
+    auto modified = original.st_mtim;
+    if (original.st_size == fs_.status(temporary_).st_size) ++modified.tv_sec;
+    return modified;
 }
 
 Settlement ReplaceFile::publish() {

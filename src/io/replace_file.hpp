@@ -42,8 +42,11 @@ class ReplaceFile {
     /// first byte and every now and then.
     void require_space(std::uint64_t more_bytes);
 
-    /// The content is complete: sets what copy_metadata() sets, and the original's modification time (one
-    /// second later when the sizes are equal, or rsync would take the two for the same), and makes all
+    /// The modification time that seal() gives: the original's, or one second later when the sizes are equal,
+    /// or rsync would take the two for the same. To be called when the content is complete.
+    [[nodiscard]] timespec modified_when_sealed();
+
+    /// The content is complete: sets what copy_metadata() sets, and the modification time, and makes all
     /// durable.
     void seal(const Attributes& extra = {});
 

@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "io/inode_lock.hpp"
+#include "repack/published_digest.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -44,7 +45,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     RepackResult result;
     try {
         result = repack(fs, replacement.original(), replacement.temporary(), repack_options);
-        replacement.seal();
+        replacement.seal(published_digest_attribute(result.fingerprint.digest, result.result_bytes,
+                                                    replacement.modified_when_sealed()));
         prove(fs, replacement.temporary(), result.fingerprint, task);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.

@@ -4,6 +4,7 @@
 
 #include "io/inode_lock.hpp"
 #include "repack/assembler.hpp"
+#include "repack/published_digest.hpp"
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/memory_file.hpp"
@@ -130,5 +131,34 @@ TEST_CASE("whichever operation fails, the name holds the whole old or new archiv
                 if (!failed) break;
             }
         }
+    }
+}
+
+TEST_CASE("a published archive carries its digest, which counts until it is written to") {
+    // On a disk: memory file systems have no user attributes in older kernels.
+    const support::TemporaryDirectory archives;
+    Stage stage;
+    archives.write("a.vma", stage.original);
+    io::FileSystem fs;
+    REQUIRE(repack::repack_in_place(fs, archives / "a.vma", stage.options).outcome == InPlaceOutcome::done);
+    const auto file = fs.open(archives / "a.vma", O_RDWR);
+    const auto digest = repack::published_digest(fs, file);
+    REQUIRE(digest);
+    CHECK(*digest == testing::content_digest(testing::to_bytes(stage.original)));
+
+    // A block goes bad on the device: nothing but its content tells.
+    const auto modified = fs.status(file).st_mtim;
+    auto bytes = archives.read("a.vma");
+    bytes.back() = static_cast<char>(bytes.back() ^ 1);
+    iovec all{bytes.data(), bytes.size()};
+    io::write_fully_at(fs, file, {&all, 1}, 0);
+    CHECK_FALSE(repack::published_digest(fs, file));  // written to
+    fs.set_modified(file, modified);
+    CHECK(repack::published_digest(fs, file) == digest);
+    io::FileSource source(fs, file, io::CacheUse::keep);
+    CHECK(repack::survey(source, {}).digest.to_hex() != *digest);
+    for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
+        fs.set_attribute(file, "user.vmad", nonsense);
+        CHECK_FALSE(repack::published_digest(fs, file));
     }
 }
