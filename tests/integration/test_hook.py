@@ -172,8 +172,8 @@ class HookTest(DaemonTest):
                 result = subprocess.run([*WITHOUT_OVERRIDE, *self.hook_command(archive.path, state)], env={},
                                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
                 self.assertEqual((result.returncode, result.stdout),
-                                 (0, "vmad: not queued: the daemon does not answer, and "
-                                     f"{state}/incoming cannot be written\n"))
+                                 (0, "vmad: the daemon does not answer, and "
+                                     f"{state}/incoming cannot be written: not queued\n"))
         self.assertEqual(list((foreign / "incoming").iterdir()), [])
 
     def test_refused_by_the_daemon(self):

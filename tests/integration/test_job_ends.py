@@ -88,11 +88,11 @@ class JobEndTest(DaemonTest):
         elsewhere.write_bytes(self.archive().old)
         self.start()
         code, output, messages = self.vmactl("add", str(elsewhere))
-        self.assertEqual((code, output), (1, ""))
+        self.assertEqual((code, output), (2, ""))
         self.assertIn(str(elsewhere), messages)
         self.assertIn("it is below none of the configured directories", messages)
         # A name that merely begins like one of them is not below it.
-        self.assertEqual(self.vmactl("add", f"{self.dump}-2/a.vma")[0], 1)
+        self.assertEqual(self.vmactl("add", f"{self.dump}-2/a.vma")[0], 2)
 
     def test_young_archive_that_no_hook_named(self):
         archive = self.archive()
@@ -154,6 +154,8 @@ class JobEndTest(DaemonTest):
     @staticmethod
     def tmpfs_with(archive, mount_point, size):
         """Wraps a daemon: gives it a storage in a mount namespace of its own, which ends with it."""
+        if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            raise unittest.SkipTest("there are no mount namespaces here, as in a plain chroot")
         script = 'mount -t tmpfs -o size="$1" none "$2" && cp -p "$3" "$2" && shift 3 && exec "$@"'
         return ("unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", size, mount_point,
                 archive.path)

@@ -5,6 +5,7 @@
 // files behind the program's back. Some abilities of a file system can be switched off, as if it had none.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <string>
@@ -159,7 +160,7 @@ class FaultFileSystem : public io::FileSystem {
     }
 
   private:
-    unsigned count_ = 0;
+    std::atomic<unsigned> count_ = 0;  ///< the engine calls from several threads
 };
 
 }  // namespace vmad::support
