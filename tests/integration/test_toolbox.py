@@ -16,7 +16,7 @@ import time
 import unittest
 
 import support
-from support import OFFICIAL, ProcessTest, generate, make_old, official_manifest, sha256, unnamed_file_size, wait_for
+from support import OFFICIAL, VMACHECK, ProcessTest, generate, make_old, official_manifest, sha256, unnamed_file_size, wait_for
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Enough work to be met in the middle of it, by a signal that comes as soon as it has begun.
@@ -333,6 +333,22 @@ class RepackTest(ProcessTest):
                 self.assertIn(after["digest"], line)
                 self.succeed("repack", copy, self.dir / "again", "--force")
                 self.assertEqual(sha256(self.dir / "again"), sha256(copy))
+
+    @unittest.skipUnless(VMACHECK.exists(), "vmacheck.py is not at hand")
+    def test_official_samples_by_another_reader(self):
+        for name in official_manifest():
+            with self.subTest(name=name):
+                copy = self.dir / name
+                self.succeed("repack", OFFICIAL / name, copy)
+                contents = []
+                for options, path in (((), OFFICIAL / name), (("--canonical",), copy)):
+                    result = subprocess.run(["python3", VMACHECK, "--json", *options, path], capture_output=True,
+                                            text=True, check=False, timeout=60)
+                    self.assertEqual(result.returncode, 0, result.stdout)
+                    found = json.loads(result.stdout)
+                    contents.append((found["configs"], found["ctime"],
+                                     {device: (told["size"], told["digest"]) for device, told in found["devices"].items()}))
+                self.assertEqual(contents[0], contents[1])
 
     def test_the_result_is_the_reference_with_any_options(self):
         for seed in range(6):
