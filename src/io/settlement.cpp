@@ -161,9 +161,11 @@ std::optional<struct stat> look(FileSystem& fs, const File& directory, const std
         return fs.status(file);
     } catch (const base::SystemError& error) {
         // Removed in between; unless it is still listed: after a rename that failed half way on CIFS, a file
-        // may be about to disappear and cannot be opened any more. Nothing is decided by such a sight.
-        if (error.number() == ENOENT && !fs.status_at(directory, name)) return std::nullopt;
-        throw;
+        // may be about to disappear and cannot be opened any more. Nothing is decided by such a sight; it is
+        // an error of the moment, unlike a file that is not there.
+        if (error.number() != ENOENT) throw;
+        if (!fs.status_at(directory, name)) return std::nullopt;
+        throw base::SystemError(EBUSY, "open", directory.entry(name));
     }
 }
 

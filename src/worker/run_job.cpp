@@ -21,10 +21,9 @@ using api::WorkerResult;
 
 /// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
 bool is_transient(int error_number) {
-    static constexpr std::array kTransient{EIO,         ESTALE,       ETIMEDOUT, EAGAIN,   ENOMEM,
-                                           EMFILE,      ENFILE,       EBUSY,     ENOLCK,   EROFS,
-                                           ECONNRESET,  ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH,
-                                           ENETUNREACH, EREMOTEIO,    EINTR,     ENOENT};
+    static constexpr std::array kTransient{
+        EIO,   ESTALE,     ETIMEDOUT,    EAGAIN,    ENOMEM,   EMFILE,       ENFILE,      EBUSY,     ENOLCK,
+        EROFS, ECONNRESET, ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH, ENETUNREACH, EREMOTEIO, EINTR};
     return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
 }
 

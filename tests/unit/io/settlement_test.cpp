@@ -311,6 +311,8 @@ TEST_CASE("a file that is listed but cannot be opened is not taken for removed")
     fs.before = [](const vmad::support::Call& call) {
         if (call.operation == "open_at") FaultFileSystem::fail(ENOENT, call);
     };
-    CHECK_THROWS_AS((void)look(fs, place.directory, "a.vma"), vmad::base::SystemError);
+    CHECK_THROWS_WITH_AS((void)look(fs, place.directory, "a.vma"),
+                         ("open " + place.storage.path() + "/a.vma: Device or resource busy").c_str(),
+                         vmad::base::SystemError);
     CHECK_FALSE(look(fs, place.directory, "b.vma").has_value());
 }
