@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """How long it takes to queue an archive, the fsyncs of its job file included.
 
-usage: add_bench.py BUILD [--dir DIR] [--jobs N]
+usage: add_bench.py BUILD [--dir DIR] [--jobs N] [--idle]
 
-Queues N paths whose directory is missing, so that no job does any work, one after the other: over one connection,
-and by a vmactl process each.
+Queues N paths, one after the other: over one connection, and by a vmactl process each. A job is running meanwhile, as
+on a node; its worker is stopped, so that it takes neither the disk nor an end. With --idle there is none, and each job
+is started and ends at once, because its directory is missing.
 """
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -27,6 +29,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--dir", default=None)
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--idle", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         path = os.path.join(directory, "vmad.sock")
@@ -40,6 +43,17 @@ def main():
                     time.sleep(0.05)
                 client = socket.socket(socket.AF_UNIX)
                 client.connect(path)
+                if not options.idle:
+                    archive = os.path.join(directory, "archive.vma")
+                    subprocess.run([os.path.join(options.build, "tests/support/vma-generate"), archive, "--disk",
+                                    "drive-scsi0=512M"], check=True)
+                    client.sendall(json.dumps({"method": "org.vmad.Queue.Enqueue",
+                                               "parameters": {"path": archive, "announced": True}}).encode() + b"\0")
+                    client.recv(65536)
+                    children = f"/proc/{daemon.pid}/task/{daemon.pid}/children"
+                    while not (worker := open(children).read().split()):
+                        time.sleep(0.001)
+                    os.kill(int(worker[0]), signal.SIGSTOP)
                 times = []
                 for number in range(options.jobs):
                     call = {"method": "org.vmad.Queue.Enqueue",
