@@ -1,7 +1,7 @@
 // The worker's end of the two pipes to the daemon: the order comes in on one, events go out on the other.
 //
-// When the daemon is gone, nothing can be recorded any more: every call throws then, and the worker stops
-// where it is. One thread at a time, but for send_progress, which any one other thread may call.
+// When the daemon is gone, nothing can be recorded any more: calls throw DaemonGone then, and the worker stops
+// where it is. Any thread may call send, one the rest.
 #pragma once
 
 #include <exception>
