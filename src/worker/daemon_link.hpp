@@ -1,7 +1,7 @@
 // The worker's end of the two pipes to the daemon: the order comes in on one, events go out on the other.
 //
-// When the daemon is gone, nothing can be recorded any more: calls throw DaemonGone then, and the worker stops
-// where it is. Any thread may call send, one the rest.
+// When the daemon is gone, nothing can be recorded any more: calls throw DaemonGone then, and the worker
+// stops where it is. Any thread may call send, one the rest.
 #pragma once
 
 #include <exception>

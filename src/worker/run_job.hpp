@@ -17,8 +17,8 @@ struct JobReports {
     std::function<void(const api::JobProgress&)> progress;
 };
 
-/// Never throws for what is wrong with an archive or a storage: that is the result. What the reports throw and
-/// is no base::Error, DaemonGone above all, is passed on.
+/// Never throws for what is wrong with an archive or a storage: that is the result. What the reports throw
+/// and is no base::Error, DaemonGone above all, is passed on.
 [[nodiscard]] api::WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order,
                                         const base::CancelFlag& cancel, const JobReports& reports);
 
