@@ -1,12 +1,15 @@
-// What the commands share that read a whole archive: its opening, their options and their surroundings.
+// What the commands share that read an archive: its opening, their options and their surroundings.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 
+#include "codec/archive_source.hpp"
 #include "ctl/progress_bar.hpp"
 #include "ctl/stop_signals.hpp"
-#include "io/file_system.hpp"
-#include "repack/proof.hpp"
+#include "io/standard_streams.hpp"
+#include "repack/task_options.hpp"
 
 namespace CLI {
 class App;
@@ -14,8 +17,28 @@ class App;
 
 namespace vmad::ctl {
 
-/// Opens an archive for reading. Throws base::Error when it is no regular file.
-[[nodiscard]] io::File open_archive(io::FileSystem& fs, const std::string& path);
+/// How a command line names standard input and output.
+inline constexpr char kStandardStream[] = "-";
+
+/// An archive that is read: a file of any kind, or standard input.
+class ArchiveInput {
+  public:
+    /// `fs` and the flag outlive this object. Throws base::UsageError when standard input is a terminal, and
+    /// base::Error for what is no regular file or cannot be read.
+    ArchiveInput(io::FileSystem& fs, const std::string& path, io::CacheUse cache_use,
+                 const codec::SourceOptions& options);
+    ArchiveInput(const ArchiveInput&) = delete;
+    ArchiveInput& operator=(const ArchiveInput&) = delete;
+
+    [[nodiscard]] codec::ArchiveSource& source() noexcept { return *source_; }
+    /// Null for standard input.
+    [[nodiscard]] const io::File* file() const noexcept { return stream_ ? nullptr : &file_; }
+
+  private:
+    io::File file_;
+    std::optional<io::StreamSource> stream_;
+    std::optional<codec::ArchiveSource> source_;
+};
 
 /// Adds --threads to `app`; the value is written to `threads`.
 void add_threads_option(CLI::App& app, unsigned& threads);

@@ -16,7 +16,9 @@ namespace {
 class ExtractCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", archive_, "A .vma file")->type_name("")->required();
+        app.add_option("ARCHIVE", archive_, "An archive of any kind; - is standard input")
+            ->type_name("")
+            ->required();
         app.add_option("DIR", directory_, "Where the files go; made when missing")->type_name("")->required();
         app.add_option("--device", options_.devices, "Only this disk, and no configs; repeatable")
             ->type_name("NAME")
@@ -27,7 +29,8 @@ class ExtractCommand final : public Command {
         app.footer(
             "Writes disk-NAME.raw for each disk, sparse, and each config under its own name,\n"
             "readable by their owner only. The whole archive is checked, and of a damaged one\n"
-            "nothing is left.");
+            "nothing is left. With --device, of a .vma.zst that vmad has written, only the\n"
+            "wanted disks are read and checked.");
     }
 
     ExitCode run(Context& context) override {
@@ -44,11 +47,10 @@ class ExtractCommand final : public Command {
   private:
     [[nodiscard]] repack::ExtractResult extract(Context& context) {
         const StopSignals signals;
-        const auto file = open_archive(context.fs, archive_);
-        io::FileSource source(context.fs, file, io::CacheUse::keep);
+        ArchiveInput input(context.fs, archive_, io::CacheUse::keep, {threads_, &signals.flag()});
         ProgressBar bar(context.console, "extracting");
         options_.task = task_options(threads_, signals, bar);
-        return repack::extract(context.fs, source, directory_, options_);
+        return repack::extract(context.fs, input.source(), input.file(), directory_, options_);
     }
 
     void print(Context& context, const repack::ExtractResult& result) const {

@@ -58,6 +58,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
             object["size_before"] = result.size_before;
             object["size_after"] = result.size_after;
             object["reread_bytes"] = result.reread_bytes;
+            object["spilled_bytes"] = result.spilled_bytes;
         } else if (code != ExitCode::done) {
             object["error"] = text;
         }
@@ -69,7 +70,9 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
         line +=
             fmt::format(", {} → {} at {}, proven", base::format_size(result.size_before),
                         base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
-    if (done && verbose) line += fmt::format(", {} read twice", base::format_size(result.reread_bytes));
+    if (done && verbose)
+        line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
+                            base::format_size(result.spilled_bytes));
     context.console.print(printable(line) + "\n");
 }
 

@@ -12,7 +12,7 @@
 #include "ctl/local_time.hpp"
 #include "ctl/printable_text.hpp"
 #include "ctl/text_table.hpp"
-#include "repack/proof.hpp"
+#include "repack/canonical_check.hpp"
 #include "vma/archive_reader.hpp"
 
 namespace vmad::ctl {
@@ -20,19 +20,23 @@ namespace {
 
 struct ArchiveInfo {
     std::string path;
-    std::uint64_t size_bytes = 0;
+    codec::ArchiveKind kind = codec::ArchiveKind::raw;
+    std::optional<std::uint64_t> size_bytes;  ///< of the file; nothing for standard input
     vma::Header header;
-    std::optional<std::uint64_t> canonical_extents;  ///< nothing when its headers are not canonical
+    repack::Canonical canonical = repack::Canonical::unknown;
+    std::uint64_t canonical_extents = 0;  ///< how many it has when it is canonical
 };
 
 ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
-    const auto file = open_archive(fs, path);
-    io::FileSource source(fs, file, io::CacheUse::keep);
+    const base::CancelFlag never;
+    ArchiveInput input(fs, path, io::CacheUse::peek, {});
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
-    const vma::ArchiveReader reader(source, buffers);
-    ArchiveInfo info{path, source.size_bytes().value_or(0), reader.header(), {}};
-    if (repack::has_canonical_headers(fs, file, base::CancelFlag()))
-        info.canonical_extents = canon::Layout(info.header).extent_count();
+    const vma::ArchiveReader reader(input.source(), buffers);
+    ArchiveInfo info{path, input.source().kind(), {}, reader.header()};
+    info.canonical_extents = canon::Layout(info.header).extent_count();
+    if (input.file() == nullptr) return info;
+    info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
+    info.canonical = repack::canonical_by_headers(fs, *input.file(), never);
     return info;
 }
 
@@ -47,13 +51,15 @@ std::string uuid_text(const vma::Uuid& uuid) {
 
 nlohmann::json to_json(const ArchiveInfo& info) {
     nlohmann::json out{{"path", info.path},
-                       {"size_bytes", info.size_bytes},
+                       {"kind", codec::kind_name(info.kind)},
                        {"ctime", info.header.ctime},
                        {"uuid", uuid_text(info.header.uuid)},
-                       {"canonical_headers", info.canonical_extents.has_value()},
                        {"configs", nlohmann::json::array()},
                        {"devices", nlohmann::json::array()}};
-    if (info.canonical_extents) out["extent_count"] = *info.canonical_extents;
+    if (info.size_bytes) out["size_bytes"] = *info.size_bytes;
+    if (info.canonical != repack::Canonical::unknown)
+        out["canonical_headers"] = info.canonical == repack::Canonical::yes;
+    if (info.canonical == repack::Canonical::yes) out["extent_count"] = info.canonical_extents;
     for (const auto& config : info.header.configs)
         out["configs"].push_back({{"name", config.name}, {"size_bytes", config.data.size()}});
     for (const auto& device : info.header.devices)
@@ -62,14 +68,26 @@ nlohmann::json to_json(const ArchiveInfo& info) {
     return out;
 }
 
+std::string layout_text(const ArchiveInfo& info) {
+    switch (info.canonical) {
+        case repack::Canonical::yes:
+            return fmt::format("canonical, version {}, by its headers; {} extents", canon::kLayoutVersion,
+                               info.canonical_extents);
+        case repack::Canonical::no:
+            return "not canonical";
+        case repack::Canonical::unknown:
+            return "not known without reading all of it (vmactl verify)";
+    }
+    return "";
+}
+
 std::string describe(const ArchiveInfo& info, const Console& console) {
-    std::string layout = "not canonical";
-    if (info.canonical_extents)
-        layout = fmt::format("canonical, version {}, by its headers; {} extents", canon::kLayoutVersion,
-                             *info.canonical_extents);
-    auto text = fmt::format("archive  {}\nsize     {} ({} bytes)\ncreated  {}\nuuid     {}\nlayout   {}\n",
-                            printable(info.path), base::format_size(info.size_bytes), info.size_bytes,
-                            iso_local_time(info.header.ctime), uuid_text(info.header.uuid), layout);
+    auto text = fmt::format("archive  {}\nkind     {}\n", printable(info.path), codec::kind_name(info.kind));
+    if (info.size_bytes)
+        text +=
+            fmt::format("size     {} ({} bytes)\n", base::format_size(*info.size_bytes), *info.size_bytes);
+    text += fmt::format("created  {}\nuuid     {}\nlayout   {}\n", iso_local_time(info.header.ctime),
+                        uuid_text(info.header.uuid), layout_text(info));
 
     using Align = TextTable::Align;
     TextTable configs({{"CONFIG", Align::left, true}, {"BYTES", Align::right}});
@@ -93,8 +111,10 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 class InfoCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", path_, "A .vma file")->type_name("")->required();
-        app.footer("Reads headers only: \"vmactl verify\" looks at everything.");
+        app.add_option("ARCHIVE", path_, "An archive of any kind; - is standard input")
+            ->type_name("")
+            ->required();
+        app.footer("Reads headers only; \"vmactl verify\" looks at everything.");
     }
 
     ExitCode run(Context& context) override {

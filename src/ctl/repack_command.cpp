@@ -1,5 +1,7 @@
 // vmactl repack: the canonical form of an archive, as a new file or in its place.
 
+#include <unistd.h>
+
 #include <chrono>
 
 #include <CLI/CLI.hpp>
@@ -21,12 +23,18 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
+    "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo: SRC is known by its\n"
+    "content, DST by its ending, and is of SRC's kind where that says nothing. Either\n"
+    "may be - for standard input or output.\n"
+    "\n"
     "DST appears when it is complete, synced and proven: read back from the disk,\n"
-    "checked, and compared with SRC. With --in-place each archive is replaced by its\n"
-    "canonical form in one step; one that is bad, busy, younger than a minute or\n"
-    "canonical already is left as it is. What a killed run leaves, the next one\n"
-    "settles. DIR is /var/lib/vmad for root, else ~/.local/state/vmad. SIZE is a\n"
-    "number with K, M or G.";
+    "checked, and compared with SRC. Standard output cannot be proven.\n"
+    "\n"
+    "With --in-place each archive is replaced by its canonical form, of its own kind,\n"
+    "in one step; one that is bad, busy, younger than a minute or canonical already\n"
+    "is left as it is. What a killed run leaves, the next one settles. The state\n"
+    "directory is /var/lib/vmad for root, else ~/.local/state/vmad. SIZE is a number\n"
+    "with K, M or G.";
 
 class RepackCommand final : public Command {
   public:
@@ -39,7 +47,14 @@ class RepackCommand final : public Command {
         app.add_flag("--no-proof", no_proof_, "Do not read DST back to prove it")->excludes(in_place);
         app.add_flag("-v,--verbose", verbose_, "Tell more in the summary");
         add_threads_option(app, threads_);
+        app.add_option("--level", options_.repack.zstd_level, "Of zstd compression, 1 to 19 (3)")
+            ->option_text("N")
+            ->check(CLI::Range(1, codec::kMaxZstdLevel));
         app.add_option("--memory", memory_, "For payload that waits for its turn (256M)")->type_name("SIZE");
+        app.add_option("--spill-dir", options_.repack.spill.directory,
+                       "For what memory has no room for, where it cannot\n"
+                       "be beside DST (/var/tmp)")
+            ->option_text("DIR");
         app.add_option("--state-dir", state_directory_, "Locks and records of --in-place")
             ->type_name("DIR")
             ->needs(in_place);
@@ -65,17 +80,41 @@ class RepackCommand final : public Command {
     ExitCode run_copy(Context& context) {
         if (paths_.size() != 2)
             throw base::UsageError("repack needs SRC and DST, or --in-place and the archives to replace");
+        if (to_standard_output() && context.options.json)
+            throw base::UsageError("standard output takes the archive or JSON, not both");
         const auto begin = std::chrono::steady_clock::now();
         std::optional<repack::RepackResult> result;
         try {
             ProgressBar bar(context.console);
             options_.repack.task.progress = bar.sink();
-            result = repack::repack_to_file(context.fs, paths_[0], paths_[1], options_);
+            result = copy(context);
         } catch (const base::Error&) {
             return report_failure(context.console, paths_[0]);
         }
-        print_summary(context, *result, std::chrono::steady_clock::now() - begin);
+        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", paths_[0], notice_));
+        if (!to_standard_output()) print_summary(context, *result, std::chrono::steady_clock::now() - begin);
         return ExitCode::done;
+    }
+
+    [[nodiscard]] bool to_standard_output() const { return paths_[1] == kStandardStream; }
+
+    [[nodiscard]] repack::RepackResult copy(Context& context) {
+        const auto& task = options_.repack.task;
+        ArchiveInput input(context.fs, paths_[0], io::CacheUse::keep, {task.threads, task.cancel});
+        auto result = to_standard_output() ? copy_to_standard_output(context, input)
+                                           : repack::repack_to_file(context.fs, input.source(), input.file(),
+                                                                    paths_[1], options_);
+        notice_ = input.source().notice();
+        return result;
+    }
+
+    [[nodiscard]] repack::RepackResult copy_to_standard_output(Context& context, ArchiveInput& input) const {
+        if (::isatty(STDOUT_FILENO))
+            throw base::UsageError("standard output is a terminal; an archive goes to a pipe or a file");
+        auto options = options_.repack;
+        options.kind = input.source().kind();
+        io::StreamSink sink(STDOUT_FILENO, "standard output", options.task.cancel);
+        return repack::repack(context.fs, input.source(), sink, options);
     }
 
     void print_summary(Context& context, const repack::RepackResult& result,
@@ -85,8 +124,10 @@ class RepackCommand final : public Command {
             return context.console.print_json({{"source", paths_[0]},
                                                {"destination", paths_[1]},
                                                {"source_bytes", result.source_bytes},
+                                               {"archive_bytes", result.archive_bytes},
                                                {"result_bytes", result.result_bytes},
                                                {"reread_bytes", result.reread_bytes},
+                                               {"spilled_bytes", result.spilled_bytes},
                                                {"seconds", elapsed.count()},
                                                {"proven", options_.proof},
                                                {"digest", digest}});
@@ -94,7 +135,9 @@ class RepackCommand final : public Command {
             "{}: {} → {} at {}, {}, digest {}", printable(paths_[1]), base::format_size(result.source_bytes),
             base::format_size(result.result_bytes), base::format_rate(result.source_bytes, elapsed),
             options_.proof ? "proven" : "not proven", digest);
-        if (verbose_) line += fmt::format(", {} read twice", base::format_size(result.reread_bytes));
+        if (verbose_)
+            line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
+                                base::format_size(result.spilled_bytes));
         context.console.print(line + "\n");
     }
 
@@ -105,6 +148,7 @@ class RepackCommand final : public Command {
     unsigned threads_ = 1;
     std::string memory_;
     std::string state_directory_;
+    std::string notice_;  ///< about SRC
     repack::NewArchiveOptions options_;
 };
 

@@ -8,6 +8,7 @@
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/printable_text.hpp"
+#include "repack/proof.hpp"
 #include "repack/published_digest.hpp"
 
 namespace vmad::ctl {
@@ -19,18 +20,21 @@ constexpr const char* kFooter =
     "With --json each line is an object with path and result: valid, invalid,\n"
     "unsupported or failed. A valid archive has canonical, departure (where it is not\n"
     "canonical first), digest (equal for archives that restore to equal guests),\n"
-    "device_count, extent_count, size_bytes and ctime; the others have error, and\n"
-    "offset where it is known.";
+    "kind, device_count, extent_count, size_bytes (as stored), archive_bytes\n"
+    "(uncompressed) and ctime; the others have error, and offset where it is known.";
 
 nlohmann::json to_json(const repack::Survey& survey) {
     nlohmann::json out{{"result", "valid"},
+                       {"kind", codec::kind_name(survey.kind)},
                        {"canonical", survey.departure.empty()},
                        {"digest", survey.digest.to_hex()},
                        {"device_count", survey.header.devices.size()},
                        {"extent_count", survey.extent_count},
-                       {"size_bytes", survey.size_bytes},
+                       {"size_bytes", survey.stored_bytes},
+                       {"archive_bytes", survey.archive_bytes},
                        {"ctime", survey.header.ctime}};
     if (!survey.departure.empty()) out["departure"] = survey.departure;
+    if (!survey.notice.empty()) out["notice"] = survey.notice;
     return out;
 }
 
@@ -45,7 +49,7 @@ std::string describe(const repack::Survey& survey) {
 class VerifyCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "Archives")->type_name("")->required();
+        app.add_option("FILE", paths_, "Archives; - is standard input")->type_name("")->required();
         add_threads_option(app, threads_);
         app.footer(kFooter);
     }
@@ -74,11 +78,11 @@ class VerifyCommand final : public Command {
   private:
     [[nodiscard]] repack::Survey read(Context& context, const std::string& path,
                                       const StopSignals& signals) const {
-        const auto file = open_archive(context.fs, path);
-        io::FileSource source(context.fs, file, io::CacheUse::keep);
+        ArchiveInput input(context.fs, path, io::CacheUse::keep, {threads_, &signals.flag()});
         ProgressBar bar(context.console, "verifying");
-        auto survey = repack::survey(source, task_options(threads_, signals, bar));
-        const auto published = repack::published_digest(context.fs, file);
+        auto survey = repack::survey(input.source(), task_options(threads_, signals, bar));
+        const auto published =
+            input.file() != nullptr ? repack::published_digest(context.fs, *input.file()) : std::nullopt;
         if (published && *published != survey.digest.to_hex())
             throw base::FormatError(
                 survey.header.size_bytes,
@@ -95,6 +99,7 @@ class VerifyCommand final : public Command {
             context.console.print_json(object);
         } else {
             context.console.print(printable(fmt::format("{}: {}", path, describe(survey))) + "\n");
+            if (!survey.notice.empty()) context.console.message(fmt::format("{}: {}", path, survey.notice));
         }
     }
 

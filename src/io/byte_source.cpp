@@ -19,10 +19,11 @@ FileSource::FileSource(FileSystem& fs, const File& file, CacheUse cache_use)
       file_(file),
       cache_use_(cache_use),
       size_bytes_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
-    fs_.advise(file_, 0, 0, POSIX_FADV_SEQUENTIAL);
+    fs_.advise(file_, 0, 0, cache_use_ == CacheUse::peek ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
 }
 
 void FileSource::advise_window() {
+    if (cache_use_ == CacheUse::peek) return;
     while (ahead_ < size_bytes_ && ahead_ < offset_ + 2 * kWindow) {
         fs_.advise(file_, ahead_, kWindow, POSIX_FADV_WILLNEED);
         ahead_ += kWindow;

@@ -1,4 +1,4 @@
-// Where an archive's bytes come from, in order: a file, later a pipe or a decompressor.
+// Where an archive's bytes come from, in order: a file, a pipe, a decompressor.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,12 @@
 
 namespace vmad::io {
 
+/// How far a source is, counted where its bytes are stored: of a compressed file, compressed bytes.
+struct SourceProgress {
+    std::uint64_t done_bytes = 0;
+    std::uint64_t total_bytes = 0;  ///< 0 where it is not known, for example of a pipe
+};
+
 /// One thread at a time.
 class ByteSource {
   public:
@@ -17,10 +23,12 @@ class ByteSource {
     [[nodiscard]] virtual std::size_t read(std::span<iovec> into) = 0;
     /// How many bytes there are in all, where that is known.
     [[nodiscard]] virtual std::optional<std::uint64_t> size_bytes() const = 0;
+    [[nodiscard]] virtual SourceProgress progress() const = 0;
 };
 
 /// What becomes of the page cache behind a sequential reader.
 enum class CacheUse {
+    peek,         ///< only some of it will be read: nothing is read ahead
     keep,         ///< as any program
     drop_behind,  ///< what was read is not kept: a daemon must not push the guests' pages out
 };
@@ -32,6 +40,7 @@ class FileSource final : public ByteSource {
     FileSource(FileSystem& fs, const File& file, CacheUse cache_use);
     [[nodiscard]] std::size_t read(std::span<iovec> into) override;
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return size_bytes_; }
+    [[nodiscard]] SourceProgress progress() const override { return {offset_, size_bytes_}; }
 
   private:
     void advise_window();

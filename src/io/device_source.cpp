@@ -67,6 +67,7 @@ std::size_t DeviceSource::read(std::span<iovec> into) {
             slice.iov_base = static_cast<std::byte*>(slice.iov_base) + count;
             slice.iov_len -= count;
             used_ += count;
+            used_bytes_ += count;
             done += count;
         }
     }

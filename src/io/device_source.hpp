@@ -20,6 +20,7 @@ class DeviceSource final : public ByteSource {
 
     [[nodiscard]] std::size_t read(std::span<iovec> into) override;
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return size_bytes_; }
+    [[nodiscard]] SourceProgress progress() const override { return {used_bytes_, size_bytes_}; }
 
   private:
     struct Chunk {
@@ -38,6 +39,7 @@ class DeviceSource final : public ByteSource {
     std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here
     Chunk chunk_;
     std::size_t used_ = 0;                  ///< of chunk_
+    std::uint64_t used_bytes_ = 0;          ///< of the file
     std::deque<std::future<Chunk>> ahead_;  ///< last: waits for its threads first
 };
 

@@ -135,6 +135,11 @@ void FileSystem::advise(const File& file, std::uint64_t offset, std::uint64_t le
     (void)::posix_fadvise(file.fd(), static_cast<off_t>(offset), static_cast<off_t>(length), advice);
 }
 
+void FileSystem::discard(const File& file, std::uint64_t offset, std::uint64_t length) {
+    (void)::fallocate(file.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                      static_cast<off_t>(length));
+}
+
 struct stat FileSystem::status(const File& file) {
     struct stat result {};
     if (::fstat(file.fd(), &result) != 0) throw_file_error("stat", file.path());

@@ -90,6 +90,9 @@ class FileSystem {
     virtual void push_out(const File& file, std::uint64_t offset, std::uint64_t length, bool wait);
     /// posix_fadvise(2). A hint: failures are ignored.
     virtual void advise(const File& file, std::uint64_t offset, std::uint64_t length, int advice);
+    /// Gives the room of a range back to the file system (fallocate(2), FALLOC_FL_PUNCH_HOLE); it reads as
+    /// zeros then. A hint: failures are ignored.
+    virtual void discard(const File& file, std::uint64_t offset, std::uint64_t length);
 
     // What is there.
 

@@ -33,6 +33,7 @@ class ReplaceFile {
     /// Abandons what was not published: the old file as it was, the temporary file gone. Never throws.
     ~ReplaceFile();
 
+    [[nodiscard]] const File& directory() const noexcept { return original_.directory; }
     /// Open for reading until publish().
     [[nodiscard]] const File& original() const noexcept { return original_.file; }
     /// Open for reading and writing until publish(); not to be written to after seal().

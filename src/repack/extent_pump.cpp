@@ -2,16 +2,15 @@
 
 namespace vmad::repack {
 
-ExtentPump::ExtentPump(vma::ArchiveReader& reader, unsigned workers, const base::CancelFlag& cancel,
-                       Callbacks callbacks)
-    : reader_(reader),
+ExtentPump::ExtentPump(Read read, unsigned workers, const base::CancelFlag& cancel, Callbacks callbacks)
+    : read_(std::move(read)),
       cancel_(cancel),
       callbacks_(std::move(callbacks)),
       // One extent for each worker to take up while it is busy with another: more would only be memory.
       queue_(workers + 1),
       running_(workers + 1) {
     try {
-        threads_.emplace_back([this] { read(); });
+        threads_.emplace_back([this] { read_all(); });
         for (unsigned worker = 0; worker < workers; ++worker)
             threads_.emplace_back([this, worker] { work(worker); });
     } catch (...) {
@@ -35,13 +34,12 @@ void ExtentPump::join() {
     error_.rethrow();
 }
 
-void ExtentPump::read() {
+void ExtentPump::read_all() {
     try {
-        for (vma::Extent extent; reader_.next(extent);) {
+        for (vma::Extent extent; read_(extent);) {
             cancel_.check();
-            const auto offset = reader_.offset();
             if (!queue_.push(std::move(extent))) break;
-            callbacks_.progress(offset);
+            callbacks_.progress();
         }
         queue_.close();
     } catch (...) {

@@ -10,6 +10,7 @@
 
 #include "canon/sealed_extent.hpp"
 #include "io/new_file.hpp"
+#include "repack/device_extents.hpp"
 #include "repack/extent_pump.hpp"
 
 namespace vmad::repack {
@@ -139,15 +140,11 @@ class DiskWriter {
     std::atomic<std::uint64_t> written_bytes_ = 0;
 };
 
-void copy_disks(vma::ArchiveReader& reader, DiskWriter& writer, std::uint64_t total_bytes,
-                const TaskOptions& task) {
-    static const base::CancelFlag never;
-    ExtentPump pump(reader, task.threads, task.cancel != nullptr ? *task.cancel : never,
+void copy_disks(ExtentPump::Read read, const std::function<io::SourceProgress()>& progress,
+                DiskWriter& writer, const TaskOptions& task, const base::CancelFlag& cancel) {
+    ExtentPump pump(std::move(read), task.threads, cancel,
                     {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
-                     [&](std::uint64_t offset) {
-                         if (task.progress) task.progress({base::Stage::repacking, offset, total_bytes});
-                     },
-                     [](bool) {}});
+                     [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
     pump.join();
 }
 
@@ -161,8 +158,10 @@ void publish(io::FileSystem& fs, const io::File& directory, std::deque<io::NewFi
 
 }  // namespace
 
-ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::string& directory,
-                      const ExtractOptions& options) {
+ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
+                      const std::string& directory, const ExtractOptions& options) {
+    static const base::CancelFlag never;
+    const auto& cancel = options.task.cancel != nullptr ? *options.task.cancel : never;
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const auto plan = select(reader.header(), options.devices);
@@ -188,7 +187,16 @@ ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::str
         result.size_bytes += config.data.size();
         result.written_bytes += config.data.size();
     }
-    copy_disks(reader, writer, source.size_bytes().value_or(0), options.task);
+    const bool seekable = source_file != nullptr && source.kind() == codec::ArchiveKind::zstd;
+    auto some = seekable && !options.devices.empty()
+                    ? DeviceExtents::find(fs, *source_file, reader.header(), plan.devices, buffers, cancel)
+                    : std::nullopt;
+    if (some)
+        copy_disks([&](vma::Extent& extent) { return some->next(extent); }, [&] { return some->progress(); },
+                   writer, options.task, cancel);
+    else
+        copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
+                   [&] { return source.progress(); }, writer, options.task, cancel);
     publish(fs, into, files, options.force);
     result.written_bytes += writer.written_bytes();
     return result;

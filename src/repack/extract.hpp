@@ -1,15 +1,16 @@
 // Restores the disks and configs of an archive as plain files, the way Proxmox's own tool names them.
 //
-// Every rule of the format is checked on the way, over the whole archive, whichever disks are wanted. The
-// files appear under their names when all of it was good; until then they have none, or a temporary one that
-// goes away with any error. Existing files are never written into.
+// Every rule of the format is checked on the way, over the whole archive, whichever disks are wanted; but of
+// a canonical zstd archive in a file only the wanted disks are read, and checked. The files appear under
+// their names when all of it was good; until then they have none, or a temporary one that goes away with any
+// error. Existing files are never written into.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "io/byte_source.hpp"
-#include "repack/proof.hpp"
+#include "codec/archive_source.hpp"
+#include "repack/task_options.hpp"
 
 namespace vmad::repack {
 
@@ -25,11 +26,13 @@ struct ExtractResult {
     std::uint64_t written_bytes = 0;
 };
 
-/// Writes disk-NAME.raw for each device, sparse, and each config under its name, mode 0600, into `directory`,
-/// which is made when it is missing. Throws base::UsageError for a device that the archive does not have and
-/// for a file that exists, base::FormatError, also for names that are no file names, base::Unsupported,
-/// io::NoSpace, base::SystemError, base::Cancelled.
-[[nodiscard]] ExtractResult extract(io::FileSystem& fs, io::ByteSource& source, const std::string& directory,
+/// `source_file` is what `source` reads from, or null when that is a stream. Writes disk-NAME.raw for each
+/// device, sparse, and each config under its name, mode 0600, into `directory`, which is made when it is
+/// missing. Throws base::UsageError for a device that the archive does not have and for a file that exists,
+/// base::FormatError, also for names that are no file names, base::Unsupported, io::NoSpace,
+/// base::SystemError, base::Cancelled.
+[[nodiscard]] ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source,
+                                    const io::File* source_file, const std::string& directory,
                                     const ExtractOptions& options);
 
 }  // namespace vmad::repack

@@ -3,6 +3,8 @@
 #include <ctime>
 
 #include "io/inode_lock.hpp"
+#include "repack/canonical_check.hpp"
+#include "repack/ordered_writer.hpp"
 #include "repack/published_digest.hpp"
 
 namespace vmad::repack {
@@ -36,24 +38,31 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
 
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
-    if (has_canonical_headers(fs, target.file, task.cancel != nullptr ? *task.cancel : never))
+    const auto& cancel = task.cancel != nullptr ? *task.cancel : never;
+    if (canonical_by_headers(fs, target.file, cancel) == Canonical::yes)
         return {InPlaceOutcome::unchanged, size, size};
     io::ReplaceFile replacement(fs, std::move(target), options.journal);
     replacement.require_space(size);
-    auto repack_options = options.repack;
-    repack_options.before_write = [&](std::uint64_t bytes) { replacement.require_space(bytes); };
     RepackResult result;
     try {
-        result = repack(fs, replacement.original(), replacement.temporary(), repack_options);
+        auto source = codec::ArchiveSource::of_file(fs, replacement.original(), options.source_cache,
+                                                    {task.threads, task.cancel});
+        OrderedWriter writer(fs, replacement.temporary(),
+                             [&](std::uint64_t bytes) { replacement.require_space(bytes); });
+        auto repack_options = options.repack;
+        repack_options.kind = source.kind();
+        repack_options.spill.beside = &replacement.directory();
+        result = repack(fs, source, writer, repack_options);
         replacement.seal(published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                     replacement.modified_when_sealed()));
-        prove(fs, replacement.temporary(), result.fingerprint, task);
+        prove(fs, replacement.temporary(), repack_options.kind, result.fingerprint, task);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (io::identity_of(fs.status(replacement.original())) != identity) return {InPlaceOutcome::changed};
         throw;
     }
-    return {outcome_of(replacement.publish()), size, result.result_bytes, result.reread_bytes};
+    return {outcome_of(replacement.publish()), size, result.result_bytes, result.reread_bytes,
+            result.spilled_bytes};
 }
 
 std::optional<io::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,

@@ -25,7 +25,9 @@ enum class InPlaceOutcome {
 };
 
 struct InPlaceOptions {
+    /// Its kind and spill.beside do not matter: the archive's kind is kept, its directory comes first.
     RepackOptions repack;
+    io::CacheUse source_cache = io::CacheUse::keep;
     std::vector<std::string> directories;  ///< only below these; empty: anywhere
     bool announced = false;                ///< known to be finished: its age does not matter
     std::string lock_directory;            ///< absolute; made when missing
@@ -36,7 +38,8 @@ struct InPlaceResult {
     InPlaceOutcome outcome = InPlaceOutcome::done;
     std::uint64_t size_before = 0;
     std::uint64_t size_after = 0;
-    std::uint64_t reread_bytes = 0;
+    std::uint64_t reread_bytes = 0;   ///< of the archive, read twice because memory was short
+    std::uint64_t spilled_bytes = 0;  ///< written to disk meanwhile, for the same reason
 };
 
 /// `path` is absolute. Throws what repack() and prove() throw, io::StorageMissing when its directory is not

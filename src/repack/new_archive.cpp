@@ -8,25 +8,21 @@
 
 #include "io/free_space.hpp"
 #include "io/new_file.hpp"
+#include "repack/ordered_writer.hpp"
 
 namespace vmad::repack {
 namespace {
 
 constexpr mode_t kPermissionBits = 0777;
-
-io::File open_source(io::FileSystem& fs, const std::string& path) {
-    // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-    auto file = fs.open(path, O_RDONLY | O_NONBLOCK);
-    if (!S_ISREG(fs.status(file).st_mode)) throw base::UsageError(path + " is not a regular file");
-    return file;
-}
+/// Of what came through a pipe: it holds a guest's disks.
+constexpr mode_t kPrivate = 0600;
 
 void check_destination(io::FileSystem& fs, const io::File& directory, const std::string& name,
-                       const struct stat& source, bool force) {
+                       const std::optional<struct stat>& source, bool force) {
     const auto existing = fs.status_at(directory, name);
     if (!existing) return;
     const auto path = directory.entry(name);
-    if (existing->st_dev == source.st_dev && existing->st_ino == source.st_ino)
+    if (source && existing->st_dev == source->st_dev && existing->st_ino == source->st_ino)
         throw base::UsageError(path +
                                " is the source itself; --in-place repacks an archive under its own name");
     if (!S_ISREG(existing->st_mode)) throw base::UsageError(path + " exists and is not a regular file");
@@ -35,31 +31,32 @@ void check_destination(io::FileSystem& fs, const io::File& directory, const std:
 
 }  // namespace
 
-RepackResult repack_to_file(io::FileSystem& fs, const std::string& source, const std::string& destination,
-                            const NewArchiveOptions& options) {
+RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
+                            const std::string& destination, const NewArchiveOptions& options) {
     const std::filesystem::path path(destination);
-    const auto from = open_source(fs, source);
     const auto parent = path.parent_path();
     const auto directory = fs.open(parent.empty() ? "." : parent.string(), O_RDONLY | O_DIRECTORY);
     const auto name = path.filename().string();
     if (name.empty() || name == "." || name == "..")
         throw base::UsageError(destination + " does not name a file");
-    const auto status = fs.status(from);
+    std::optional<struct stat> status;
+    if (source_file != nullptr) status = fs.status(*source_file);
     check_destination(fs, directory, name, status, options.force);
 
     io::NewFile copy(fs, directory, name);
-    auto repack_options = options.repack;
     const auto reserve = io::default_reserve(fs, directory);
-    repack_options.before_write = [&](std::uint64_t bytes) {
-        io::require_space(fs, directory, bytes, reserve);
-    };
-    const auto result = repack(fs, from, copy.file(), repack_options);
+    OrderedWriter writer(fs, copy.file(),
+                         [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); });
+    auto repack_options = options.repack;
+    repack_options.kind = codec::kind_of_name(name).value_or(source.kind());
+    repack_options.spill.beside = &directory;
+    const auto result = repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
     const auto mask = ::umask(0);
     ::umask(mask);
-    fs.change_mode(copy.file(), status.st_mode & kPermissionBits & ~mask);
+    fs.change_mode(copy.file(), (status ? status->st_mode & kPermissionBits : kPrivate) & ~mask);
     fs.sync(copy.file());
-    if (options.proof) prove(fs, copy.file(), result.fingerprint, options.repack.task);
+    if (options.proof) prove(fs, copy.file(), repack_options.kind, result.fingerprint, options.repack.task);
     if (options.force) {
         copy.replace();
     } else {

@@ -8,19 +8,19 @@
 #include <functional>
 #include <span>
 
+#include "io/byte_sink.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::repack {
 
-class OrderedWriter {
+class OrderedWriter final : public io::ByteSink {
   public:
     /// `file` is empty; `fs` and `file` outlive this object. `before_window` is called with the size of a
     /// window before each is begun: it throws when the file system has no room for it.
     OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> before_window);
 
-    /// Writes the slices behind what was written so far, and uses them up. Throws base::SystemError.
-    void append(std::span<iovec> slices, std::uint64_t size_bytes);
-    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return offset_; }
+    void append(std::span<iovec> slices, std::uint64_t size_bytes) override;
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept override { return offset_; }
 
   private:
     void end_window();

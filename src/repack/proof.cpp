@@ -1,16 +1,13 @@
 #include "repack/proof.hpp"
 
-#include <algorithm>
-#include <thread>
+#include <mutex>
 
 #include <fmt/format.h>
 
 #include "canon/canonical_rules.hpp"
 #include "canon/layout.hpp"
-#include "io/device_source.hpp"
 #include "repack/extent_pump.hpp"
-#include "vma/extent.hpp"
-#include "vma/header.hpp"
+#include "vma/archive_reader.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -48,9 +45,7 @@ constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
 }  // namespace
 
-unsigned default_threads() noexcept { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }
-
-Survey survey(io::ByteSource& source, const TaskOptions& options) {
+Survey survey(codec::ArchiveSource& source, const TaskOptions& options) {
     static const base::CancelFlag never;
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
@@ -59,29 +54,41 @@ Survey survey(io::ByteSource& source, const TaskOptions& options) {
     if (!canon::is_canonical_header(reader.raw_header(), layout))
         departure.note(0, "the header is not canonical");
     std::vector<canon::ContentSum> sums(options.threads, canon::ContentSum(reader.header()));
-    std::atomic<std::uint64_t> extents = 0;
-    const auto total = source.size_bytes().value_or(0);
-    ExtentPump pump(reader, options.threads, options.cancel != nullptr ? *options.cancel : never,
+    std::uint64_t extents = 0;
+    codec::FrameEnds ends;
+    ends.add(reader.offset());
+    ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.threads,
+                    options.cancel != nullptr ? *options.cancel : never,
                     {[&](const vma::Extent& extent, unsigned worker) {
                          sums[worker].add(extent.header, extent.payload->data());
                          check_layout(extent, layout, departure);
-                         ++extents;
                      },
-                     [&](std::uint64_t offset) {
-                         if (options.progress) options.progress({base::Stage::proving, offset, total});
+                     [&] {
+                         ends.add(reader.offset());
+                         ++extents;
+                         options.report(base::Stage::proving, source.progress());
                      },
                      [](bool) {}});
     pump.join();
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
-    return {reader.header(), sums[0].finish(), extents, reader.offset(), departure.text()};
+    const auto where = departure.text();
+    return {source.kind(),
+            reader.header(),
+            sums[0].finish(),
+            extents,
+            reader.offset(),
+            source.progress().done_bytes,
+            where.empty() ? source.stored_departure(ends) : where,
+            source.notice()};
 }
 
-void prove(io::FileSystem& fs, const io::File& file, const Fingerprint& expected,
+void prove(io::FileSystem& fs, const io::File& file, codec::ArchiveKind kind, const Fingerprint& expected,
            const TaskOptions& options) {
-    // What the device holds counts, not what memory holds of it.
-    io::DeviceSource source(fs, file);
     try {
+        // What the device holds counts, not what memory holds of it.
+        auto source = codec::ArchiveSource::of_device(fs, file, {options.threads, options.cancel});
         const auto found = survey(source, options);
+        if (found.kind != kind) throw ProofError("the copy is of another kind than it should be");
         if (!found.departure.empty()) throw ProofError("the copy is not canonical: " + found.departure);
         if (found.digest != expected.digest)
             throw ProofError(fmt::format("the copy holds other content than its source: digest {}, not {}",
@@ -92,34 +99,6 @@ void prove(io::FileSystem& fs, const io::File& file, const Fingerprint& expected
         throw ProofError(fmt::format("the copy is not a valid archive: {}", error.what()));
     } catch (const base::Unsupported& error) {
         throw ProofError(fmt::format("the copy is not a valid archive: {}", error.what()));
-    }
-}
-
-bool has_canonical_headers(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
-    try {
-        const auto size = static_cast<std::uint64_t>(fs.status(file).st_size);
-        std::vector<std::byte> raw(vma::kFixedHeaderSize);
-        if (io::read_fully_at(fs, file, raw, 0) < raw.size()) return false;
-        raw.resize(vma::parse_header_size(std::span<const std::byte, vma::kFixedHeaderSize>(raw)));
-        if (raw.size() > size || io::read_fully_at(fs, file, raw, 0) < raw.size()) return false;
-        const auto header = vma::parse_header(raw);
-        if (header.uuid != canon::kUuid) return false;
-        const canon::Layout layout(header);
-        if (!canon::is_canonical_header(raw, layout)) return false;
-        std::uint64_t offset = raw.size();
-        for (std::uint64_t number = 0; number < layout.extent_count(); ++number) {
-            cancel.check();
-            std::array<std::byte, vma::kExtentHeaderSize> raw_extent;
-            if (io::read_fully_at(fs, file, raw_extent, offset) < raw_extent.size()) return false;
-            const auto extent = vma::parse_extent_header(raw_extent, header.uuid, offset);
-            if (!canon::is_canonical_extent(raw_extent, extent, layout.plan(number))) return false;
-            offset += raw_extent.size() + extent.payload_bytes();
-        }
-        return offset == size;
-    } catch (const base::FormatError&) {
-        return false;
-    } catch (const base::Unsupported&) {
-        return false;
     }
 }
 

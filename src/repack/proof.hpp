@@ -3,11 +3,10 @@
 
 #include <string>
 
-#include "base/cancel.hpp"
 #include "base/error.hpp"
-#include "base/progress.hpp"
 #include "canon/digest.hpp"
-#include "io/byte_source.hpp"
+#include "codec/archive_source.hpp"
+#include "repack/task_options.hpp"
 #include "vma/format.hpp"
 
 namespace vmad::repack {
@@ -28,34 +27,24 @@ struct Fingerprint {
 
 /// How an archive looks from outside and inside, learnt by reading all of it.
 struct Survey {
+    codec::ArchiveKind kind = codec::ArchiveKind::raw;
     vma::Header header;
     canon::Digest digest;
     std::uint64_t extent_count = 0;
-    std::uint64_t size_bytes = 0;
+    std::uint64_t archive_bytes = 0;  ///< uncompressed
+    std::uint64_t stored_bytes = 0;   ///< as it was read: of the file
     /// Why it is not in the canonical layout: the first departure, with its byte offset; empty when it is.
     std::string departure;
+    std::string notice;  ///< what was odd about how it is stored, though it could be read; or empty
 };
 
-/// How a task over an archive runs. What it refers to outlives the task.
-struct TaskOptions {
-    unsigned threads = 1;  ///< that compute, beside the one that reads; at least 1
-    const base::CancelFlag* cancel = nullptr;
-    base::ProgressSink progress;
-};
-
-/// Reads an archive and checks every rule of the format. Throws base::FormatError, Unsupported, SystemError.
-[[nodiscard]] Survey survey(io::ByteSource& source, const TaskOptions& options);
+/// Reads an archive to its end and checks every rule of the format. Throws base::FormatError, Unsupported,
+/// SystemError.
+[[nodiscard]] Survey survey(codec::ArchiveSource& source, const TaskOptions& options);
 
 /// Reads `file`, which was synced before, from the device rather than from the page cache. Throws ProofError
-/// when it is not a valid canonical archive with the same content.
-void prove(io::FileSystem& fs, const io::File& file, const Fingerprint& expected, const TaskOptions& options);
-
-/// True when the header and all extent headers are those of the canonical layout. Reads those only, 512 bytes
-/// of every 3.7 MiB: what the blocks hold is not looked at. False also for what is no valid archive.
-[[nodiscard]] bool has_canonical_headers(io::FileSystem& fs, const io::File& file,
-                                         const base::CancelFlag& cancel);
-
-/// The number of computing threads that a hypervisor can spare: half of its processors, at most 4.
-[[nodiscard]] unsigned default_threads() noexcept;
+/// when it is not a valid canonical archive of this kind with the same content.
+void prove(io::FileSystem& fs, const io::File& file, codec::ArchiveKind kind, const Fingerprint& expected,
+           const TaskOptions& options);
 
 }  // namespace vmad::repack

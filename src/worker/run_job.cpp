@@ -121,7 +121,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
         if (const auto report = meter.update(progress, ProgressMeter::Clock::now()))
             reports.progress(*report);
     };
-    options.repack.source_cache = io::CacheUse::drop_behind;
+    options.source_cache = io::CacheUse::drop_behind;
     options.directories = order.directories;
     options.announced = order.job.announced;
     options.lock_directory = order.state_dir + "/locks";

@@ -368,7 +368,7 @@ class RepackTest(ProcessTest):
         self.assertTrue(result["proven"])
         self.assertGreater(result["reread_bytes"], 0)
         self.assertRegex(self.succeed("repack", archive, self.dir / "z.vma", "-v", "--no-proof", "--memory", "0"),
-                         r", not proven, digest [0-9a-f]{32}, [\d.]+ MiB read twice\n\Z")
+                         r", not proven, digest [0-9a-f]{32}, [\d.]+ MiB read twice, [\d.]+ KiB spilled\n\Z")
 
     def test_destinations(self):
         source = self.dir / "x.vma"
@@ -584,7 +584,7 @@ class InPlaceTest(ProcessTest):
 
     def test_verbose(self):
         result = self.in_place("-v", self.copy("a-one-disk.vma"))
-        self.assertRegex(result.stdout, r", proven, 0 B read twice\n\Z")
+        self.assertRegex(result.stdout, r", proven, 0 B read twice, 0 B spilled\n\Z")
 
     def test_leftovers_of_a_storage_that_is_not_mounted_wait(self):
         archive = self.copy("a-one-disk.vma")
@@ -634,7 +634,7 @@ class DamageTest(ProcessTest):
                 digest = sha256(path)
                 result = self.vmactl("verify", path)
                 self.assertEqual((result.returncode, result.stderr), (6, ""))
-                self.assertRegex(result.stdout, re.escape(f"{path}: ") + r"(invalid|unsupported): at byte \d+: .+\n\Z")
+                self.assertRegex(result.stdout, re.escape(f"{path}: ") + r"(invalid: at byte \d+|unsupported): .+\n\Z")
                 # The others say the same of it.
                 reason = re.sub(r"^.*?: (invalid|unsupported): ", "", result.stdout).rstrip("\n")
                 for arguments in (("extract", path, dump / "out"), ("repack", path, dump / "y.vma"),

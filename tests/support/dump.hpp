@@ -20,6 +20,7 @@ struct DumpOptions {
     unsigned jitter = 16;            ///< copies in flight, which complete in any order; 0 or 1 for none
     double injected = 0.01;          ///< chance per cluster that a guest write brings others forward
     bool interleave = false;         ///< disks side by side
+    bool ascending = false;          ///< the other way round: disks by ascending name
     bool shuffle = false;            ///< no order at all; the three above do nothing then
     unsigned slots_per_extent = 58;  ///< 1 to 59
 

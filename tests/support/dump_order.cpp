@@ -14,6 +14,7 @@ DumpOrder::DumpOrder(const DumpDevices& devices, const DumpOptions& options, Ran
     // QEMU dumps the disk that was registered last first.
     std::sort(queue_.begin(), queue_.end(),
               [](auto& a, auto& b) { return a.name != b.name ? a.name > b.name : a.id < b.id; });
+    if (options_.ascending) std::reverse(queue_.begin(), queue_.end());
 }
 
 void DumpOrder::walk(const Visit& visit) {

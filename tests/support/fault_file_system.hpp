@@ -98,6 +98,9 @@ class FaultFileSystem : public io::FileSystem {
     void advise(const io::File& file, std::uint64_t offset, std::uint64_t length, int advice) override {
         step("advise", file.path(), [&] { FileSystem::advise(file, offset, length, advice); });
     }
+    void discard(const io::File& file, std::uint64_t offset, std::uint64_t length) override {
+        step("discard", file.path(), [&] { FileSystem::discard(file, offset, length); });
+    }
     struct stat status(const io::File& file) override {
         return step("status", file.path(), [&] { return FileSystem::status(file); });
     }

@@ -1,11 +1,15 @@
 #include "support/guest.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <iterator>
 #include <set>
 #include <span>
 #include <string_view>
+#include <system_error>
 
 #include "support/random.hpp"
 
@@ -98,7 +102,11 @@ void Disk::read_block(std::uint64_t index, std::byte* into) const {
         static_cast<double>(mix(content.seed ^ mix(~run)) >> 32U) < content.zero_fraction * 0x1p32;
     const auto changed = content.changed.find(index);
     const auto patch = content.patches.find(index);
-    if (patch != content.patches.end()) {
+    if (content.image >= 0) {
+        const auto got = ::pread(content.image, into, kBlockBytes, static_cast<off_t>(start));
+        if (got < 0) throw std::system_error(errno, std::generic_category(), "read of a disk image");
+        std::memset(into + got, 0, kBlockBytes - static_cast<std::size_t>(got));
+    } else if (patch != content.patches.end()) {
         std::memset(into, 0, kBlockBytes);
         std::copy_n(patch->second.begin(), std::min<std::size_t>(patch->second.size(), kBlockBytes), into);
     } else if (changed != content.changed.end() ? changed->second == 0 : zero_run) {

@@ -26,6 +26,8 @@ struct Content {
     std::unordered_map<std::uint64_t, std::uint64_t> changed{};
     /// Block -> its first bytes; the rest are zero. Goes before `changed`.
     std::map<std::uint64_t, Bytes> patches{};
+    /// When it is one: a borrowed descriptor of a file that holds the disk, and all else does not matter.
+    int image = -1;
 };
 
 struct Disk {

@@ -49,6 +49,9 @@ class MemorySource final : public io::ByteSource {
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override {
         return sized_ ? std::optional<std::uint64_t>(bytes_.size()) : std::nullopt;
     }
+    [[nodiscard]] io::SourceProgress progress() const override {
+        return {offset_, sized_ ? bytes_.size() : 0};
+    }
 
   private:
     View bytes_;

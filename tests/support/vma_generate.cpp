@@ -82,11 +82,25 @@ class OutputFile {
     int fd_;
 };
 
+/// Its descriptor stays open as long as the program runs.
+Disk image_disk(const std::string& name, const std::string& path) {
+    Disk disk{.name = name};
+    disk.content.image = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const auto size = ::lseek(disk.content.image, 0, SEEK_END);
+    if (disk.content.image < 0 || size < 0) throw std::runtime_error("cannot read " + path);
+    disk.size_bytes = static_cast<std::uint64_t>(size);
+    return disk;
+}
+
 Guest make_guest(const Options& options) {
     if (options.random_guest) return random_guest(options.guest_seed);
     std::vector<Disk> disks;
     for (const auto& argument : options.disks) {
         const auto [name, size] = split_at_equals(argument);
+        if (size.starts_with('@')) {
+            disks.push_back(image_disk(name, size.substr(1)));
+            continue;
+        }
         // By name, so that adding a disk leaves the others as they were.
         Disk disk{.name = name, .size_bytes = parse_size(size)};
         disk.content.seed = options.guest_seed;
@@ -130,7 +144,7 @@ int main(int argc, char** argv) {
     app.add_option("--guest-seed", options.guest_seed, "what the disks hold");
     app.add_flag("--random-guest", options.random_guest,
                  "a small adversarial guest by that seed, without --disk");
-    app.add_option("--disk", options.disks, "NAME=SIZE, with K, M or G; may be repeated");
+    app.add_option("--disk", options.disks, "NAME=SIZE, with K, M or G, or NAME=@IMAGE; may be repeated");
     app.add_option("--config", options.configs, "NAME=FILE; may be repeated; without it, a plausible one");
     app.add_option("--zero-fraction", options.zero_fraction, "share of the disks that is zero");
     app.add_option("--change", options.change, "number of blocks to change");
@@ -140,6 +154,7 @@ int main(int argc, char** argv) {
     app.add_option("--inject", options.dump.injected, "chance that guest writes bring clusters forward");
     app.add_flag("--shuffle", options.dump.shuffle, "no order at all");
     app.add_flag("--interleave", options.dump.interleave, "disks side by side");
+    app.add_flag("--ascending", options.dump.ascending, "disks by ascending name");
     app.add_option("--ctime", options.dump.ctime, "seconds since 1970");
     app.add_option("--reference", options.reference_out,
                    "also write the canonical form there (small guests)");

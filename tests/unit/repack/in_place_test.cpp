@@ -155,7 +155,7 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     CHECK_FALSE(repack::published_digest(fs, file));  // written to
     fs.set_modified(file, modified);
     CHECK(repack::published_digest(fs, file) == digest);
-    io::FileSource source(fs, file, io::CacheUse::keep);
+    auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});
     CHECK(repack::survey(source, {}).digest.to_hex() != *digest);
     for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
         fs.set_attribute(file, "user.vmad", nonsense);

@@ -1,5 +1,7 @@
 #include "repack/new_archive.hpp"
 
+#include <fcntl.h>
+
 #include <doctest/doctest.h>
 
 #include "support/dump.hpp"
@@ -16,6 +18,13 @@ std::string text_of(const testing::Bytes& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+repack::RepackResult copy_file(io::FileSystem& fs, const std::string& from, const std::string& to,
+                               const repack::NewArchiveOptions& options) {
+    const auto file = fs.open(from, O_RDONLY);
+    auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});
+    return repack::repack_to_file(fs, source, &file, to, options);
+}
+
 testing::Bytes archive() { return testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})); }
 
 }  // namespace
@@ -27,17 +36,16 @@ TEST_CASE("the copy appears whole, with and without unnamed files, and an existi
     for (const bool has_unnamed : {true, false}) {
         support::FaultFileSystem fs;
         fs.has_unnamed = has_unnamed;
-        (void)repack::repack_to_file(fs, directory / "a", directory / "b", {});
+        (void)copy_file(fs, directory / "a", directory / "b", {});
         CHECK(directory.read("b") == expected);
-        CHECK_THROWS_WITH_AS((void)repack::repack_to_file(fs, directory / "a", directory / "b", {}),
+        CHECK_THROWS_WITH_AS((void)copy_file(fs, directory / "a", directory / "b", {}),
                              ((directory / "b") + " exists; --force replaces it").c_str(), base::UsageError);
         directory.write("b", "old");
         repack::NewArchiveOptions force;
         force.force = true;
-        (void)repack::repack_to_file(fs, directory / "a", directory / "b", force);
+        (void)copy_file(fs, directory / "a", directory / "b", force);
         CHECK(directory.read("b") == expected);
-        CHECK_THROWS_AS((void)repack::repack_to_file(fs, directory / "a", directory / "a", force),
-                        base::UsageError);
+        CHECK_THROWS_AS((void)copy_file(fs, directory / "a", directory / "a", force), base::UsageError);
         CHECK(directory.names() == std::set<std::string>{"a", "b"});
         directory.remove("b");
     }
@@ -64,7 +72,7 @@ TEST_CASE("whichever operation fails, the destination is whole, old or absent, a
                 options.force = exists;
                 bool threw = false;
                 try {
-                    (void)repack::repack_to_file(fs, directory / "a", directory / "b", options);
+                    (void)copy_file(fs, directory / "a", directory / "b", options);
                 } catch (const base::Error&) {
                     threw = true;
                 }

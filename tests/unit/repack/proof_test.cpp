@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "repack/assembler.hpp"
-#include "repack/repack.hpp"
+#include "repack/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
 #include "support/reference.hpp"
@@ -27,8 +27,8 @@ void repack_wrongly(const std::function<void(AssembledExtent&)>& spoil) {
     const auto copy = testing::memory_file();
     repack::RepackOptions options;
     options.spoil = spoil;
-    const auto result = repack::repack(fs, testing::memory_file(archive()), copy, options);
-    repack::prove(fs, copy, result.fingerprint, options.task);
+    const auto result = testing::run_engine(fs, testing::memory_file(archive()), copy, options);
+    repack::prove(fs, copy, codec::ArchiveKind::raw, result.fingerprint, options.task);
 }
 
 }  // namespace
@@ -89,36 +89,36 @@ TEST_CASE("planted mistakes fail the proof") {
 TEST_CASE("any flipped bit of the copy fails the proof") {
     io::FileSystem fs;
     const auto copy = testing::memory_file();
-    const auto result = repack::repack(fs, testing::memory_file(archive()), copy, {});
+    const auto result = testing::run_engine(fs, testing::memory_file(archive()), copy, {});
     const auto good = testing::content_of(copy);
     for (std::size_t at = 0; at < good.size(); at += 100003) {
         auto bad = good;
         bad[at] ^= std::byte{0x10};
-        CHECK_THROWS_AS(repack::prove(fs, testing::memory_file(bad), result.fingerprint, {}),
-                        repack::ProofError);
+        CHECK_THROWS_AS(
+            repack::prove(fs, testing::memory_file(bad), codec::ArchiveKind::raw, result.fingerprint, {}),
+            repack::ProofError);
     }
     CHECK_THROWS_AS(repack::prove(fs, testing::memory_file(testing::View(good).first(good.size() - 1)),
-                                  result.fingerprint, {}),
+                                  codec::ArchiveKind::raw, result.fingerprint, {}),
                     repack::ProofError);
 }
 
 TEST_CASE("a valid archive that is not canonical, or holds something else, is no proof") {
     io::FileSystem fs;
     const auto source = archive();
-    testing::MemorySource stream(source);
-    const auto survey = repack::survey(stream, {});
+    const auto survey = testing::survey_of(source);
     const repack::Fingerprint fingerprint{survey.digest, survey.header.configs, survey.header.ctime};
     CHECK(survey.digest.to_hex() == testing::content_digest(source));
     CHECK(survey.departure == "at byte 0: the header is not canonical");
-    CHECK_THROWS_WITH_AS(repack::prove(fs, testing::memory_file(source), fingerprint, {}),
-                         "the copy is not canonical: at byte 0: the header is not canonical",
-                         repack::ProofError);
+    CHECK_THROWS_WITH_AS(
+        repack::prove(fs, testing::memory_file(source), codec::ArchiveKind::raw, fingerprint, {}),
+        "the copy is not canonical: at byte 0: the header is not canonical", repack::ProofError);
     const auto canonical = testing::memory_file(testing::reference_repack(source));
-    CHECK_NOTHROW(repack::prove(fs, canonical, fingerprint, {}));
+    CHECK_NOTHROW(repack::prove(fs, canonical, codec::ArchiveKind::raw, fingerprint, {}));
     auto other = fingerprint;
     other.ctime += 1;
-    CHECK_THROWS_AS(repack::prove(fs, canonical, other, {}), repack::ProofError);
+    CHECK_THROWS_AS(repack::prove(fs, canonical, codec::ArchiveKind::raw, other, {}), repack::ProofError);
     other = fingerprint;
     other.configs[0].data += "#";
-    CHECK_THROWS_AS(repack::prove(fs, canonical, other, {}), repack::ProofError);
+    CHECK_THROWS_AS(repack::prove(fs, canonical, codec::ArchiveKind::raw, other, {}), repack::ProofError);
 }

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "repack/canonical_check.hpp"
+#include "repack/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
 #include "support/reference.hpp"
@@ -21,12 +23,12 @@ Bytes repacked(const Bytes& archive, unsigned threads = 1,
     repack::RepackOptions options;
     options.task.threads = threads;
     options.memory_bytes = memory;
-    const auto result = repack::repack(fs, source, copy, options);
+    const auto result = testing::run_engine(fs, source, copy, options);
     CHECK(result.source_bytes == archive.size());
     auto bytes = testing::content_of(copy);
     CHECK(result.result_bytes == bytes.size());
     CHECK(result.fingerprint.digest.to_hex() == testing::content_digest(archive));
-    CHECK_NOTHROW(repack::prove(fs, copy, result.fingerprint, options.task));
+    CHECK_NOTHROW(repack::prove(fs, copy, codec::ArchiveKind::raw, result.fingerprint, options.task));
     return bytes;
 }
 
@@ -91,10 +93,11 @@ TEST_CASE("repacking twice is repacking once, and a repacked archive has canonic
         const auto archive = testing::dump(testing::random_guest(seed), testing::random_dump_options(seed));
         const auto once = repacked(archive);
         CHECK(repacked(once, 2, 0) == once);
-        CHECK(repack::has_canonical_headers(fs, testing::memory_file(once), never));
-        CHECK_FALSE(repack::has_canonical_headers(fs, testing::memory_file(archive), never));
+        CHECK(repack::canonical_by_headers(fs, testing::memory_file(once), never) == repack::Canonical::yes);
+        CHECK(repack::canonical_by_headers(fs, testing::memory_file(archive), never) ==
+              repack::Canonical::no);
         const auto cut = testing::View(once).first(once.size() - 1);
-        CHECK_FALSE(repack::has_canonical_headers(fs, testing::memory_file(cut), never));
+        CHECK(repack::canonical_by_headers(fs, testing::memory_file(cut), never) == repack::Canonical::no);
     }
 }
 
@@ -153,21 +156,22 @@ TEST_CASE("a source that ends too early, or a wish to stop, ends the engine and 
     for (const unsigned threads : {1, 4}) {
         repack::RepackOptions options;
         options.task.threads = threads;
-        CHECK_THROWS_AS((void)repack::repack(fs, source, testing::memory_file(), options), base::FormatError);
+        CHECK_THROWS_AS((void)testing::run_engine(fs, source, testing::memory_file(), options),
+                        base::FormatError);
         base::CancelFlag cancel;
         options.task.cancel = &cancel;
         options.task.progress = [&](const base::Progress& progress) {
             if (progress.done_bytes > archive.size() / 4) cancel.request();
         };
         CHECK_THROWS_AS(
-            (void)repack::repack(fs, testing::memory_file(archive), testing::memory_file(), options),
+            (void)testing::run_engine(fs, testing::memory_file(archive), testing::memory_file(), options),
             base::Cancelled);
         CHECK_THROWS_AS(
             [&] {
                 repack::RepackOptions full;
                 full.task.threads = threads;
-                full.before_write = [](std::uint64_t) { throw io::NoSpace("full"); };
-                (void)repack::repack(fs, testing::memory_file(archive), testing::memory_file(), full);
+                (void)testing::run_engine(fs, testing::memory_file(archive), testing::memory_file(), full,
+                                          [](std::uint64_t) { throw io::NoSpace("full"); });
             }(),
             io::NoSpace);
     }

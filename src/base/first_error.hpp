@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-namespace vmad::repack {
+namespace vmad::base {
 
 /// Thread-safe.
 class FirstError {
@@ -29,4 +29,4 @@ class FirstError {
     std::exception_ptr error_;
 };
 
-}  // namespace vmad::repack
+}  // namespace vmad::base

@@ -1,0 +1,84 @@
+#include "codec/archive_kind.hpp"
+
+#include <array>
+#include <cstdint>
+
+#include "base/error.hpp"
+
+namespace vmad::codec {
+namespace {
+
+/// The bytes by which a file is known; of the first one, only the bits in `first_mask` count.
+struct Magic {
+    std::array<std::uint8_t, kKindBytes> bytes;
+    std::size_t length;
+    std::uint8_t first_mask = 0xff;
+};
+
+constexpr Magic kZstd{{0x28, 0xb5, 0x2f, 0xfd}, 4};
+/// A stream may open with a frame that holds something else.
+constexpr Magic kSkippable{{0x50, 0x2a, 0x4d, 0x18}, 4, 0xf0};
+constexpr Magic kGzip{{0x1f, 0x8b}, 2};
+constexpr Magic kLzop{{0x89, 'L', 'Z', 'O', 0x00, 0x0d, 0x0a, 0x1a, 0x0a}, 9};
+constexpr Magic kBzip2{{'B', 'Z', 'h'}, 3};
+constexpr Magic kXz{{0xfd, '7', 'z', 'X', 'Z', 0x00}, 6};
+
+bool begins_with(std::span<const std::byte> bytes, const Magic& magic) {
+    if (bytes.size() < magic.length) return false;
+    const auto byte = [&](std::size_t i) { return std::to_integer<std::uint8_t>(bytes[i]); };
+    if ((byte(0) & magic.first_mask) != magic.bytes[0]) return false;
+    for (std::size_t i = 1; i < magic.length; ++i)
+        if (byte(i) != magic.bytes[i]) return false;
+    return true;
+}
+
+}  // namespace
+
+ArchiveKind kind_of_content(std::span<const std::byte> bytes) {
+    if (begins_with(bytes, kZstd) || begins_with(bytes, kSkippable)) return ArchiveKind::zstd;
+    if (begins_with(bytes, kGzip)) return ArchiveKind::gzip;
+    if (begins_with(bytes, kLzop)) return ArchiveKind::lzo;
+    if (begins_with(bytes, kBzip2))
+        throw base::Unsupported("bzip2 archives are not supported: decompress it with bunzip2 first");
+    if (begins_with(bytes, kXz))
+        throw base::Unsupported("xz archives are not supported: decompress it with unxz first");
+    return ArchiveKind::raw;
+}
+
+std::optional<ArchiveKind> kind_of_name(std::string_view name) {
+    if (name.ends_with(".vma")) return ArchiveKind::raw;
+    if (name.ends_with(".zst")) return ArchiveKind::zstd;
+    if (name.ends_with(".gz")) return ArchiveKind::gzip;
+    if (name.ends_with(".lzo")) return ArchiveKind::lzo;
+    return std::nullopt;
+}
+
+const char* kind_name(ArchiveKind kind) noexcept {
+    switch (kind) {
+        case ArchiveKind::raw:
+            return "raw";
+        case ArchiveKind::zstd:
+            return "zstd";
+        case ArchiveKind::gzip:
+            return "gzip";
+        case ArchiveKind::lzo:
+            return "lzo";
+    }
+    return "";
+}
+
+const char* ending_of(ArchiveKind kind) noexcept {
+    switch (kind) {
+        case ArchiveKind::raw:
+            return ".vma";
+        case ArchiveKind::zstd:
+            return ".vma.zst";
+        case ArchiveKind::gzip:
+            return ".vma.gz";
+        case ArchiveKind::lzo:
+            return ".vma.lzo";
+    }
+    return "";
+}
+
+}  // namespace vmad::codec

@@ -1,0 +1,228 @@
+#include "codec/child_program.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include <climits>
+
+#include "base/error.hpp"
+
+namespace vmad::codec {
+namespace {
+
+/// How much of the program's stderr is kept.
+constexpr off_t kMaxComplaintBytes = 4096;
+/// Larger than a pipe is by itself, for fewer changes between the two processes.
+constexpr int kPipeBytes = 1 << 20;
+/// What shells say of a program that cannot be run.
+constexpr int kNotRun = 126;
+
+/// False when nothing happened in time.
+bool wait_ready(int fd, short events, std::chrono::milliseconds wait) {
+    pollfd wanted{fd, events, 0};
+    const int ready = ::poll(&wanted, 1, static_cast<int>(wait.count()));
+    if (ready < 0 && errno != EINTR) base::throw_errno("poll", "a program's stream");
+    return ready > 0;
+}
+
+bool try_again() { return errno == EINTR || errno == EAGAIN; }
+
+/// A file that takes kMaxComplaintBytes and fails any write beyond: the program is not held up, and needs no
+/// reader.
+base::UniqueFd make_complaint_file() {
+    base::UniqueFd fd(::memfd_create("stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd || ::ftruncate(fd.get(), kMaxComplaintBytes) != 0 ||
+        ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW) != 0)
+        base::throw_errno("memfd_create", "stderr");
+    return fd;
+}
+
+std::string complaint_in(int fd) {
+    std::string text(kMaxComplaintBytes, '\0');
+    const auto count = ::pread(fd, text.data(), text.size(), 0);
+    text.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
+    // What was not written to is zeros.
+    text.resize(std::min(text.find('\0'), text.size()));
+    return text;
+}
+
+std::vector<char*> pointers_to(std::vector<std::string>& strings) {
+    std::vector<char*> pointers;
+    for (auto& text : strings) pointers.push_back(text.data());
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
+std::vector<std::string> environment_without(const std::string& name) {
+    std::vector<std::string> result;
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry)
+        if (std::strncmp(*entry, (name + "=").c_str(), name.size() + 1) != 0) result.emplace_back(*entry);
+    return result;
+}
+
+/// All that the child needs, made before the fork: after it, in a process that had other threads, only
+/// async-signal-safe functions may be called.
+struct Start {
+    const char* path;
+    char** arguments;
+    char** environment;
+    std::array<int, 3> streams;
+    pid_t parent;
+};
+
+[[noreturn]] void become(const Start& start) noexcept {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // The parent may have died before.
+    if (::getppid() != start.parent) ::_exit(kNotRun);
+    // A stream of ours may have one of the numbers 0 to 2 when we run without them.
+    std::array<int, 3> moved;
+    for (std::size_t i = 0; i < moved.size(); ++i)
+        moved[i] = ::fcntl(start.streams[i], F_DUPFD_CLOEXEC, static_cast<int>(moved.size()));
+    for (std::size_t i = 0; i < moved.size(); ++i)
+        if (::dup2(moved[i], static_cast<int>(i)) < 0) ::_exit(kNotRun);
+    struct sigaction action {};
+    action.sa_handler = SIG_DFL;
+    for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
+    action.sa_handler = SIG_IGN;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::execve(start.path, start.arguments, start.environment);
+    constexpr std::string_view kMessage = "it cannot be executed\n";
+    (void)!::write(STDERR_FILENO, kMessage.data(), kMessage.size());
+    ::_exit(kNotRun);
+}
+
+/// No handler of ours runs in the child: all signals wait until it has reset them.
+pid_t fork_with_signals_blocked(const Start& start) {
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    const pid_t pid = ::fork();
+    if (pid == 0) become(start);
+    const int error = errno;
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    errno = error;
+    return pid;
+}
+
+}  // namespace
+
+std::optional<std::string> find_program(const std::string& name) {
+    const char* variable = std::getenv("PATH");
+    std::string_view rest = variable == nullptr ? "/usr/bin:/bin" : variable;
+    while (!rest.empty()) {
+        const auto directory = rest.substr(0, rest.find(':'));
+        rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
+        if (!directory.starts_with('/')) continue;
+        const auto path = std::string(directory) + "/" + name;
+        struct stat status {};
+        if (::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+            ::access(path.c_str(), X_OK) == 0)
+            return path;
+    }
+    return std::nullopt;
+}
+
+ChildProgram::ChildProgram(const std::string& path, std::vector<std::string> arguments,
+                           const std::string& without)
+    : path_(path), errors_(make_complaint_file()) {
+    std::array<int, 2> pair;
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
+        base::throw_errno("socketpair", path_);
+    input_.reset(pair[0]);
+    const base::UniqueFd child_input(pair[1]);
+    if (::pipe2(pair.data(), O_CLOEXEC) != 0) base::throw_errno("pipe2", path_);
+    output_.reset(pair[0]);
+    const base::UniqueFd child_output(pair[1]);
+    // A hint: the system's limit for pipes may be lower.
+    (void)::fcntl(output_.get(), F_SETPIPE_SZ, kPipeBytes);
+
+    auto environment = environment_without(without);
+    const auto argument_pointers = pointers_to(arguments);
+    const auto environment_pointers = pointers_to(environment);
+    pid_ = fork_with_signals_blocked({path_.c_str(),
+                                      const_cast<char**>(argument_pointers.data()),
+                                      const_cast<char**>(environment_pointers.data()),
+                                      {child_input.get(), child_output.get(), errors_.get()},
+                                      ::getpid()});
+    if (pid_ < 0) base::throw_errno("fork", path_);
+    process_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    if (!process_) {
+        const int error = errno;
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+        throw base::SystemError(error, "pidfd_open", path_);
+    }
+}
+
+ChildProgram::~ChildProgram() {
+    if (end_) return;
+    kill();
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+std::optional<std::size_t> ChildProgram::send(std::span<const iovec> slices, std::chrono::milliseconds wait) {
+    if (!wait_ready(input_.get(), POLLOUT, wait)) return 0;
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(slices.data());
+    message.msg_iovlen = std::min<std::size_t>(slices.size(), IOV_MAX);
+    const auto count = ::sendmsg(input_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (try_again()) return 0;
+    if (errno == EPIPE || errno == ECONNRESET) return std::nullopt;
+    base::throw_errno("sendmsg", path_);
+}
+
+void ChildProgram::kill() noexcept {
+    // Until it was waited for, its number is not given to another process.
+    if (!end_) ::kill(pid_, SIGKILL);
+}
+
+void ChildProgram::end_input() noexcept { ::shutdown(input_.get(), SHUT_WR); }
+
+std::optional<std::size_t> ChildProgram::receive(std::span<const iovec> into,
+                                                 std::chrono::milliseconds wait) {
+    if (!wait_ready(output_.get(), POLLIN, wait)) return std::nullopt;
+    const auto slices = static_cast<int>(std::min<std::size_t>(into.size(), IOV_MAX));
+    const auto count = ::readv(output_.get(), into.data(), slices);
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (try_again()) return std::nullopt;
+    base::throw_errno("read", path_);
+}
+
+std::optional<ProgramEnd> ChildProgram::wait_end(std::chrono::milliseconds wait) {
+    if (end_ || !wait_ready(process_.get(), POLLIN, wait)) return end_;
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) != 0)
+        base::throw_errno("waitid", path_);
+    if (info.si_pid == 0) return std::nullopt;
+    end_.emplace();
+    (info.si_code == CLD_EXITED ? end_->exit_status : end_->signal) = info.si_status;
+    int error = 0;
+    socklen_t size = sizeof error;
+    // So a socket shows that its other end was closed before it was empty.
+    end_->left_input = ::getsockopt(input_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+    end_->complaint = complaint_in(errors_.get());
+    return end_;
+}
+
+}  // namespace vmad::codec

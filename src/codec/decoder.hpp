@@ -1,0 +1,56 @@
+// Decompresses an archive as a stream, whatever stored it.
+//
+// Reads any legal stream of its kind to its last byte: what follows the archive's end is an error, and so is
+// an end that comes too early. Errors of the stored bytes are base::FormatError, whose offset is the byte of
+// the archive up to which it could be read and whose rule names the byte of the compressed file.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/cancel.hpp"
+#include "codec/archive_kind.hpp"
+#include "codec/frame_ends.hpp"
+#include "codec/seek_table.hpp"
+#include "io/byte_source.hpp"
+
+namespace vmad::codec {
+
+/// The largest window that a zstd stream may ask for, as zstd's own tool has it by default: this much memory
+/// is taken for it. Beyond it base::Unsupported is thrown.
+inline constexpr unsigned kMaxWindowLog = 27;
+
+/// One thread at a time; it may decompress in threads of its own. read() also throws what the stored source
+/// throws. size_bytes() is not known; progress() is the stored source's.
+class Decoder : public io::ByteSource {
+  public:
+    /// Where frames (zstd, but for skippable ones) or members (gzip) have ended so far.
+    [[nodiscard]] const FrameEnds& frame_ends() const noexcept { return frame_ends_; }
+    /// What was odd about the stored file, though it could be read: empty when nothing was. Final at the end.
+    [[nodiscard]] const std::string& notice() const noexcept { return notice_; }
+    /// Every zstd frame so far had its content's size and a checksum.
+    [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
+
+    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
+
+  protected:
+    FrameEnds frame_ends_;
+    std::string notice_;
+    bool frames_checked_ = true;
+};
+
+struct DecodeOptions {
+    unsigned threads = 1;  ///< that decompress, where the stream lets more than one
+    const base::CancelFlag* cancel = nullptr;
+    /// Of a zstd stream: lets its frames be decompressed in parallel. When it turns out to be wrong, the
+    /// stream is read without it, from where it went wrong on, and notice() says so.
+    std::optional<SeekTable> seek_table;
+};
+
+/// A decoder for what `stored` holds from its present byte on, the first one of the file. `stored` and the
+/// cancel flag outlive it. `kind` is not raw.
+[[nodiscard]] std::unique_ptr<Decoder> make_decoder(ArchiveKind kind, io::ByteSource& stored,
+                                                    DecodeOptions options);
+
+}  // namespace vmad::codec

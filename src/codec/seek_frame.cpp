@@ -1,0 +1,58 @@
+#include "codec/seek_frame.hpp"
+
+#include <algorithm>
+
+#include "codec/zstd_frames.hpp"
+
+namespace vmad::codec {
+namespace {
+
+/// How much of a frame is read at first to see its beginning; then twice as much, and so on.
+constexpr std::size_t kFirstStep = std::size_t{16} << 10;
+constexpr std::size_t kMaxStep = std::size_t{128} << 10;
+
+}  // namespace
+
+std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::File& file,
+                                                 const SeekFrame& frame, std::size_t limit_bytes) {
+    // A frame larger than any content of the limit makes of itself is none of ours.
+    if (frame.bytes > limit_bytes || frame.stored_bytes > ZSTD_compressBound(limit_bytes))
+        return std::nullopt;
+    std::vector<std::byte> stored(frame.stored_bytes);
+    if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return std::nullopt;
+    std::optional<std::vector<std::byte>> content(frame.bytes);
+    if (!decompress_frame(make_zstd_context().get(), stored, *content)) content.reset();
+    return content;
+}
+
+bool read_frame_start(io::FileSystem& fs, const io::File& file, const SeekFrame& frame,
+                      std::span<std::byte> into) {
+    std::vector<std::byte> stored(std::min<std::size_t>(kFirstStep, frame.stored_bytes));
+    if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return false;
+    const auto head = read_frame_head(
+        std::span<const std::byte>(stored).first(std::min(stored.size(), kMaxFrameHeaderBytes)));
+    if (!head || head->skippable || !head->checked || head->window_too_large ||
+        ZSTD_getFrameContentSize(stored.data(), stored.size()) != frame.bytes || frame.bytes < into.size())
+        return false;
+
+    const auto context = make_zstd_context();
+    ZSTD_outBuffer out{into.data(), into.size(), 0};
+    std::uint64_t read_bytes = stored.size();
+    while (true) {
+        ZSTD_inBuffer in{stored.data(), stored.size(), 0};
+        while (in.pos < in.size && out.pos < out.size) {
+            const auto result = ZSTD_decompressStream(context.get(), &out, &in);
+            if (ZSTD_isError(result) != 0) return false;
+            if (result == 0) return out.pos == out.size;
+        }
+        if (out.pos == out.size) return true;
+        stored.resize(
+            std::min<std::uint64_t>(std::min(2 * stored.size(), kMaxStep), frame.stored_bytes - read_bytes));
+        if (stored.empty() ||
+            io::read_fully_at(fs, file, stored, frame.stored_offset + read_bytes) != stored.size())
+            return false;
+        read_bytes += stored.size();
+    }
+}
+
+}  // namespace vmad::codec

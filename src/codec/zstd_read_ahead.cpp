@@ -1,0 +1,146 @@
+#include "codec/zstd_read_ahead.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace vmad::codec {
+
+bool can_read_ahead(const DecodeOptions& options) {
+    return options.seek_table && options.threads > 1 &&
+           std::ranges::all_of(options.seek_table->frames, [](const SeekFrame& frame) {
+               return frame.stored_bytes <= kMaxReadAheadFrameBytes && frame.bytes <= kMaxReadAheadFrameBytes;
+           });
+}
+
+class ZstdReadAhead::Rest final : public io::ByteSource {
+  public:
+    Rest(std::vector<std::span<const std::byte>> pieces, io::ByteSource& stored, bool source_ended)
+        : pieces_(std::move(pieces)), stored_(stored), source_ended_(source_ended) {}
+
+    [[nodiscard]] std::size_t read(std::span<iovec> into) override {
+        std::size_t done = 0;
+        while (piece_ < pieces_.size() && !into.empty()) {
+            auto& piece = pieces_[piece_];
+            auto& slice = into.front();
+            const auto count = std::min(piece.size(), slice.iov_len);
+            std::copy_n(piece.begin(), count, static_cast<std::byte*>(slice.iov_base));
+            piece = piece.subspan(count);
+            slice = {static_cast<std::byte*>(slice.iov_base) + count, slice.iov_len - count};
+            done += count;
+            if (piece.empty()) ++piece_;
+            if (slice.iov_len == 0) into = into.subspan(1);
+        }
+        return source_ended_ || into.empty() ? done : done + stored_.read(into);
+    }
+    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
+    [[nodiscard]] io::SourceProgress progress() const override { return stored_.progress(); }
+
+  private:
+    std::vector<std::span<const std::byte>> pieces_;
+    std::size_t piece_ = 0;
+    io::ByteSource& stored_;
+    bool source_ended_;
+};
+
+ZstdReadAhead::ZstdReadAhead(io::ByteSource& stored, const base::CancelFlag* cancel, SeekTable seek_table,
+                             unsigned threads)
+    : stored_(stored),
+      cancel_(cancel),
+      seek_table_(std::move(seek_table)),
+      // One frame is handed out while the threads are at the next ones.
+      slots_(std::min<std::size_t>(threads + std::size_t{1}, seek_table_.frames.size())) {
+    std::size_t stored_bytes = 0;
+    std::size_t bytes = 0;
+    for (const auto& frame : seek_table_.frames) {
+        stored_bytes = std::max<std::size_t>(stored_bytes, frame.stored_bytes);
+        bytes = std::max<std::size_t>(bytes, frame.bytes);
+    }
+    for (auto& slot : slots_) {
+        slot.stored.resize(stored_bytes);
+        slot.content.resize(bytes);
+        slot.context = make_zstd_context();
+    }
+}
+
+std::size_t ZstdReadAhead::read(std::span<iovec> into) {
+    std::size_t done = 0;
+    while (!into.empty()) {
+        auto& slice = into.front();
+        if (slice.iov_len == 0) {
+            into = into.subspan(1);
+            continue;
+        }
+        if (plain_ || !open_frame()) break;
+        const auto count = std::min(slice.iov_len, seek_table_.frames[frame_index_].bytes - handed_out_);
+        std::memcpy(slice.iov_base, slot(frame_index_).content.data() + handed_out_, count);
+        slice = {static_cast<std::byte*>(slice.iov_base) + count, slice.iov_len - count};
+        handed_out_ += count;
+        done += count;
+    }
+    if (!plain_ || into.empty()) return done;
+    done += plain_->read(into);
+    frame_ends_ = plain_->frame_ends();
+    frames_checked_ = plain_->frames_checked();
+    notice_ = plain_->notice();
+    return done;
+}
+
+/// Something of the present frame can be handed out. False when the rest is for plain_.
+bool ZstdReadAhead::open_frame() {
+    while (true) {
+        if (!frame_open_) {
+            fill_slots();
+            if (frame_index_ == seek_table_.frames.size() || !slot(frame_index_).matches.get()) {
+                go_on_without_table();
+                return false;
+            }
+            frame_open_ = true;
+            handed_out_ = 0;
+        }
+        if (handed_out_ < seek_table_.frames[frame_index_].bytes) return true;
+        close_frame();
+    }
+}
+
+void ZstdReadAhead::close_frame() {
+    const auto& frame = seek_table_.frames[frame_index_];
+    const auto stored = std::span<const std::byte>(slot(frame_index_).stored).first(frame.stored_bytes);
+    const auto head = read_frame_head(stored.first(std::min(stored.size(), kMaxFrameHeaderBytes)));
+    offset_ += frame.bytes;
+    stored_offset_ += frame.stored_bytes;
+    if (!head->skippable) frame_ends_.add(offset_);
+    frames_checked_ = frames_checked_ && head->checked;
+    ++frame_index_;
+    frame_open_ = false;
+}
+
+void ZstdReadAhead::fill_slots() {
+    while (filled_ < seek_table_.frames.size() && filled_ < frame_index_ + slots_.size() && !source_ended_) {
+        if (cancel_ != nullptr) cancel_->check();
+        const auto& frame = seek_table_.frames[filled_];
+        auto& slot = this->slot(filled_);
+        iovec room{slot.stored.data(), frame.stored_bytes};
+        slot.stored_bytes = stored_.read({&room, 1});
+        source_ended_ = slot.stored_bytes < frame.stored_bytes;
+        slot.matches = std::async(std::launch::async, [&slot, bytes = frame.bytes] {
+            return decompress_frame(slot.context.get(), std::span(slot.stored).first(slot.stored_bytes),
+                                    std::span(slot.content).first(bytes));
+        });
+        ++filled_;
+    }
+}
+
+/// All frames of the table were handed out, or the present one is not as the table says: it may be damaged,
+/// and so may the table. ZstdFrames finds out which.
+void ZstdReadAhead::go_on_without_table() {
+    std::vector<std::span<const std::byte>> pieces;
+    for (auto i = frame_index_; i < filled_; ++i)
+        pieces.push_back(std::span<const std::byte>(slot(i).stored).first(slot(i).stored_bytes));
+    rest_ = std::make_unique<Rest>(std::move(pieces), stored_, source_ended_);
+    plain_ = std::make_unique<ZstdFrames>(
+        *rest_, cancel_, std::move(seek_table_),
+        ZstdFrames::Start{stored_offset_, offset_, frame_index_, frame_ends_, frames_checked_});
+}
+
+}  // namespace vmad::codec

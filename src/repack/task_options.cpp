@@ -1,0 +1,10 @@
+#include "repack/task_options.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace vmad::repack {
+
+unsigned default_threads() noexcept { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }
+
+}  // namespace vmad::repack

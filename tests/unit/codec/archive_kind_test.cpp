@@ -1,0 +1,62 @@
+#include "codec/archive_kind.hpp"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "base/error.hpp"
+
+namespace vmad::codec {
+namespace {
+
+using namespace std::string_literals;
+
+ArchiveKind kind_of(const std::string& text) { return kind_of_content(std::as_bytes(std::span(text))); }
+
+TEST_CASE("the kind of a file is told by its first bytes, and by nothing shorter") {
+    const std::vector<std::pair<std::string, ArchiveKind>> magics = {
+        {"\x28\xb5\x2f\xfd"s, ArchiveKind::zstd}, {"\x50\x2a\x4d\x18"s, ArchiveKind::zstd},
+        {"\x5e\x2a\x4d\x18"s, ArchiveKind::zstd}, {"\x5f\x2a\x4d\x18"s, ArchiveKind::zstd},
+        {"\x1f\x8b"s, ArchiveKind::gzip},         {"\x89LZO\0\r\n\x1a\n"s, ArchiveKind::lzo},
+    };
+    for (const auto& [magic, kind] : magics) {
+        CAPTURE(magic);
+        CHECK(kind_of(magic) == kind);
+        CHECK(kind_of(magic + "and more") == kind);
+        for (std::size_t size = 0; size < magic.size(); ++size)
+            CHECK(kind_of(magic.substr(0, size)) == ArchiveKind::raw);
+        for (std::size_t i = 0; i < magic.size(); ++i) {
+            auto other = magic;
+            other[i] = static_cast<char>(other[i] ^ 0x80);
+            CHECK(kind_of(other) == ArchiveKind::raw);
+        }
+    }
+    CHECK(kind_of("VMA\0\0\0\0\1x"s) == ArchiveKind::raw);
+    CHECK(kind_of("\x60\x2a\x4d\x18"s) == ArchiveKind::raw);
+    CHECK(kind_of("\x27\xb5\x2f\xfd"s) == ArchiveKind::raw);  // zstd before 1.0
+    CHECK(kind_of("") == ArchiveKind::raw);
+}
+
+TEST_CASE("what vzdump does not write is refused with the way out") {
+    CHECK_THROWS_WITH_AS(kind_of("BZh91AY&SY"),
+                         "bzip2 archives are not supported: decompress it with bunzip2 first",
+                         base::Unsupported);
+    CHECK_THROWS_WITH_AS(kind_of("\xfd"s + "7zXZ\0\0\4"s),
+                         "xz archives are not supported: decompress it with unxz first", base::Unsupported);
+}
+
+TEST_CASE("names and endings agree") {
+    for (const auto kind : {ArchiveKind::raw, ArchiveKind::zstd, ArchiveKind::gzip, ArchiveKind::lzo}) {
+        const auto name = std::string("vzdump-qemu-100-2026_01_01-00_00_00") + ending_of(kind);
+        CHECK(kind_of_name(name) == kind);
+        CHECK(!kind_of_name(name + ".part"));
+    }
+    CHECK(kind_of_name("dump/x.zst") == ArchiveKind::zstd);
+    for (const auto* name : {"", "vma", "x.bz2", "x.vma.xz", "x.ZST", "x.vma.", "-"})
+        CHECK(!kind_of_name(name));
+}
+
+}  // namespace
+}  // namespace vmad::codec
