@@ -53,7 +53,11 @@ std::string to_line(const WorkerOrder& order) {
     const json out{{"job", order.job},
                    {"directories", order.directories},
                    {"state_dir", order.state_dir},
-                   {"settle_only", order.settle_only}};
+                   {"settle_only", order.settle_only},
+                   {"threads", order.threads},
+                   {"memory_bytes", order.memory_bytes},
+                   {"spill_dir", order.spill_dir},
+                   {"zstd_level", order.zstd_level}};
     return varlink::frame_message(out, '\n');
 }
 
@@ -71,6 +75,10 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.directories = fields.get<std::vector<std::string>>("directories");
     order.state_dir = fields.get<std::string>("state_dir");
     order.settle_only = fields.get<bool>("settle_only");
+    order.threads = fields.get<unsigned>("threads");
+    order.memory_bytes = fields.get<std::uint64_t>("memory_bytes");
+    order.spill_dir = fields.get<std::string>("spill_dir");
+    order.zstd_level = fields.get<int>("zstd_level");
     fields.refuse_others();
     return order;
 }

@@ -26,6 +26,10 @@ struct WorkerOrder {
     std::vector<std::string> directories;  ///< the archive must be below one of them
     std::string state_dir;
     bool settle_only = false;  ///< the job has failed for job.reason: only settle its publication
+    unsigned threads = 0;      ///< 0: as many as the worker finds fit
+    std::uint64_t memory_bytes = 0;
+    std::string spill_dir;
+    int zstd_level = 0;
     friend bool operator==(const WorkerOrder&, const WorkerOrder&) = default;
 };
 

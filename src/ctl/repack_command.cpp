@@ -9,13 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/quantity.hpp"
+#include "base/size_text.hpp"
 #include "ctl/absolute_path.hpp"
 #include "ctl/archive_task.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/in_place_run.hpp"
 #include "ctl/printable_text.hpp"
-#include "ctl/size_text.hpp"
 #include "ctl/state_directory.hpp"
 #include "repack/new_archive.hpp"
 
@@ -63,7 +63,7 @@ class RepackCommand final : public Command {
 
     ExitCode run(Context& context) override {
         options_.proof = !no_proof_;
-        if (!memory_.empty()) options_.repack.memory_bytes = parse_size(memory_);
+        if (!memory_.empty()) options_.repack.memory_bytes = base::parse_size(memory_);
         const StopSignals signals;
         options_.repack.task.threads = threads_;
         options_.repack.task.cancel = &signals.flag();

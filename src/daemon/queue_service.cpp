@@ -288,8 +288,14 @@ void QueueService::start(std::uint64_t id) {
     const auto& job = queue_.start(id, now());
     schedule_.update(job);
     try {
-        const api::WorkerOrder order{job, settings_.directories, settings_.state_dir,
-                                     queue::only_settles(job)};
+        const api::WorkerOrder order{job,
+                                     settings_.directories,
+                                     settings_.state_dir,
+                                     queue::only_settles(job),
+                                     settings_.threads,
+                                     settings_.memory_bytes,
+                                     settings_.spill_dir,
+                                     settings_.zstd_level};
         workers_[id] = std::make_unique<WorkerProcess>(
             event_, order,
             WorkerProcess::Callbacks{

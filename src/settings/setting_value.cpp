@@ -1,11 +1,13 @@
 #include "settings/setting_value.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include <climits>
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/size_text.hpp"
 
 namespace vmad::settings {
 namespace {
@@ -37,6 +39,22 @@ std::int64_t SettingValue::whole_number(std::int64_t least, std::int64_t most) c
     if (!number) fail(fmt::format("is {}", kind_of(*node_)), instead);
     if (number->get() < least || number->get() > most) fail(fmt::format("is {}", number->get()), instead);
     return number->get();
+}
+
+std::uint64_t SettingValue::size(std::uint64_t least, std::uint64_t most) const {
+    const auto instead =
+        fmt::format("write a size from \"{}\" to \"{}\"", base::size_text(least), base::size_text(most));
+    const auto* text = node_->as_string();
+    if (!text) fail(fmt::format("is {}", kind_of(*node_)), instead);
+    std::optional<std::uint64_t> bytes;
+    try {
+        bytes = base::parse_size(text->get());
+    } catch (const base::UsageError&) {
+        // Said below, with the place and the limits.
+    }
+    if (!bytes || *bytes < least || *bytes > most)
+        fail(fmt::format("is {}", toml_text(text->get())), instead);
+    return *bytes;
 }
 
 std::string SettingValue::path(std::size_t limit_bytes) const {

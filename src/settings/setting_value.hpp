@@ -24,6 +24,8 @@ class SettingValue {
 
     /// A whole number from `least` to `most`.
     [[nodiscard]] std::int64_t whole_number(std::int64_t least, std::int64_t most) const;
+    /// A number of bytes from `least` to `most`, as base::parse_size() spells it.
+    [[nodiscard]] std::uint64_t size(std::uint64_t least, std::uint64_t most) const;
     /// An absolute path of at most `limit_bytes`; doubled slashes and one at the end are dropped.
     [[nodiscard]] std::string path(std::size_t limit_bytes) const;
     /// A list of absolute paths of at most PATH_MAX - 1 bytes each; may be empty.

@@ -16,6 +16,7 @@
 #include <toml++/toml.h>
 
 #include "base/error.hpp"
+#include "base/size_text.hpp"
 #include "base/unique_fd.hpp"
 #include "settings/setting_value.hpp"
 
@@ -26,6 +27,10 @@ constexpr std::size_t kFileLimitBytes = 1 << 20;
 /// Of a Unix socket's address, without the NUL at its end.
 constexpr std::size_t kSocketLimitBytes = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::int64_t kMostWorkers = 64;
+constexpr std::int64_t kMostThreads = 64;
+constexpr std::int64_t kMaxZstdLevel = 19;
+constexpr std::uint64_t kLeastMemoryBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMostMemoryBytes = std::uint64_t{64} << 30;
 
 struct Key {
     std::string_view name;  ///< with the tables that it stands in: "table.key"
@@ -38,17 +43,35 @@ constexpr Key kKeys[] = {
     {"directories",  //
      [](const SettingValue& value, Settings& settings) { settings.directories = value.paths(); },
      [](const Settings& settings) { return toml_text(settings.directories); }},
+    {"memory",
+     [](const SettingValue& value, Settings& settings) {
+         settings.memory_bytes = value.size(kLeastMemoryBytes, kMostMemoryBytes);
+     },
+     [](const Settings& settings) { return toml_text(base::size_text(settings.memory_bytes)); }},
     {"socket",
      [](const SettingValue& value, Settings& settings) { settings.socket = value.path(kSocketLimitBytes); },
      [](const Settings& settings) { return toml_text(settings.socket); }},
+    {"spill_dir",
+     [](const SettingValue& value, Settings& settings) { settings.spill_dir = value.path(PATH_MAX - 1); },
+     [](const Settings& settings) { return toml_text(settings.spill_dir); }},
     {"state_dir",
      [](const SettingValue& value, Settings& settings) { settings.state_dir = value.path(PATH_MAX - 1); },
      [](const Settings& settings) { return toml_text(settings.state_dir); }},
+    {"threads",
+     [](const SettingValue& value, Settings& settings) {
+         settings.threads = static_cast<unsigned>(value.whole_number(0, kMostThreads));
+     },
+     [](const Settings& settings) { return std::to_string(settings.threads); }},
     {"workers",
      [](const SettingValue& value, Settings& settings) {
          settings.workers = static_cast<unsigned>(value.whole_number(1, kMostWorkers));
      },
      [](const Settings& settings) { return std::to_string(settings.workers); }},
+    {"zstd_level",
+     [](const SettingValue& value, Settings& settings) {
+         settings.zstd_level = static_cast<int>(value.whole_number(1, kMaxZstdLevel));
+     },
+     [](const Settings& settings) { return std::to_string(settings.zstd_level); }},
 };
 
 [[noreturn]] void fail_to_read(const std::string& path, std::string_view why) {

@@ -4,6 +4,7 @@
 // the business of whoever reads it from here. Plain data once loaded: any thread may read it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -25,6 +26,10 @@ struct Settings {
     std::string state_dir = "/var/lib/vmad";
     std::vector<std::string> directories;  ///< archives are accepted only below these; empty: anywhere
     unsigned workers = 1;                  ///< 1 to 64
+    unsigned threads = 0;                  ///< of a worker, 1 to 64; 0: half of the processors, at most 4
+    std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< of a worker, for payload; 16 MiB to 64 GiB
+    std::string spill_dir = "/var/tmp";                     ///< for what the memory has no room for
+    int zstd_level = 3;                                     ///< 1 to 19
 
     /// By key; a key that is not here has its default.
     std::map<std::string, Origin, std::less<>> origins;

@@ -151,19 +151,6 @@ class JobEndTest(DaemonTest):
         self.assert_untouched(archive.path, archive.old, before)
         self.assert_only(archive)
 
-    @staticmethod
-    def tmpfs_with(archive, mount_point, size):
-        """Wraps a daemon: gives it a storage in a mount namespace of its own, which ends with it."""
-        if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
-            raise unittest.SkipTest("there are no mount namespaces here, as in a plain chroot")
-        script = 'mount -t tmpfs -o size="$1" none "$2" && cp -p "$3" "$2" && shift 3 && exec "$@"'
-        return ("unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", size, mount_point,
-                archive.path)
-
-    @staticmethod
-    def run_beside(daemon, *command):
-        subprocess.run(["nsenter", "--mount", f"--target={daemon.pid}", *command], check=True, timeout=60)
-
     @needs_root
     def test_too_little_space(self):
         archive = self.archive(disk="drive-scsi0=4M")

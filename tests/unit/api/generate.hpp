@@ -84,7 +84,11 @@ class Generate {
         for (std::size_t i = 0; i < 9; ++i) status.counts[static_cast<vmad::api::JobState>(i)] = number();
         return status;
     }
-    vmad::api::WorkerOrder order() { return {job(), {path(), path()}, path()}; }
+    vmad::api::WorkerOrder order() {
+        return {
+            job(),  {path(), path()},           path(), coin(), static_cast<unsigned>(below(64)), number(),
+            path(), static_cast<int>(below(19))};
+    }
     vmad::api::WorkerEvent event() {
         using namespace vmad::api;
         switch (below(3)) {

@@ -4,6 +4,7 @@
 
 #include "io/inode_lock.hpp"
 #include "repack/assembler.hpp"
+#include "repack/engine_run.hpp"
 #include "repack/published_digest.hpp"
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
@@ -131,6 +132,76 @@ TEST_CASE("whichever operation fails, the name holds the whole old or new archiv
                 if (!failed) break;
             }
         }
+    }
+}
+
+TEST_CASE("a disk that is full at any operation leaves a compressed archive as it was, or replaced") {
+    const auto guest =
+        testing::plausible_guest({{"drive-scsi0", 4 << 20, {}}, {"drive-scsi1", 300 << 10, {}}});
+    testing::DumpOptions order;
+    order.ascending = true;  // so that all of the first disk is spilled
+    const auto archive = testing::dump(guest, order);
+    const auto expected = testing::reference_repack(archive);
+    for (const auto kind :
+         {testing::ArchiveKind::zstd, testing::ArchiveKind::gzip, testing::ArchiveKind::lzo}) {
+        CAPTURE(codec::kind_name(kind));
+        const auto original = text_of(testing::stored_as(kind, archive));
+        bool spilled = false;
+        for (unsigned failing = 1;; ++failing) {
+            CAPTURE(failing);
+            Stage stage;
+            stage.archives.write("a.vma", original);
+            stage.options.repack.memory_bytes = 0;
+            support::FaultFileSystem fs;
+            std::string failed;
+            fs.before = [&](const support::Call& call) {
+                if (call.number != failing) return;
+                failed = call.operation;
+                support::FaultFileSystem::fail(ENOSPC, call);
+            };
+            try {
+                const auto result = repack::repack_in_place(fs, stage.path(), stage.options);
+                spilled = spilled || result.spilled_bytes > 0;
+            } catch (const io::NoSpace&) {
+            } catch (const base::Error&) {
+                CHECK(failed != "write_at");
+            }
+            io::FileSystem good;
+            if (stage.record)
+                CHECK(repack::settle_in_place(good, stage.path(), stage.options, *stage.record));
+            CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+            const auto content = stage.archives.read("a.vma");
+            if (content != original) CHECK(testing::uncompressed(testing::to_bytes(content)) == expected);
+            if (failed.empty()) {
+                CHECK(content != original);
+                break;
+            }
+        }
+        CHECK(spilled);
+    }
+}
+
+TEST_CASE("of gzip and lzo, what vmad has published tells that they are canonical") {
+    // On a disk: memory file systems have no user attributes in older kernels.
+    const support::TemporaryDirectory archives;
+    Stage stage;
+    io::FileSystem fs;
+    for (const auto kind : testing::kAllKinds) {
+        CAPTURE(codec::kind_name(kind));
+        const auto archive = testing::to_bytes(stage.original);
+        archives.write("a", text_of(testing::stored_as(kind, archive)));
+        CHECK(repack::repack_in_place(fs, archives / "a", stage.options).outcome == InPlaceOutcome::done);
+        const auto once = archives.read("a");
+        CHECK(repack::repack_in_place(fs, archives / "a", stage.options).outcome ==
+              InPlaceOutcome::unchanged);
+        CHECK(text_of(testing::uncompressed(testing::to_bytes(once))) == stage.canonical);
+        // A copy has lost the attribute; then the headers must tell, or it is done again.
+        archives.remove("a");
+        archives.write("a", once);
+        const bool headers_tell = kind == testing::ArchiveKind::raw || kind == testing::ArchiveKind::zstd;
+        CHECK(repack::repack_in_place(fs, archives / "a", stage.options).outcome ==
+              (headers_tell ? InPlaceOutcome::unchanged : InPlaceOutcome::done));
+        if (kind != testing::ArchiveKind::lzo) CHECK(archives.read("a") == once);
     }
 }
 

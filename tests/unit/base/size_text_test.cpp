@@ -1,10 +1,10 @@
+#include "base/size_text.hpp"
+
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
-#include "ctl/exit_code.hpp"
-#include "ctl/size_text.hpp"
 
-using namespace vmad::ctl;
+using namespace vmad::base;
 
 TEST_CASE("sizes are numbers with an optional unit") {
     CHECK(parse_size("0") == 0);
@@ -30,12 +30,8 @@ TEST_CASE("what is no size is refused with what to write") {
                              vmad::base::UsageError);
 }
 
-TEST_CASE("of several results the worst is kept, in any order") {
-    using enum ExitCode;
-    const ExitCode by_rank[] = {done, busy, failed, invalid};
-    for (int a = 0; a < 4; ++a)
-        for (int b = 0; b < 4; ++b) CHECK(worse(by_rank[a], by_rank[b]) == by_rank[std::max(a, b)]);
-    CHECK(worse(done, usage) == usage);
-    CHECK(worse(no_such_job, busy) == no_such_job);
-    CHECK(worse(usage, invalid) == invalid);
+TEST_CASE("a size is spelled so that it reads as the same") {
+    for (const auto* text : {"0", "1", "1023", "1K", "1025", "16M", "64G", "1024G", "17179869183G"})
+        CHECK(size_text(parse_size(text)) == text);
+    CHECK(size_text(std::uint64_t{256} << 20) == "256M");
 }
