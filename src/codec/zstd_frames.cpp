@@ -77,6 +77,7 @@ bool decompress_frame(ZSTD_DCtx* context, std::span<const std::byte> stored, std
 ZstdFrames::ZstdFrames(io::ByteSource& stored, const base::CancelFlag* cancel,
                        std::optional<SeekTable> seek_table, const Start& start)
     : input_(stored, start.stored_offset, cancel),
+      context_(make_zstd_context()),
       seek_table_(std::move(seek_table)),
       frame_index_(start.frame_index),
       offset_(start.offset) {
@@ -123,9 +124,6 @@ bool ZstdFrames::begin_frame() {
             "it with zstd -d --long=31 and compress it again without --long",
             input_.offset(), kMaxWindowBytes >> 20));
     frames_checked_ = frames_checked_ && head->checked;
-    // A used context has buffers of earlier frames, and what becomes of a damaged frame depends on their
-    // sizes.
-    context_ = make_zstd_context();
     next_bytes_ = ZSTD_initDStream(context_.get());
     in_frame_ = true;
     return true;

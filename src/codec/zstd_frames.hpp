@@ -73,7 +73,7 @@ class ZstdFrames final : public Decoder {
     [[noreturn]] void throw_truncated(std::uint64_t file_bytes) const;
 
     StoredInput input_;
-    ZstdContext context_;                  ///< of the present frame
+    ZstdContext context_;
     std::optional<SeekTable> seek_table_;  ///< as long as the frames are as it says
     std::size_t frame_index_;
     std::uint64_t offset_;  ///< of the next decompressed byte

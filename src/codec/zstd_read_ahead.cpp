@@ -116,7 +116,9 @@ void ZstdReadAhead::close_frame() {
 }
 
 void ZstdReadAhead::fill_slots() {
-    while (filled_ < seek_table_.frames.size() && filled_ < frame_index_ + slots_.size() && !source_ended_) {
+    // Who wants no more than the header, in the first frame, is not made to wait for others.
+    const auto slots = frame_index_ == 0 ? 1 : slots_.size();
+    while (filled_ < std::min(seek_table_.frames.size(), frame_index_ + slots) && !source_ended_) {
         if (cancel_ != nullptr) cancel_->check();
         const auto& frame = seek_table_.frames[filled_];
         auto& slot = this->slot(filled_);

@@ -40,6 +40,7 @@ class ExtractCommand final : public Command {
         } catch (const base::Error&) {
             return report_failure(context.console, archive_);
         }
+        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", archive_, notice_));
         print(context, *result);
         return ExitCode::done;
     }
@@ -50,7 +51,9 @@ class ExtractCommand final : public Command {
         ArchiveInput input(context.fs, archive_, io::CacheUse::keep, {threads_, &signals.flag()});
         ProgressBar bar(context.console, "extracting");
         options_.task = task_options(threads_, signals, bar);
-        return repack::extract(context.fs, input.source(), input.file(), directory_, options_);
+        auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
+        notice_ = input.source().notice();
+        return result;
     }
 
     void print(Context& context, const repack::ExtractResult& result) const {
@@ -67,6 +70,7 @@ class ExtractCommand final : public Command {
 
     std::string archive_;
     std::string directory_;
+    std::string notice_;  ///< about the archive
     repack::ExtractOptions options_;
     unsigned threads_ = 1;
 };

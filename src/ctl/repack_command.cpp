@@ -1,7 +1,9 @@
 // vmactl repack: the canonical form of an archive, as a new file or in its place.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include <CLI/CLI.hpp>
@@ -72,6 +74,8 @@ class RepackCommand final : public Command {
 
   private:
     ExitCode run_in_place(Context& context) const {
+        if (std::find(paths_.begin(), paths_.end(), kStandardStream) != paths_.end())
+            throw base::UsageError("--in-place replaces files, and - is none; name SRC and DST instead");
         const auto state =
             state_directory_.empty() ? default_state_directory() : absolute_path(state_directory_);
         return repack_in_place_all(context, {paths_, state, options_.repack, verbose_});
@@ -108,9 +112,19 @@ class RepackCommand final : public Command {
         return result;
     }
 
+    /// As cat does: what is written there would be read again, or overwrite what is yet to be read.
+    static void require_other_file(int source, int destination) {
+        struct stat from {};
+        struct stat to {};
+        if (::fstat(source, &from) != 0 || ::fstat(destination, &to) != 0) return;
+        if (S_ISREG(from.st_mode) && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+            throw base::UsageError("standard output is the source itself");
+    }
+
     [[nodiscard]] repack::RepackResult copy_to_standard_output(Context& context, ArchiveInput& input) const {
         if (::isatty(STDOUT_FILENO))
             throw base::UsageError("standard output is a terminal; an archive goes to a pipe or a file");
+        require_other_file(input.file() != nullptr ? input.file()->fd() : STDIN_FILENO, STDOUT_FILENO);
         auto options = options_.repack;
         options.kind = input.source().kind();
         io::StreamSink sink(STDOUT_FILENO, "standard output", options.task.cancel);

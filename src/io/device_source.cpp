@@ -3,24 +3,16 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 namespace vmad::io {
 namespace {
 
+/// Direct reads want memory, offset and size in multiples of the device's block, which is at most a page; a
+/// buffer of this size begins at a page.
 constexpr std::size_t kChunk = std::size_t{4} << 20;
-/// Direct reads want memory, offset and size in multiples of the device's block, which is at most a page.
-constexpr std::size_t kAlignment = 4096;
 /// Enough that the device always has the next read to work on.
 constexpr std::size_t kChunksAhead = 4;
-
-std::shared_ptr<std::byte> aligned_memory() {
-    auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, kChunk));
-    if (memory == nullptr) throw std::bad_alloc();
-    return {memory, [](std::byte* bytes) { std::free(bytes); }};
-}
 
 }  // namespace
 
@@ -28,6 +20,7 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file)
     : fs_(fs),
       own_(fs.reopen_direct(file).value_or(File())),
       file_(own_ ? own_ : file),
+      buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
       size_bytes_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
     // Direct reads would find what the cache still holds, too.
     fs_.advise(file, 0, 0, POSIX_FADV_DONTNEED);
@@ -37,15 +30,15 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file)
 void DeviceSource::fetch_ahead() {
     while (fetched_ < size_bytes_ && ahead_.size() < kChunksAhead) {
         ahead_.push_back(std::async(std::launch::async, fetch, std::ref(fs_), std::cref(file_),
-                                    aligned_memory(), fetched_));
+                                    buffers_.get(kChunk), fetched_));
         fetched_ += kChunk;
     }
 }
 
-DeviceSource::Chunk DeviceSource::fetch(FileSystem& fs, const File& file, std::shared_ptr<std::byte> memory,
-                                        std::uint64_t offset) {
-    const auto size = read_fully_at(fs, file, {memory.get(), kChunk}, offset);
-    return {std::move(memory), size};
+DeviceSource::Chunk DeviceSource::fetch(FileSystem& fs, const File& file,
+                                        std::shared_ptr<base::Buffer> buffer, std::uint64_t offset) {
+    const auto size = read_fully_at(fs, file, {buffer->data(), kChunk}, offset);
+    return {std::move(buffer), size};
 }
 
 bool DeviceSource::next_chunk() {
@@ -63,7 +56,7 @@ std::size_t DeviceSource::read(std::span<iovec> into) {
         while (slice.iov_len > 0) {
             if (used_ == chunk_.size && !next_chunk()) return done;
             const auto count = std::min(slice.iov_len, chunk_.size - used_);
-            std::memcpy(slice.iov_base, chunk_.bytes.get() + used_, count);
+            std::memcpy(slice.iov_base, chunk_.buffer->data() + used_, count);
             slice.iov_base = static_cast<std::byte*>(slice.iov_base) + count;
             slice.iov_len -= count;
             used_ += count;

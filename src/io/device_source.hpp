@@ -5,6 +5,7 @@
 #include <future>
 #include <memory>
 
+#include "base/buffer_pool.hpp"
 #include "io/byte_source.hpp"
 
 namespace vmad::io {
@@ -24,17 +25,18 @@ class DeviceSource final : public ByteSource {
 
   private:
     struct Chunk {
-        std::shared_ptr<std::byte> bytes;
+        std::shared_ptr<base::Buffer> buffer;
         std::size_t size = 0;
     };
     void fetch_ahead();
-    [[nodiscard]] static Chunk fetch(FileSystem& fs, const File& file, std::shared_ptr<std::byte> memory,
+    [[nodiscard]] static Chunk fetch(FileSystem& fs, const File& file, std::shared_ptr<base::Buffer> buffer,
                                      std::uint64_t offset);
     bool next_chunk();
 
     FileSystem& fs_;
     File own_;          ///< the file once more, opened for direct reads, if that can be
     const File& file_;  ///< own_ or the caller's
+    base::BufferPool buffers_;
     std::uint64_t size_bytes_;
     std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here
     Chunk chunk_;

@@ -59,10 +59,7 @@ bool DeviceExtents::next(vma::Extent& extent) {
     if (next_ == wanted_.size()) return false;
     const auto& wanted = wanted_[next_++];
     const auto bytes = codec::read_frame(fs_, file_, wanted.frame, kMaxExtent);
-    const auto damaged = [&] {
-        return base::FormatError(wanted.offset, "the zstd frame of this extent is damaged");
-    };
-    if (!bytes || bytes->size() < vma::kExtentHeaderSize) throw damaged();
+    if (!bytes || bytes->size() < vma::kExtentHeaderSize) throw SeekTableMismatch();
     extent.number = wanted.number;
     extent.offset = wanted.offset;
     std::memcpy(extent.raw_header.data(), bytes->data(), extent.raw_header.size());
@@ -70,7 +67,7 @@ bool DeviceExtents::next(vma::Extent& extent) {
     const auto size = extent.header.payload_bytes();
     if (!canon::is_canonical_extent(extent.raw_header, extent.header, wanted.plan) ||
         bytes->size() != vma::kExtentHeaderSize + size)
-        throw damaged();
+        throw SeekTableMismatch();
     extent.payload = buffers_.get(size);
     std::memcpy(extent.payload->data(), bytes->data() + vma::kExtentHeaderSize, size);
     progress_.done_bytes += wanted.frame.stored_bytes;

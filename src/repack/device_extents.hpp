@@ -3,6 +3,7 @@
 // One thread at a time.
 #pragma once
 
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -15,6 +16,9 @@
 
 namespace vmad::repack {
 
+/// A frame is not what the seek table says: one of them is wrong.
+class SeekTableMismatch : public std::exception {};
+
 class DeviceExtents {
   public:
     /// Nothing when `file` is no archive with this header of which every frame that is needed begins with the
@@ -26,7 +30,8 @@ class DeviceExtents {
                                                            base::BufferPool& buffers,
                                                            const base::CancelFlag& cancel);
 
-    /// The next extent, checked; false at the end. Throws base::FormatError for one that is damaged.
+    /// The next extent, checked; false at the end. Throws SeekTableMismatch: then the archive is to be read
+    /// from its start, to find out what is wrong.
     [[nodiscard]] bool next(vma::Extent& extent);
     /// How far it is, in bytes of the frames that are to be read.
     [[nodiscard]] io::SourceProgress progress() const noexcept { return progress_; }

@@ -187,16 +187,23 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
         result.size_bytes += config.data.size();
         result.written_bytes += config.data.size();
     }
+    const auto copy_all = [&] {
+        copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
+                   [&] { return source.progress(); }, writer, options.task, cancel);
+    };
     const bool seekable = source_file != nullptr && source.kind() == codec::ArchiveKind::zstd;
     auto some = seekable && !options.devices.empty()
                     ? DeviceExtents::find(fs, *source_file, reader.header(), plan.devices, buffers, cancel)
                     : std::nullopt;
-    if (some)
-        copy_disks([&](vma::Extent& extent) { return some->next(extent); }, [&] { return some->progress(); },
-                   writer, options.task, cancel);
-    else
-        copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
-                   [&] { return source.progress(); }, writer, options.task, cancel);
+    try {
+        if (some)
+            copy_disks([&](vma::Extent& extent) { return some->next(extent); },
+                       [&] { return some->progress(); }, writer, options.task, cancel);
+        else
+            copy_all();
+    } catch (const SeekTableMismatch&) {
+        copy_all();
+    }
     publish(fs, into, files, options.force);
     result.written_bytes += writer.written_bytes();
     return result;

@@ -153,6 +153,14 @@ TEST_CASE("a file that is cut anywhere but between frames is an error") {
     }
 }
 
+/// What libzstd calls a defect depends on the frames that it has decompressed before.
+static Decoded without_library_words(Decoded decoded) {
+    const std::string before = "of the file: ";
+    if (const auto at = decoded.error.find(before); at != std::string::npos)
+        decoded.error.resize(at + before.size());
+    return decoded;
+}
+
 TEST_CASE("a flipped bit never gives other bytes without an error") {
     Random random(8);
     const auto stream = made_up_stream(kZstd, random, 8, 60000, true);
@@ -169,11 +177,11 @@ TEST_CASE("a flipped bit never gives other bytes without an error") {
         CHECK((flipped.error.empty() ? flipped.bytes == stream.content
                                      : flipped.bytes.size() <= stream.content.size()));
         if (at < table_at && flipped.error.empty()) CHECK(flipped.bytes == stream.content);
-        const auto serial = decode(kZstd, stored, {1, nullptr, stream.table}, at);
-        CHECK(serial.error == flipped.error);
+        const auto serial = without_library_words(decode(kZstd, stored, {1, nullptr, stream.table}, at));
+        CHECK(serial.error == without_library_words(flipped).error);
         CHECK(serial.bytes == flipped.bytes);
-        CHECK(decode(kZstd, stored, {2, nullptr, stream.table}, at) == serial);
-        CHECK(decode(kZstd, stored, {5, nullptr, stream.table}, at) == serial);
+        CHECK(without_library_words(decode(kZstd, stored, {2, nullptr, stream.table}, at)) == serial);
+        CHECK(without_library_words(decode(kZstd, stored, {5, nullptr, stream.table}, at)) == serial);
     }
 }
 
