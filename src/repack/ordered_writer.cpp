@@ -10,19 +10,17 @@ constexpr std::uint64_t kWindow = std::uint64_t{32} << 20;
 }  // namespace
 
 OrderedWriter::OrderedWriter(io::FileSystem& fs, const io::File& file,
-                             std::function<void(std::uint64_t)> before_window)
-    : fs_(fs), file_(file), before_window_(std::move(before_window)) {
-    if (before_window_) before_window_(kWindow);
-}
+                             std::function<void(std::uint64_t)> require_space)
+    : fs_(fs), file_(file), require_space_(std::move(require_space)) {}
 
 void OrderedWriter::append(std::span<iovec> slices, std::uint64_t size_bytes) {
+    if (require_space_) require_space_(size_bytes);
     io::write_fully_at(fs_, file_, slices, offset_);
     offset_ += size_bytes;
     if (offset_ - window_begin_ >= kWindow) end_window();
 }
 
 void OrderedWriter::end_window() {
-    if (before_window_) before_window_(kWindow);
     // Started now, waited for when the next window is full: the device always has one to work on.
     fs_.push_out(file_, window_begin_, offset_ - window_begin_, false);
     if (window_begin_ > settled_) {

@@ -15,9 +15,9 @@ namespace vmad::repack {
 
 class OrderedWriter final : public io::ByteSink {
   public:
-    /// `file` is empty; `fs` and `file` outlive this object. `before_window` is called with the size of a
-    /// window before each is begun: it throws when the file system has no room for it.
-    OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> before_window);
+    /// `file` is empty; `fs` and `file` outlive this object. `require_space` is called with what is about to
+    /// be written: it throws when the file system has no room for it.
+    OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> require_space);
 
     void append(std::span<iovec> slices, std::uint64_t size_bytes) override;
     [[nodiscard]] std::uint64_t written_bytes() const noexcept override { return offset_; }
@@ -27,7 +27,7 @@ class OrderedWriter final : public io::ByteSink {
 
     io::FileSystem& fs_;
     const io::File& file_;
-    std::function<void(std::uint64_t)> before_window_;
+    std::function<void(std::uint64_t)> require_space_;
     std::uint64_t offset_ = 0;
     std::uint64_t window_begin_ = 0;
     std::uint64_t settled_ = 0;  ///< on the device and out of the page cache up to here

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -17,8 +17,6 @@ namespace {
 
 /// Fast, and still a third of what most guests hold: the disk is the slower of the two.
 constexpr int kLevel = 1;
-/// Room is looked for in steps of this.
-constexpr std::uint64_t kSpaceStep = std::uint64_t{32} << 20;
 
 /// What stands before a record's clusters and its compressed payload. Read by the process that wrote it.
 struct RecordHeader {
@@ -63,12 +61,6 @@ void SpillFile::open() {
     encoder_ = codec::make_frame_encoder(codec::ArchiveKind::zstd, kLevel);
 }
 
-void SpillFile::require_space(std::uint64_t more_bytes) {
-    if (end_ + more_bytes <= space_until_) return;
-    io::require_space(fs_, *place_.beside, std::max(more_bytes, kSpaceStep), reserve_bytes_);
-    space_until_ = end_ + std::max(more_bytes, kSpaceStep);
-}
-
 std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<SpilledCluster>& clusters) {
     if (!file_) open();
     RecordHeader header{previous, static_cast<std::uint32_t>(clusters.size()), 0, 0};
@@ -87,7 +79,7 @@ std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<Spilled
     }
     const auto entries_bytes = entries.size() * sizeof(RecordCluster);
     const auto size = sizeof header + entries_bytes + header.compressed_bytes;
-    require_space(size);
+    io::require_space(fs_, *place_.beside, size, reserve_bytes_);
     const std::uint64_t at = end_;
     std::array<iovec, 3> parts{{{&header, sizeof header},
                                 {entries.data(), entries_bytes},

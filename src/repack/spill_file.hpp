@@ -59,14 +59,12 @@ class SpillFile {
 
   private:
     void open();
-    void require_space(std::uint64_t more_bytes);
 
     io::FileSystem& fs_;
     SpillPlace place_;
     io::File directory_;
     io::File file_;
     std::uint64_t reserve_bytes_ = 0;
-    std::uint64_t space_until_ = 0;  ///< there was room for the file up to here
     std::atomic<std::uint64_t> end_ = 0;
     std::unique_ptr<codec::FrameEncoder> encoder_;
     std::vector<std::byte> compressed_;

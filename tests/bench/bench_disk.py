@@ -52,6 +52,8 @@ def copy_files(sources, target, wanted_bytes):
                 status = os.lstat(path)
                 if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
                     continue
+                if status.st_size > wanted_bytes // 16:  # the last file must not overfill the image
+                    continue
                 shutil.copy2(path, os.path.join(place, name), follow_symlinks=False)
                 copied += -(-status.st_size // 4096) * 4096
                 if copied >= wanted_bytes:

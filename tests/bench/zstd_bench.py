@@ -25,7 +25,7 @@ def print_ratios(results, name, base):
 
 
 def print_size(what, size, base):
-    print(f"{what:22} {size / MIB:7.1f} MiB, {100 * size / base - 100:+.2f} %")
+    print(f"{what:23} {size / MIB:7.1f} MiB, {100 * size / base - 100:+.2f} %")
 
 
 def main():
@@ -58,7 +58,8 @@ def main():
                 if name == "zstd | zstd":
                     again_size = os.path.getsize(again)
         last = json.loads(results["repack"][-1].output)
-        print(f"archive: {last['archive_bytes'] / 2**30:.2f} GiB; {os.cpu_count()} CPUs; vmactl {threads or 'by default'}")
+        print(f"archive: {last['archive_bytes'] / 2**30:.2f} GiB; {os.cpu_count()} CPUs; "
+              f"vmactl {threads or 'by default'}")
         print("synced: by vmactl itself, with zstd by sync of its file before the test; "
               "the proof reads from the disk, zstd -t from the page cache")
         for name, rows in results.items():

@@ -93,13 +93,13 @@ class CompressedJobTest(DaemonTest):
             archive.path.unlink()
 
     @needs_root
-    def test_a_disk_that_fills_up_while_spilling(self):
+    def test_a_disk_that_has_no_room_for_what_is_spilled(self):
         archive = CompressedArchive(self, ".zst", "--disk", "drive-scsi0=40M", "--disk", "drive-scsi1=40M",
                                     "--zero-fraction", "0", "--ascending")
         storage = self.dir / "storage"
         storage.mkdir()
-        # Room for a copy, so that the job begins, but not for the copy and what is spilled.
-        size = 2 * len(archive.old) + (10 << 20)
+        # Room for a copy and the 5 % that are kept free, so that the job begins, but for nothing more.
+        size = len(archive.old) * 212 // 100
         self.write_settings(storage, memory="16M", spill_dir=str(storage))
         daemon = self.start(wrapper=self.tmpfs_with(archive, storage, str(size)))
         path = storage / archive.path.name

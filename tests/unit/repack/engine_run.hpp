@@ -65,10 +65,10 @@ class MemorySink final : public io::ByteSink {
 [[nodiscard]] inline repack::RepackResult run_engine(io::FileSystem& fs, const io::File& source,
                                                      const io::File& copy,
                                                      const repack::RepackOptions& options,
-                                                     std::function<void(std::uint64_t)> before_write = {}) {
+                                                     std::function<void(std::uint64_t)> require_space = {}) {
     auto stream = codec::ArchiveSource::of_file(fs, source, io::CacheUse::keep,
                                                 {options.task.threads, options.task.cancel});
-    repack::OrderedWriter writer(fs, copy, std::move(before_write));
+    repack::OrderedWriter writer(fs, copy, std::move(require_space));
     return repack::repack(fs, stream, writer, options);
 }
 
