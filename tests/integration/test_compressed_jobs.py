@@ -21,13 +21,13 @@ KINDS = {
 class CompressedArchive:
     """A made-up backup of one of the kinds, and what it is to hold when it is canonical."""
 
-    def __init__(self, test, kind, *arguments, name="vzdump-qemu-100-2026_01_01-02_00_00.vma"):
+    def __init__(self, test, kind, *arguments, packer=None):
         self.kind = kind
-        self.path = test.dump / (name + kind)
+        self.path = test.dump / f"vzdump-qemu-100-2026_01_01-02_00_00.vma{kind}"
         raw, reference = test.dir / "raw", test.dir / "reference"
         generate(raw, *arguments, "--reference", reference)
         with open(self.path, "wb") as out, open(raw, "rb") as source:
-            subprocess.run(KINDS[kind][0], stdin=source, stdout=out, check=True, timeout=60)
+            subprocess.run(packer or KINDS[kind][0], stdin=source, stdout=out, check=True, timeout=60)
         self.old = self.path.read_bytes()
         self.new_content = reference.read_bytes()
         raw.unlink()
@@ -93,9 +93,12 @@ class CompressedJobTest(DaemonTest):
             archive.path.unlink()
 
     @needs_root
-    def test_a_disk_that_has_no_room_for_what_is_spilled(self):
-        archive = CompressedArchive(self, ".zst", "--disk", "drive-scsi0=40M", "--disk", "drive-scsi1=40M",
-                                    "--zero-fraction", "0", "--ascending")
+    def test_a_disk_that_fills_up_while_spilling(self):
+        # Three equal disks, of which a long window stores one; what is spilled takes more room than all of it.
+        image = self.dir / "image"
+        image.write_bytes(os.urandom(24 << 20))
+        disks = [argument for number in range(3) for argument in ("--disk", f"drive-scsi{number}=@{image}")]
+        archive = CompressedArchive(self, ".zst", *disks, "--ascending", packer=("zstd", "-q", "--long=27"))
         storage = self.dir / "storage"
         storage.mkdir()
         # Room for a copy and the 5 % that are kept free, so that the job begins, but for nothing more.
