@@ -23,6 +23,8 @@ std::size_t stored_bytes_of(std::uint16_t mask) {
 }
 
 constexpr std::uint64_t kMinNearExtents = 2;
+/// No more is read than this as long as the writers have work.
+constexpr std::uint64_t kEnoughBytes = 8 * vma::kMaxExtentPayload;
 /// At least this many extents are kept in mind.
 constexpr std::uint64_t kMinOpenExtents = 2;
 
@@ -59,9 +61,7 @@ Assembler::Assembler(const canon::Layout& layout, base::BufferPool& buffers, Spi
 
 void Assembler::add(const vma::Extent& extent) {
     Lock lock(mutex_);
-    changed_.wait(lock, [this] {
-        return aborted_ || pinned_bytes_ <= budget_bytes_ || !(relief_is_near() || spilling_);
-    });
+    changed_.wait(lock, [this] { return aborted_ || !must_wait(); });
     if (aborted_) return;
     if (extent.payload_offset() + extent.header.payload_bytes() > kMaxSourceOffset)
         throw base::Unsupported("an archive of more than 256 TiB is not supported");
@@ -123,6 +123,12 @@ void Assembler::unpin(const std::shared_ptr<base::Buffer>& buffer) {
 void Assembler::release(const Held& held) {
     for (const auto& slice : held.slices) unpin(slice.buffer);
     pinned_bytes_ -= sizeof(Held);
+}
+
+bool Assembler::must_wait() const {
+    // What waits for the writers only gets cold in the processor's caches.
+    if (pinned_bytes_ > kEnoughBytes && next_is_complete()) return true;
+    return pinned_bytes_ > budget_bytes_ && (relief_is_near() || spilling_);
 }
 
 bool Assembler::relief_is_near() const { return being_written_ > 0 || next_is_complete(); }

@@ -6,7 +6,8 @@
 // clusters are. So any disorder works, only slower, and memory does not depend on the archive's size, but for
 // eight bytes for each extent that was spilled.
 //
-// Who waits: add for the writers, when the budget is used up and they have work; next for add.
+// Who waits: add for the writers, when they have work enough, or the budget is used up and they have some;
+// next for add.
 #pragma once
 
 #include <condition_variable>
@@ -106,6 +107,7 @@ class Assembler {
     };
 
     [[nodiscard]] bool next_is_complete() const;
+    [[nodiscard]] bool must_wait() const;
     [[nodiscard]] bool relief_is_near() const;
     void place(std::uint64_t extent, unsigned slot, std::uint64_t source_offset, std::uint16_t mask,
                const Slice& blocks);

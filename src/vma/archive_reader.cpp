@@ -23,7 +23,6 @@ ArchiveReader::ArchiveReader(io::ByteSource& source, base::BufferPool& buffers)
     : source_(source), buffers_(buffers) {
     read_header();
     clusters_ = std::make_unique<ClusterMap>(header_, source_.size_bytes());
-    ahead_bytes_ = read_bytes(source_, ahead_.data(), ahead_.size());
 }
 
 void ArchiveReader::read_header() {
@@ -61,6 +60,8 @@ void ArchiveReader::check_end(std::size_t left_over) const {
 }
 
 bool ArchiveReader::next(Extent& extent) {
+    // Not before: who wants no more than the header reads no more.
+    if (extents_ == 0) ahead_bytes_ = read_bytes(source_, ahead_.data(), ahead_.size());
     if (ahead_bytes_ < kExtentHeaderSize) {
         check_end(ahead_bytes_);
         return false;

@@ -235,7 +235,8 @@ class CommandTest(KindTest):
                     [told] = self.succeed_json("repack", path, result, "--force")
                     self.assertEqual((told["source_bytes"], told["archive_bytes"]),
                                      (path.stat().st_size, stored["raw"].stat().st_size))
-                    self.assertEqual((told["result_bytes"], told["digest"]), (result.stat().st_size, expected["digest"]))
+                    self.assertEqual((told["result_bytes"], told["digest"]),
+                                     (result.stat().st_size, expected["digest"]))
                     self.assert_is_canonical(result, kind)
             for survey in self.succeed_json("verify", *(self.dump / name for name in kinds)):
                 result = pathlib.Path(survey["path"])
@@ -886,6 +887,9 @@ class InterruptedTest(KindTest):
                 result, names = self.on_small_disk(size, script, argument, self.state)
                 self.assertEqual((result.stdout, names), (b"", left), result)
                 self.assert_one_message(result, 1, "too little space in " + re.escape(str(self.dump)))
+        # What fits needs no more room than it takes.
+        result, names = self.on_small_disk("9M", '"$2" repack "$3" "$1/y.vma" > /dev/null', stored["raw"])
+        self.assertEqual((result.returncode, result.stderr, names), (0, b"", ["y.vma"]))
         result, names = self.on_small_disk("20M", '"$2" extract "$3" "$1"', compressed)
         self.assert_one_message(result, 1, ": No space left on device")
         self.assertEqual(names, [])
