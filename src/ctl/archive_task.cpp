@@ -3,9 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <thread>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -36,9 +33,8 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
 }
 
 void add_threads_option(CLI::App& app, unsigned& threads) {
-    // Somebody waits for it, so more than the daemon takes.
-    threads = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
-    app.add_option("--threads", threads, "Threads that compute (one for each CPU, at most 4)")
+    threads = repack::default_threads();
+    app.add_option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
         ->option_text("N")
         ->check(CLI::Range(1, 64));
 }
