@@ -67,18 +67,4 @@ const char* kind_name(ArchiveKind kind) noexcept {
     return "";
 }
 
-const char* ending_of(ArchiveKind kind) noexcept {
-    switch (kind) {
-        case ArchiveKind::raw:
-            return ".vma";
-        case ArchiveKind::zstd:
-            return ".vma.zst";
-        case ArchiveKind::gzip:
-            return ".vma.gz";
-        case ArchiveKind::lzo:
-            return ".vma.lzo";
-    }
-    return "";
-}
-
 }  // namespace vmad::codec

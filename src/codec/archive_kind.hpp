@@ -26,7 +26,4 @@ inline constexpr std::size_t kKindBytes = 9;
 /// "raw", "zstd", "gzip" or "lzo".
 [[nodiscard]] const char* kind_name(ArchiveKind kind) noexcept;
 
-/// ".vma", ".vma.zst", ".vma.gz" or ".vma.lzo".
-[[nodiscard]] const char* ending_of(ArchiveKind kind) noexcept;
-
 }  // namespace vmad::codec

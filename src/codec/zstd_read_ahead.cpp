@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "io/prefixed_source.hpp"
+
 namespace vmad::codec {
 
 bool can_read_ahead(const DecodeOptions& options) {
@@ -12,36 +14,6 @@ bool can_read_ahead(const DecodeOptions& options) {
                return frame.stored_bytes <= kMaxReadAheadFrameBytes && frame.bytes <= kMaxReadAheadFrameBytes;
            });
 }
-
-class ZstdReadAhead::Rest final : public io::ByteSource {
-  public:
-    Rest(std::vector<std::span<const std::byte>> pieces, io::ByteSource& stored, bool source_ended)
-        : pieces_(std::move(pieces)), stored_(stored), source_ended_(source_ended) {}
-
-    [[nodiscard]] std::size_t read(std::span<iovec> into) override {
-        std::size_t done = 0;
-        while (piece_ < pieces_.size() && !into.empty()) {
-            auto& piece = pieces_[piece_];
-            auto& slice = into.front();
-            const auto count = std::min(piece.size(), slice.iov_len);
-            std::copy_n(piece.begin(), count, static_cast<std::byte*>(slice.iov_base));
-            piece = piece.subspan(count);
-            slice = {static_cast<std::byte*>(slice.iov_base) + count, slice.iov_len - count};
-            done += count;
-            if (piece.empty()) ++piece_;
-            if (slice.iov_len == 0) into = into.subspan(1);
-        }
-        return source_ended_ || into.empty() ? done : done + stored_.read(into);
-    }
-    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
-    [[nodiscard]] io::SourceProgress progress() const override { return stored_.progress(); }
-
-  private:
-    std::vector<std::span<const std::byte>> pieces_;
-    std::size_t piece_ = 0;
-    io::ByteSource& stored_;
-    bool source_ended_;
-};
 
 ZstdReadAhead::ZstdReadAhead(io::ByteSource& stored, const base::CancelFlag* cancel, SeekTable seek_table,
                              unsigned threads)
@@ -136,10 +108,11 @@ void ZstdReadAhead::fill_slots() {
 /// All frames of the table were handed out, or the present one is not as the table says: it may be damaged,
 /// and so may the table. ZstdFrames finds out which.
 void ZstdReadAhead::go_on_without_table() {
-    std::vector<std::span<const std::byte>> pieces;
+    std::vector<std::byte> read;
     for (auto i = frame_index_; i < filled_; ++i)
-        pieces.push_back(std::span<const std::byte>(slot(i).stored).first(slot(i).stored_bytes));
-    rest_ = std::make_unique<Rest>(std::move(pieces), stored_, source_ended_);
+        read.insert(read.end(), slot(i).stored.begin(),
+                    slot(i).stored.begin() + static_cast<std::ptrdiff_t>(slot(i).stored_bytes));
+    rest_ = std::make_unique<io::PrefixedSource>(std::move(read), stored_);
     plain_ = std::make_unique<ZstdFrames>(
         *rest_, cancel_, std::move(seek_table_),
         ZstdFrames::Start{stored_offset_, offset_, frame_index_, frame_ends_, frames_checked_});

@@ -38,8 +38,6 @@ class ZstdReadAhead final : public Decoder {
         ZstdContext context;
         std::future<bool> matches;  ///< the table; last, so that its task ends before the rest goes
     };
-    /// What was read into slots, then the source itself.
-    class Rest;
 
     [[nodiscard]] Slot& slot(std::size_t frame_index) { return slots_[frame_index % slots_.size()]; }
     [[nodiscard]] bool open_frame();
@@ -58,8 +56,8 @@ class ZstdReadAhead final : public Decoder {
     std::size_t handed_out_ = 0;   ///< so many bytes of it
     std::uint64_t offset_ = 0;     ///< decompressed, where it begins
     std::uint64_t stored_offset_ = 0;
-    std::unique_ptr<io::ByteSource> rest_;
-    std::unique_ptr<ZstdFrames> plain_;  ///< decodes the rest
+    std::unique_ptr<io::ByteSource> rest_;  ///< what is in slots, then the source itself
+    std::unique_ptr<ZstdFrames> plain_;     ///< decodes the rest
 };
 
 }  // namespace vmad::codec

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
+#include "io/slices.hpp"
 
 namespace vmad::io {
 namespace {
@@ -37,22 +37,13 @@ void FileSource::advise_window() {
 std::size_t FileSource::read(std::span<iovec> into) {
     advise_window();
     std::size_t done = 0;
+    use_up(into, 0);
     while (!into.empty()) {
-        if (into.front().iov_len == 0) {
-            into = into.subspan(1);
-            continue;
-        }
-        auto count = fs_.read_at(file_, into, offset_);
+        const auto count = fs_.read_at(file_, into, offset_);
         if (count == 0) break;
         done += count;
         offset_ += count;
-        while (count > 0) {
-            const auto step = std::min(count, into.front().iov_len);
-            into.front().iov_base = static_cast<std::byte*>(into.front().iov_base) + step;
-            into.front().iov_len -= step;
-            count -= step;
-            if (into.front().iov_len == 0) into = into.subspan(1);
-        }
+        use_up(into, count);
     }
     return done;
 }

@@ -15,9 +15,8 @@
 #include <cerrno>
 #include <memory>
 
-#include <climits>
-
 #include "base/error.hpp"
+#include "io/slices.hpp"
 
 namespace vmad::io {
 namespace {
@@ -34,10 +33,6 @@ auto restarted(Call call) {
 
 bool errno_is_one_of(std::initializer_list<int> numbers) {
     return std::find(numbers.begin(), numbers.end(), errno) != numbers.end();
-}
-
-int count_of(std::span<const iovec> vectors) {
-    return static_cast<int>(std::min<std::size_t>(vectors.size(), IOV_MAX));
 }
 
 }  // namespace
@@ -97,14 +92,14 @@ void FileSystem::close(File file) {
 
 std::size_t FileSystem::read_at(const File& file, std::span<const iovec> into, std::uint64_t offset) {
     const auto count = restarted(
-        [&] { return ::preadv(file.fd(), into.data(), count_of(into), static_cast<off_t>(offset)); });
+        [&] { return ::preadv(file.fd(), into.data(), iov_count(into), static_cast<off_t>(offset)); });
     if (count < 0) throw_file_error("read", file.path());
     return static_cast<std::size_t>(count);
 }
 
 std::size_t FileSystem::write_at(const File& file, std::span<const iovec> from, std::uint64_t offset) {
     const auto count = restarted(
-        [&] { return ::pwritev(file.fd(), from.data(), count_of(from), static_cast<off_t>(offset)); });
+        [&] { return ::pwritev(file.fd(), from.data(), iov_count(from), static_cast<off_t>(offset)); });
     if (count < 0) throw_file_error("write", file.path());
     return static_cast<std::size_t>(count);
 }
@@ -309,20 +304,11 @@ std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte>
 }
 
 void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std::uint64_t offset) {
+    use_up(from, 0);
     while (!from.empty()) {
-        if (from.front().iov_len == 0) {
-            from = from.subspan(1);
-            continue;
-        }
-        auto count = fs.write_at(file, from, offset);
+        const auto count = fs.write_at(file, from, offset);
         offset += count;
-        while (count > 0) {
-            const auto step = std::min(count, from.front().iov_len);
-            from.front().iov_base = static_cast<std::byte*>(from.front().iov_base) + step;
-            from.front().iov_len -= step;
-            count -= step;
-            if (from.front().iov_len == 0) from = from.subspan(1);
-        }
+        use_up(from, count);
     }
 }
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What a second backup of a guest adds to a restic and to a borg repository, in each form of its archive.
 
-usage: dedup_bench.py BUILD [--dir DIR] [--image RAW | [--from PATH]... [--size SIZE]]
+usage: dedup_bench.py BUILD [--dir DIR] [--changes FACTOR] [--image RAW | [--from PATH]... [--size SIZE]]
 
 Makes an ext4 image of real files in DIR (see zstd_bench.py; needs five times SIZE there), and a copy in which some
-files were written, replaced, removed and touched: some tens of MiB. Each form of the two dumps, of other seed and
+files were written, replaced, removed and touched: some tens of MiB, times FACTOR. Each form of the two dumps, of other seed and
 time, goes under one name into a fresh repository of its own, without compression. Prints the MiB that the first and
 the second backup added there, and the second as a ratio to what the same dump adds as vzdump leaves it.
 """
@@ -40,7 +40,7 @@ def regular_files(image, wanted):
     return found
 
 
-def change_image(image, directory):
+def change_image(image, directory, factor):
     """A day in the life of the guest."""
     rng = random.Random(1)
     commands = []
@@ -55,21 +55,22 @@ def change_image(image, directory):
 
     files = regular_files(image, 4000)
     rng.shuffle(files)
-    removed, replaced, touched = files[:100], files[100:200], files[200:600]
+    few, many, new = (round(number * factor) for number in (100, 400, 24))
+    removed, replaced, touched = files[:few], files[few:2 * few], files[2 * few:2 * few + many]
     commands.extend(f"rm {path}" for path, _ in removed + replaced)
     for path, size in replaced:
         write(path, size)
     for path, _ in touched:
         commands.extend(f"sif {path} {field} @1700080000" for field in ("atime", "mtime", "ctime"))
     commands.append("mkdir /new")
-    for number in range(24):
+    for number in range(new):
         write(f"/new/{number}", MIB)
     script = os.path.join(directory, "commands")
     with open(script, "w") as file:
         file.write("\n".join(commands) + "\n")
     run(f"debugfs -w -f {script} {image} >/dev/null 2>&1; e2fsck -fn {image} >/dev/null 2>&1")
     shutil.rmtree(local)
-    print(f"files removed: {len(removed)}, replaced: {len(replaced)}, touched: {len(touched)}, written: 24")
+    print(f"files removed: {len(removed)}, replaced: {len(replaced)}, touched: {len(touched)}, written: {new}")
 
 
 def print_difference(first, second):
@@ -119,6 +120,7 @@ TOOLS = {
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
+    parser.add_argument("--changes", type=float, default=1)
     add_disk_options(parser)
     options = parser.parse_args()
     repack = os.path.join(options.build, "src/ctl/vmactl") + " repack -"
@@ -135,7 +137,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         first, second = disk_image(options, directory), os.path.join(directory, "second.raw")
         run(f"cp --sparse=always {first} {second}")
-        change_image(second, directory)
+        change_image(second, directory, options.changes)
         print_difference(first, second)
         print(f"{'MiB added':24}" + "".join(f"{tool:>10} first  second   ratio" for tool in TOOLS))
         reference = {}
