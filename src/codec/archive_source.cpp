@@ -24,7 +24,6 @@ ArchiveKind kind_of_file(io::FileSystem& fs, const io::File& file) {
 ArchiveSource::ArchiveSource(ArchiveKind kind, std::unique_ptr<io::ByteSource> stored, FoundSeekTable found,
                              const SourceOptions& options)
     : kind_(kind),
-      has_seek_table_(found.table.has_value()),
       seek_table_defect_(std::move(found.defect)),
       stored_(std::move(stored)) {
     if (kind_ == ArchiveKind::raw) return;
@@ -64,7 +63,7 @@ std::string ArchiveSource::stored_departure(const FrameEnds& ends) const {
     if (decoder_->frame_ends() != ends) return "the header and each extent are not compressed on their own";
     if (kind_ == ArchiveKind::gzip) return "";
     if (!notice().empty()) return notice();
-    if (!has_seek_table_) return "there is no seek table at its end";
+    if (!decoder_->has_seek_table()) return "it does not end in a seek table of its frames";
     if (!decoder_->frames_checked()) return "a frame has no checksum or no content size";
     return "";
 }

@@ -47,7 +47,6 @@ class ArchiveSource final : public io::ByteSource {
 
     ArchiveKind kind_;
     const io::File* raw_file_ = nullptr;
-    bool has_seek_table_;
     std::string seek_table_defect_;
     std::unique_ptr<io::ByteSource> stored_;
     std::unique_ptr<Decoder> decoder_;  ///< none for a raw archive

@@ -11,7 +11,7 @@
 
 #include "base/cancel.hpp"
 #include "codec/archive_kind.hpp"
-#include "codec/frame_ends.hpp"
+#include "codec/list_digest.hpp"
 #include "codec/seek_table.hpp"
 #include "io/byte_source.hpp"
 
@@ -20,6 +20,9 @@ namespace vmad::codec {
 /// The largest window that a zstd stream may ask for, as zstd's own tool has it by default: this much memory
 /// is taken for it. Beyond it base::Unsupported is thrown.
 inline constexpr unsigned kMaxWindowLog = 27;
+
+/// Where the frames of a stream end: offsets in what they hold, ascending.
+using FrameEnds = ListDigest;
 
 /// One thread at a time; it may decompress in threads of its own. read() also throws what the stored source
 /// throws. size_bytes() is not known; progress() is the stored source's.
@@ -31,6 +34,9 @@ class Decoder : public io::ByteSource {
     [[nodiscard]] const std::string& notice() const noexcept { return notice_; }
     /// Every zstd frame so far had its content's size and a checksum.
     [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
+    /// The zstd stream was read to its end, and ends in a seek table of exactly the frames that were read, as
+    /// SeekTable::encode() writes it, and has no other skippable frame.
+    [[nodiscard]] bool has_seek_table() const noexcept { return has_seek_table_; }
 
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
 
@@ -38,6 +44,7 @@ class Decoder : public io::ByteSource {
     FrameEnds frame_ends_;
     std::string notice_;
     bool frames_checked_ = true;
+    bool has_seek_table_ = false;
 };
 
 struct DecodeOptions {

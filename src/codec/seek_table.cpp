@@ -11,14 +11,9 @@ namespace {
 
 constexpr std::uint32_t kSkippableMagic = 0x184d2a5e;
 constexpr std::uint32_t kTableMagic = 0x8f92eab1;
-constexpr std::size_t kHeaderBytes = 8;
-constexpr std::size_t kFooterBytes = 9;
-constexpr std::size_t kEntryBytes = 8;
 constexpr std::size_t kChecksumBytes = 4;
 constexpr std::byte kChecksumFlag{0x80};
 constexpr std::byte kReservedBits{0x7c};  ///< must be 0; the lowest two bits mean nothing
-/// Frames of our size for an archive of 59 TiB. Sums of so many 32-bit sizes do not overflow.
-constexpr std::uint64_t kMaxFrames = std::uint64_t{1} << 24;
 /// So many entries are read at a time.
 constexpr std::uint64_t kEntriesAtOnce = 4096;
 
@@ -33,27 +28,41 @@ void SeekTable::add(std::uint32_t stored_bytes, std::uint32_t bytes) {
     frames.push_back({offset, stored_bytes, bytes});
 }
 
+std::array<std::byte, SeekTable::kHeaderBytes> SeekTable::encode_header(std::uint64_t frame_count) {
+    std::array<std::byte, kHeaderBytes> header;
+    base::store_le(header.data(), kSkippableMagic);
+    base::store_le(header.data() + 4, static_cast<std::uint32_t>(frame_count * kEntryBytes + kFooterBytes));
+    return header;
+}
+
+std::array<std::byte, SeekTable::kEntryBytes> SeekTable::encode_entry(std::uint64_t stored_bytes,
+                                                                      std::uint64_t bytes) {
+    std::array<std::byte, kEntryBytes> entry;
+    base::store_le(entry.data(), static_cast<std::uint32_t>(stored_bytes));
+    base::store_le(entry.data() + 4, static_cast<std::uint32_t>(bytes));
+    return entry;
+}
+
+std::array<std::byte, SeekTable::kFooterBytes> SeekTable::encode_footer(std::uint64_t frame_count) {
+    std::array<std::byte, kFooterBytes> footer{};  // the descriptor, 0: no checksums
+    base::store_le(footer.data(), static_cast<std::uint32_t>(frame_count));
+    base::store_le(footer.data() + 5, kTableMagic);
+    return footer;
+}
+
 std::vector<std::byte> SeekTable::encode() const {
-    const auto following_bytes = frames.size() * kEntryBytes + kFooterBytes;
-    std::vector<std::byte> table(kHeaderBytes + following_bytes);
-    auto* at = table.data();
-    const auto put = [&at](std::size_t value) {
-        base::store_le(at, static_cast<std::uint32_t>(value));
-        at += sizeof(std::uint32_t);
-    };
-    put(kSkippableMagic);
-    put(following_bytes);
-    for (const auto& frame : frames) {
-        put(frame.stored_bytes);
-        put(frame.bytes);
-    }
-    put(frames.size());
-    ++at;  // the descriptor: no checksums
-    put(kTableMagic);
+    std::vector<std::byte> table;
+    const auto put = [&table](const auto& part) { table.insert(table.end(), part.begin(), part.end()); };
+    put(encode_header(frames.size()));
+    for (const auto& frame : frames) put(encode_entry(frame.stored_bytes, frame.bytes));
+    put(encode_footer(frames.size()));
     return table;
 }
 
 FoundSeekTable read_seek_table(io::FileSystem& fs, const io::File& file) {
+    constexpr auto kHeaderBytes = SeekTable::kHeaderBytes;
+    constexpr auto kFooterBytes = SeekTable::kFooterBytes;
+    constexpr auto kEntryBytes = SeekTable::kEntryBytes;
     const auto file_bytes = static_cast<std::uint64_t>(fs.status(file).st_size);
     std::byte footer[kFooterBytes];
     if (file_bytes < kHeaderBytes + kFooterBytes ||
@@ -67,7 +76,8 @@ FoundSeekTable read_seek_table(io::FileSystem& fs, const io::File& file) {
     const auto entry_bytes = kEntryBytes + (has_checksums ? kChecksumBytes : 0);
     const auto table_bytes = kHeaderBytes + count * entry_bytes + kFooterBytes;
     if (table_bytes > file_bytes) return defect(fmt::format("{} frames make it larger than the file", count));
-    if (count > kMaxFrames) return defect(fmt::format("it has {} frames, more than {}", count, kMaxFrames));
+    if (count > kMaxSeekFrames)
+        return defect(fmt::format("it has {} frames, more than {}", count, kMaxSeekFrames));
 
     auto at = file_bytes - table_bytes;
     std::byte header[kHeaderBytes];

@@ -80,6 +80,7 @@ ZstdFrames::ZstdFrames(io::ByteSource& stored, const base::CancelFlag* cancel,
       context_(make_zstd_context()),
       seek_table_(std::move(seek_table)),
       frame_index_(start.frame_index),
+      table_check_(start.table_check),
       offset_(start.offset) {
     frame_ends_ = start.frame_ends;
     frames_checked_ = start.frames_checked;
@@ -107,6 +108,7 @@ bool ZstdFrames::begin_frame() {
     frame_offset_ = offset_;
     if (bytes.empty()) {
         if (seek_table_ && frame_index_ < seek_table_->frames.size()) give_up_table(frame_stored_offset_);
+        has_seek_table_ = table_check_.matches();
         return false;
     }
     const auto head = read_frame_head(bytes.first(std::min(bytes.size(), kMaxFrameHeaderBytes)));
@@ -132,12 +134,14 @@ bool ZstdFrames::begin_frame() {
 void ZstdFrames::skip_frame() {
     const auto bytes = input_.peek(kSkippableHeaderBytes);
     if (bytes.size() < kSkippableHeaderBytes) throw_truncated(input_.offset() + bytes.size());
-    auto left =
-        kSkippableHeaderBytes + std::uint64_t{base::load_le<std::uint32_t>(bytes.data() + kMagicBytes)};
+    std::uint64_t left = base::load_le<std::uint32_t>(bytes.data() + kMagicBytes);
+    table_check_.begin_skippable(bytes.first<kSkippableHeaderBytes>());
+    input_.consume(kSkippableHeaderBytes);
     while (left > 0) {
-        const auto available = input_.peek(1).size();
-        if (available == 0) throw_truncated(input_.offset());
-        const auto step = std::min<std::uint64_t>(available, left);
+        const auto available = input_.peek(1);
+        if (available.empty()) throw_truncated(input_.offset());
+        const auto step = std::min<std::uint64_t>(available.size(), left);
+        table_check_.add_content(available.first(step));
         input_.consume(step);
         left -= step;
     }
@@ -161,6 +165,7 @@ void ZstdFrames::decompress_into(ZSTD_outBuffer& out) {
     if (next_bytes_ == 0) {
         in_frame_ = false;
         frame_ends_.add(offset_);
+        table_check_.add_frame(input_.offset() - frame_stored_offset_, offset_ - frame_offset_);
         compare_with_table();
     } else if (in.size < wanted && in.pos == in.size && out.pos < out.size) {
         throw_truncated(input_.offset());

@@ -11,6 +11,7 @@
 #include <zstd.h>
 
 #include "codec/decoder.hpp"
+#include "codec/seek_table_check.hpp"
 #include "codec/stored_input.hpp"
 
 namespace vmad::codec {
@@ -53,6 +54,7 @@ class ZstdFrames final : public Decoder {
         std::size_t frame_index = 0;  ///< in the seek table
         FrameEnds frame_ends;
         bool frames_checked = true;
+        SeekTableCheck table_check;
     };
 
     /// `seek_table` is only compared with the frames. `stored` and the flag, if any, outlive this object.
@@ -76,6 +78,7 @@ class ZstdFrames final : public Decoder {
     ZstdContext context_;
     std::optional<SeekTable> seek_table_;  ///< as long as the frames are as it says
     std::size_t frame_index_;
+    SeekTableCheck table_check_;
     std::uint64_t offset_;  ///< of the next decompressed byte
     bool in_frame_ = false;
     std::uint64_t frame_stored_offset_ = 0;  ///< of the present frame

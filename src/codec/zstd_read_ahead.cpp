@@ -8,6 +8,12 @@
 
 namespace vmad::codec {
 
+namespace {
+
+constexpr std::size_t kSmallFrameBytes = std::size_t{64} << 10;
+
+}  // namespace
+
 bool can_read_ahead(const DecodeOptions& options) {
     return options.seek_table && options.threads > 1 &&
            std::ranges::all_of(options.seek_table->frames, [](const SeekFrame& frame) {
@@ -55,6 +61,7 @@ std::size_t ZstdReadAhead::read(std::span<iovec> into) {
     frame_ends_ = plain_->frame_ends();
     frames_checked_ = plain_->frames_checked();
     notice_ = plain_->notice();
+    has_seek_table_ = plain_->has_seek_table();
     return done;
 }
 
@@ -63,7 +70,7 @@ bool ZstdReadAhead::open_frame() {
     while (true) {
         if (!frame_open_) {
             fill_slots();
-            if (frame_index_ == seek_table_.frames.size() || !slot(frame_index_).matches.get()) {
+            if (frame_index_ == filled_ || !slot(frame_index_).matches.get()) {
                 go_on_without_table();
                 return false;
             }
@@ -81,7 +88,12 @@ void ZstdReadAhead::close_frame() {
     const auto head = read_frame_head(stored.first(std::min(stored.size(), kMaxFrameHeaderBytes)));
     offset_ += frame.bytes;
     stored_offset_ += frame.stored_bytes;
-    if (!head->skippable) frame_ends_.add(offset_);
+    if (head->skippable) {
+        table_check_.begin_skippable(stored.first<SeekTable::kHeaderBytes>());
+    } else {
+        frame_ends_.add(offset_);
+        table_check_.add_frame(frame.stored_bytes, frame.bytes);
+    }
     frames_checked_ = frames_checked_ && head->checked;
     ++frame_index_;
     frame_open_ = false;
@@ -97,9 +109,12 @@ void ZstdReadAhead::fill_slots() {
         iovec room{slot.stored.data(), frame.stored_bytes};
         slot.stored_bytes = stored_.read({&room, 1});
         source_ended_ = slot.stored_bytes < frame.stored_bytes;
-        slot.matches = std::async(std::launch::async, [&slot, bytes = frame.bytes] {
-            return decompress_frame(slot.context.get(), std::span(slot.stored).first(slot.stored_bytes),
-                                    std::span(slot.content).first(bytes));
+        // A thread costs more than a small frame, which is decompressed when its turn comes.
+        const auto policy = frame.bytes > kSmallFrameBytes ? std::launch::async : std::launch::deferred;
+        slot.matches = std::async(policy, [&slot, frame] {
+            return slot.stored_bytes == frame.stored_bytes &&
+                   decompress_frame(slot.context.get(), std::span(slot.stored).first(slot.stored_bytes),
+                                    std::span(slot.content).first(frame.bytes));
         });
         ++filled_;
     }
@@ -115,7 +130,7 @@ void ZstdReadAhead::go_on_without_table() {
     rest_ = std::make_unique<io::PrefixedSource>(std::move(read), stored_);
     plain_ = std::make_unique<ZstdFrames>(
         *rest_, cancel_, std::move(seek_table_),
-        ZstdFrames::Start{stored_offset_, offset_, frame_index_, frame_ends_, frames_checked_});
+        ZstdFrames::Start{stored_offset_, offset_, frame_index_, frame_ends_, frames_checked_, table_check_});
 }
 
 }  // namespace vmad::codec

@@ -48,6 +48,7 @@ class ZstdReadAhead final : public Decoder {
     io::ByteSource& stored_;
     const base::CancelFlag* cancel_;
     SeekTable seek_table_;
+    SeekTableCheck table_check_;
     std::vector<Slot> slots_;
     bool source_ended_ = false;
     std::size_t filled_ = 0;       ///< so many frames were read

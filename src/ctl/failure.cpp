@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -56,6 +57,8 @@ Failure current_failure() {
         return {ExitCode::timed_out, error.what(), {}};
     } catch (const varlink::RemoteError& error) {
         return remote_failure(error);
+    } catch (const std::system_error& error) {
+        return {ExitCode::failed, fmt::format("no thread can be started: {}", error.what()), {}};
     } catch (const std::bad_alloc&) {
         return {ExitCode::failed, "out of memory", {}};
     } catch (const std::exception& error) {

@@ -135,7 +135,7 @@ class Runner {
         std::optional<repack::InPlaceResult> result;
         try {
             result = replace(absolute_path(path));
-        } catch (const base::Error&) {
+        } catch (const std::exception&) {
             failure = current_failure();
         }
         if (result) {

@@ -20,17 +20,15 @@ StopSignals::StopSignals() {
     struct sigaction action {};
     action.sa_handler = on_stop;
     action.sa_flags = SA_RESTART;
-    if (::sigaction(SIGINT, &action, &old_interrupt_) < 0 ||
-        ::sigaction(SIGTERM, &action, &old_terminate_) < 0)
-        base::throw_errno("sigaction", "SIGINT and SIGTERM");
-    // Who started us with one of them ignored, as nohup and a shell's background jobs do, wants it so.
-    if (old_interrupt_.sa_handler == SIG_IGN) ::sigaction(SIGINT, &old_interrupt_, nullptr);
-    if (old_terminate_.sa_handler == SIG_IGN) ::sigaction(SIGTERM, &old_terminate_, nullptr);
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+        if (::sigaction(kSignals[i], &action, &old_[i]) < 0) base::throw_errno("sigaction", "a signal");
+        // Who started us with one of them ignored, as nohup and a shell's background jobs do, wants it so.
+        if (old_[i].sa_handler == SIG_IGN) ::sigaction(kSignals[i], &old_[i], nullptr);
+    }
 }
 
 StopSignals::~StopSignals() {
-    ::sigaction(SIGINT, &old_interrupt_, nullptr);
-    ::sigaction(SIGTERM, &old_terminate_, nullptr);
+    for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &old_[i], nullptr);
 }
 
 const base::CancelFlag& StopSignals::flag() const noexcept { return stop_flag; }

@@ -1,13 +1,15 @@
-// SIGINT and SIGTERM while an archive is worked on: the work ends cleanly instead of the process.
+// SIGINT, SIGTERM and SIGHUP while an archive is worked on: the work ends cleanly instead of the process.
 #pragma once
 
 #include <signal.h>
+
+#include <array>
 
 #include "base/cancel.hpp"
 
 namespace vmad::ctl {
 
-/// While it lives, both signals set flag(). At most one at a time, in the main thread.
+/// While it lives, the signals set flag(). At most one at a time, in the main thread.
 class StopSignals {
   public:
     StopSignals();
@@ -22,8 +24,8 @@ class StopSignals {
     [[nodiscard]] static int exit_status() noexcept;
 
   private:
-    struct sigaction old_interrupt_;
-    struct sigaction old_terminate_;
+    static constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
+    std::array<struct sigaction, kSignals.size()> old_;
 };
 
 }  // namespace vmad::ctl

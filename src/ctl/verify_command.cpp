@@ -62,7 +62,7 @@ class VerifyCommand final : public Command {
             Failure failure;
             try {
                 survey = read(context, path, signals);
-            } catch (const base::Error&) {
+            } catch (const std::exception&) {
                 failure = current_failure();
             }
             if (survey) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace vmad::io {
@@ -19,7 +20,7 @@ constexpr std::size_t kChunksAhead = 4;
 DeviceSource::DeviceSource(FileSystem& fs, const File& file)
     : fs_(fs),
       own_(fs.reopen_direct(file).value_or(File())),
-      file_(own_ ? own_ : file),
+      file_(file),
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
       size_bytes_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
     // Direct reads would find what the cache still holds, too.
@@ -29,16 +30,31 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file)
 
 void DeviceSource::fetch_ahead() {
     while (fetched_ < size_bytes_ && ahead_.size() < kChunksAhead) {
-        ahead_.push_back(std::async(std::launch::async, fetch, std::ref(fs_), std::cref(file_),
-                                    buffers_.get(kChunk), fetched_));
+        ahead_.push_back(std::async(std::launch::async, [this, buffer = buffers_.get(kChunk), at = fetched_] {
+            return Chunk{buffer, fetch(at, {buffer->data(), kChunk})};
+        }));
         fetched_ += kChunk;
     }
 }
 
-DeviceSource::Chunk DeviceSource::fetch(FileSystem& fs, const File& file,
-                                        std::shared_ptr<base::Buffer> buffer, std::uint64_t offset) {
-    const auto size = read_fully_at(fs, file, {buffer->data(), kChunk}, offset);
-    return {std::move(buffer), size};
+std::size_t DeviceSource::fetch(std::uint64_t offset, std::span<std::byte> into) const {
+    const auto wanted = std::min<std::uint64_t>(into.size(), size_bytes_ - offset);
+    if (!own_) return read_fully_at(fs_, file_, into.first(wanted), offset);
+    try {
+        std::size_t done = 0;
+        // Whole blocks are asked for, also beyond the end; behind that nothing is, as it would be no block.
+        while (done < wanted) {
+            const iovec rest{into.data() + done, into.size() - done};
+            const auto count = fs_.read_at(own_, {&rest, 1}, offset + done);
+            if (count == 0) break;
+            done += count;
+        }
+        return std::min<std::size_t>(done, wanted);
+    } catch (const base::SystemError& error) {
+        // A file system may take the flag and not the reads; or a read was cut short within a block.
+        if (error.number() != EINVAL) throw;
+        return read_fully_at(fs_, file_, into.first(wanted), offset);
+    }
 }
 
 bool DeviceSource::next_chunk() {

@@ -29,13 +29,13 @@ class DeviceSource final : public ByteSource {
         std::size_t size = 0;
     };
     void fetch_ahead();
-    [[nodiscard]] static Chunk fetch(FileSystem& fs, const File& file, std::shared_ptr<base::Buffer> buffer,
-                                     std::uint64_t offset);
+    /// How many bytes it got: fewer than there is room for only at the end.
+    [[nodiscard]] std::size_t fetch(std::uint64_t offset, std::span<std::byte> into) const;
     bool next_chunk();
 
     FileSystem& fs_;
-    File own_;          ///< the file once more, opened for direct reads, if that can be
-    const File& file_;  ///< own_ or the caller's
+    File own_;  ///< the file once more, opened for direct reads, if that can be
+    const File& file_;
     base::BufferPool buffers_;
     std::uint64_t size_bytes_;
     std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here

@@ -4,7 +4,7 @@
 // as slices of the source's buffers. What does not fit the budget is dropped when the source can be read
 // again by offset, and else written to a spill file; so is, when it gets too much, the knowledge of where
 // clusters are. So any disorder works, only slower, and memory does not depend on the archive's size, but for
-// eight bytes for each extent that was spilled.
+// an index of eight bytes for each extent in regions of which one was spilled.
 //
 // Who waits: add for the writers, when they have work enough, or the budget is used up and they have some;
 // next for add.
@@ -100,7 +100,7 @@ class Assembler {
         void set(std::uint64_t extent, Entry entry);
 
       private:
-        static constexpr std::uint64_t kPageEntries = 512;
+        static constexpr std::uint64_t kPageEntries = 64;
         using Page = std::array<std::uint64_t, kPageEntries>;
         std::uint64_t extent_count_;
         std::vector<std::unique_ptr<Page>> pages_;  ///< none before the first is needed

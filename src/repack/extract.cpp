@@ -160,8 +160,7 @@ void publish(io::FileSystem& fs, const io::File& directory, std::deque<io::NewFi
 
 ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
                       const std::string& directory, const ExtractOptions& options) {
-    static const base::CancelFlag never;
-    const auto& cancel = options.task.cancel != nullptr ? *options.task.cancel : never;
+    const auto& cancel = options.task.cancel_flag();
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const auto plan = select(reader.header(), options.devices);
@@ -202,6 +201,10 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
         else
             copy_all();
     } catch (const SeekTableMismatch&) {
+        for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+            fs.truncate(files[i].file(), 0);
+            fs.truncate(files[i].file(), plan.devices[i].size_bytes);
+        }
         copy_all();
     }
     publish(fs, into, files, options.force);

@@ -26,7 +26,6 @@ InPlaceOutcome outcome_of(io::Settlement settlement) {
 }  // namespace
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
-    static const base::CancelFlag never;
     const auto& task = options.repack.task;
     auto opened = io::open_target(fs, io::open_entry(fs, path, options.directories), options.announced,
                                   std::time(nullptr));
@@ -38,8 +37,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
 
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
-    const auto& cancel = task.cancel != nullptr ? *task.cancel : never;
-    if (canonical_by_headers(fs, target.file, cancel) == Canonical::yes)
+    if (canonical_by_headers(fs, target.file, task.cancel_flag()) == Canonical::yes)
         return {InPlaceOutcome::unchanged, size, size};
     io::ReplaceFile replacement(fs, std::move(target), options.journal);
     replacement.require_space(size);

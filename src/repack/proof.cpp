@@ -46,7 +46,6 @@ constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 }  // namespace
 
 Survey survey(codec::ArchiveSource& source, const TaskOptions& options) {
-    static const base::CancelFlag never;
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
@@ -58,7 +57,7 @@ Survey survey(codec::ArchiveSource& source, const TaskOptions& options) {
     codec::FrameEnds ends;
     ends.add(reader.offset());
     ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.threads,
-                    options.cancel != nullptr ? *options.cancel : never,
+                    options.cancel_flag(),
                     {[&](const vma::Extent& extent, unsigned worker) {
                          sums[worker].add(extent.header, extent.payload->data());
                          check_layout(extent, layout, departure);

@@ -16,12 +16,13 @@ constexpr std::uint64_t kInFlightBytes = 4 * vma::kMaxExtentPayload;
 
 RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSink& sink,
                     const RepackOptions& options) {
-    static const base::CancelFlag never;
-    const auto& cancel = options.task.cancel != nullptr ? *options.task.cancel : never;
+    const auto& cancel = options.task.cancel_flag();
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize,
                              options.memory_bytes + kInFlightBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
+    if (options.kind == codec::ArchiveKind::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
+        throw base::Unsupported("as .vma.zst, disks of more than 59 TiB in all are not supported");
     SpillFile spill(fs, options.spill);
     Assembler assembler(layout, buffers, spill,
                         source.raw_file() != nullptr ? Overflow::drop : Overflow::spill,

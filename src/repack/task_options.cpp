@@ -5,6 +5,11 @@
 
 namespace vmad::repack {
 
+const base::CancelFlag& TaskOptions::cancel_flag() const noexcept {
+    static const base::CancelFlag never;
+    return cancel != nullptr ? *cancel : never;
+}
+
 unsigned default_threads() noexcept { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }
 
 }  // namespace vmad::repack

@@ -13,6 +13,9 @@ struct TaskOptions {
     const base::CancelFlag* cancel = nullptr;
     base::ProgressSink progress;
 
+    /// Never requested when there is none.
+    [[nodiscard]] const base::CancelFlag& cancel_flag() const noexcept;
+
     /// Tells `progress` how far the source is.
     void report(base::Stage stage, const io::SourceProgress& source) const {
         if (progress) progress({stage, source.done_bytes, source.total_bytes});

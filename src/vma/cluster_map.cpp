@@ -23,6 +23,9 @@ ClusterMap::ClusterMap(const Header& header, std::optional<std::uint64_t> archiv
                             "fit: it is cut off",
                             missing_, room));
     }
+    if (!archive_bytes && missing_ > kMaxUnsizedClusters)
+        throw base::Unsupported(
+            "compressed or from a pipe, disks of more than 59 TiB in all are not supported");
     for (const auto& device : header.devices) {
         const auto count = device.cluster_count();
         devices_.push_back({device.name, count, count, {}});

@@ -1,8 +1,7 @@
 // Which clusters of which device an archive has shown so far: the rules that hold across extents.
 //
 // Every cluster of every device must be stored exactly once. A bit per cluster, but only for regions of which
-// the archive has shown a cluster: a number alone, or a sparse file, does not use up memory. One thread at a
-// time.
+// the archive has shown a cluster, so that a number alone does not use up memory. One thread at a time.
 #pragma once
 
 #include <bitset>
@@ -15,10 +14,15 @@
 
 namespace vmad::vma {
 
+/// How many clusters an archive of unknown length may have, 59 TiB: a few compressed bytes can name clusters
+/// all over its devices.
+inline constexpr std::uint64_t kMaxUnsizedClusters = std::uint64_t{kSlotsPerExtent} << 24;
+
 class ClusterMap {
   public:
     /// `archive_bytes`: the archive's length where it is known. Throws base::FormatError before it allocates
-    /// anything when the devices' clusters cannot be in an archive of that length. `header` is copied from.
+    /// anything when the devices' clusters cannot be in an archive of that length, and base::Unsupported for
+    /// more than kMaxUnsizedClusters when it is not known. `header` is copied from.
     ClusterMap(const Header& header, std::optional<std::uint64_t> archive_bytes);
 
     /// Takes note of the clusters of the extent at byte `offset`. Throws base::FormatError for a device that
@@ -32,7 +36,7 @@ class ClusterMap {
     void require_complete(std::uint64_t end) const;
 
   private:
-    static constexpr std::uint32_t kRegionClusters = 1 << 16;
+    static constexpr std::uint32_t kRegionClusters = 1 << 12;
     using Region = std::bitset<kRegionClusters>;
     struct DeviceMap {
         std::string name;

@@ -19,7 +19,7 @@ COMPRESSED = ("zstd", "gzip", "lzo")
 # As vzdump runs them, and as Proxmox does to restore.
 COMPRESS = {"raw": ("cat",), "zstd": ("zstd", "--threads=2", "-q"), "gzip": ("gzip", "--rsyncable"), "lzo": ("lzop",)}
 RESTORE = {"raw": ("cat",), "zstd": ("zstd", "-q", "-d", "-c"), "gzip": ("zcat",), "lzo": ("lzop", "-d", "-c")}
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is to end soon ends before any patience of ours does.
 SOON_SECONDS = 30
 

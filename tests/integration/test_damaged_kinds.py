@@ -12,7 +12,7 @@ import subprocess
 import unittest
 
 from archive_kinds import (COMPRESS, COMPRESSED, KindTest, LZOP_MISSING, RESTORE, SOON_SECONDS, SeekTable,
-                           canonical, directory, filtered, make_archives, small, small_canonical, stored,
+                           canonical, filtered, make_archives, small, small_canonical, stored,
                            zstd_frame_of_zeros)
 from support import make_old, sha256, wait_for
 
@@ -76,7 +76,7 @@ class DamageTest(KindTest):
     def test_without_its_seek_table(self):
         data = small_canonical["zstd"].read_bytes()
         [survey] = self.assert_refused_or_harmless("zstd", {"x.vma.zst": data[:SeekTable(data).offset]})
-        self.assertEqual((survey["canonical"], survey["departure"]), (False, "there is no seek table at its end"))
+        self.assertEqual((survey["canonical"], survey["departure"]), (False, "it does not end in a seek table of its frames"))
 
     def test_flipped_bits(self):
         numbers = random.Random(7)

@@ -14,7 +14,7 @@ import subprocess
 import termios
 import unittest
 
-from archive_kinds import (ENDINGS, KindTest, RESTORE, SOON_SECONDS, STOP_SIGNALS, SeekTable, canonical, directory,
+from archive_kinds import (ENDINGS, KindTest, RESTORE, SOON_SECONDS, STOP_SIGNALS, SeekTable, canonical,
                            filtered, large, make_archives, small, small_canonical, stored)
 from support import HANG_SECONDS, VMACTL, generate, make_old, sha256, unnamed_file_size, wait_for
 

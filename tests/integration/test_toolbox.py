@@ -18,7 +18,7 @@ import unittest
 import support
 from support import OFFICIAL, VMACHECK, ProcessTest, generate, make_old, official_manifest, sha256, unnamed_file_size, wait_for
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Enough work to be met in the middle of it, by a signal that comes as soon as it has begun.
 LARGE = ("--disk", "drive-scsi0=1G", "--shuffle")
 

@@ -122,3 +122,83 @@ TEST_CASE("a valid archive that is not canonical, or holds something else, is no
     other.configs[0].data += "#";
     CHECK_THROWS_AS(repack::prove(fs, canonical, codec::ArchiveKind::raw, other, {}), repack::ProofError);
 }
+
+namespace {
+
+/// The canonical .vma.zst of the archive above.
+testing::Bytes canonical_zstd(repack::Fingerprint* fingerprint = nullptr) {
+    io::FileSystem fs;
+    const auto copy = testing::memory_file();
+    repack::RepackOptions options;
+    options.kind = codec::ArchiveKind::zstd;
+    const auto result = testing::run_engine(fs, testing::memory_file(archive()), copy, options);
+    if (fingerprint != nullptr) *fingerprint = result.fingerprint;
+    return testing::content_of(copy);
+}
+
+/// What direct reads give is not what memory holds.
+class BadDevice final : public io::FileSystem {
+  public:
+    explicit BadDevice(testing::Bytes content) : content_(std::move(content)) {}
+    std::optional<io::File> reopen_direct(const io::File&) override { return testing::memory_file(content_); }
+
+  private:
+    testing::Bytes content_;
+};
+
+}  // namespace
+
+TEST_CASE("a compressed copy is proven as the device holds it, its seek table too") {
+    repack::Fingerprint expected;
+    const auto good = canonical_zstd(&expected);
+    const auto prove = [&](const testing::Bytes& on_device) {
+        BadDevice fs(on_device);
+        repack::prove(fs, testing::memory_file(good), codec::ArchiveKind::zstd, expected, {});
+    };
+    CHECK_NOTHROW(prove(good));
+    // All of the table, some of the frames.
+    const auto table_bytes = (testing::survey_of(good).extent_count + 1) * 8 + 17;
+    for (std::size_t back = 1; back < good.size(); back += back <= table_bytes ? 1 : 100003) {
+        CAPTURE(back);
+        auto bad = good;
+        bad[bad.size() - back] ^= std::byte{1};
+        CHECK_THROWS_AS(prove(bad), repack::ProofError);
+    }
+}
+
+TEST_CASE("a canonical zstd stream is known as such without seeking; one with other frames in it is not") {
+    const auto good = canonical_zstd();
+    CHECK(testing::survey_of(good).departure == "");
+    io::FileSystem fs;
+    const auto table = codec::read_seek_table(fs, testing::memory_file(good)).table;
+    REQUIRE(table);
+    const auto frames_end = table->frames.back().stored_offset + table->frames.back().stored_bytes;
+    const testing::Bytes skippable{std::byte{0x50}, std::byte{0x2a}, std::byte{0x4d}, std::byte{0x18},
+                                   std::byte{0},    std::byte{0},    std::byte{0},    std::byte{0}};
+    const auto insert = [&](std::size_t at) {
+        auto bytes = good;
+        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at), skippable.begin(), skippable.end());
+        return bytes;
+    };
+    const std::string reason = "it does not end in a seek table of its frames";
+    CHECK(testing::survey_of(insert(0)).departure == reason);
+    CHECK(testing::survey_of(insert(frames_end)).departure == reason);
+    CHECK(testing::survey_of(insert(good.size())).departure == reason);
+    CHECK(testing::survey_of(testing::View(good).first(frames_end)).departure == reason);
+
+    // Listed in the table, as the format allows.
+    codec::SeekTable listed;
+    listed.add(static_cast<std::uint32_t>(skippable.size()), 0);
+    for (const auto& frame : table->frames) listed.add(frame.stored_bytes, frame.bytes);
+    auto bytes = insert(0);
+    bytes.resize(skippable.size() + frames_end);
+    const auto end = listed.encode();
+    bytes.insert(bytes.end(), end.begin(), end.end());
+    const auto file = testing::memory_file(bytes);
+    for (const unsigned threads : {1, 3}) {
+        auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {threads, nullptr});
+        const auto survey = repack::survey(source, {});
+        CHECK(survey.departure == reason);
+        CHECK(survey.notice == "");
+    }
+}

@@ -52,3 +52,18 @@ TEST_CASE("an archive cut off at any byte is refused, and nothing else is") {
         CHECK_THROWS_AS(read_all(size), base::FormatError);
     }
 }
+
+TEST_CASE("an archive of unknown length may not claim more disks than memory can keep track of") {
+    constexpr std::uint64_t kTiB = std::uint64_t{1} << 40;
+    const auto clusters_of = [](std::uint64_t size_bytes) {
+        Header header;
+        header.devices.push_back({1, "drive-scsi0", size_bytes / 2});
+        header.devices.push_back({2, "drive-scsi1", size_bytes / 2});
+        return header;
+    };
+    CHECK_NOTHROW(ClusterMap(clusters_of(59 * kTiB), std::nullopt));
+    CHECK_THROWS_WITH_AS(ClusterMap(clusters_of(60 * kTiB), std::nullopt),
+                         "compressed or from a pipe, disks of more than 59 TiB in all are not supported",
+                         base::Unsupported);
+    CHECK_NOTHROW(ClusterMap(clusters_of(60 * kTiB), kTiB));
+}
