@@ -1,5 +1,6 @@
 #include "repack/repack.hpp"
 
+#include "base/checked.hpp"
 #include "repack/archive_output.hpp"
 #include "repack/assembler.hpp"
 #include "repack/extent_pump.hpp"
@@ -18,7 +19,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
                     const RepackOptions& options) {
     const auto& cancel = options.task.cancel_flag();
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize,
-                             options.memory_bytes + kInFlightBytes);
+                             base::checked_add(options.memory_bytes, kInFlightBytes).value_or(UINT64_MAX));
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
     if (options.kind == codec::ArchiveKind::zstd && layout.extent_count() >= codec::kMaxSeekFrames)

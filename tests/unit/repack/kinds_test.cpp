@@ -83,9 +83,9 @@ TEST_CASE(
 
 TEST_CASE("orders in which most extents must be parked") {
     auto guest = testing::plausible_guest({{"drive-efidisk0", 540672, {}},
-                                           {"drive-scsi0", 40 * kMiB, {}},
-                                           {"drive-scsi1", 30 * kMiB, {}},
-                                           {"drive-virtio0", 30 * kMiB, {}}});
+                                           {"drive-scsi0", 24 * kMiB, {}},
+                                           {"drive-scsi1", 16 * kMiB, {}},
+                                           {"drive-virtio0", 16 * kMiB, {}}});
     for (auto& disk : guest.disks) disk.content.zero_fraction = 0.1;
     testing::DumpOptions options;
     SUBCASE("no order at all") { options.shuffle = true; }
