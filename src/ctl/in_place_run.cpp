@@ -59,12 +59,14 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
             object["size_after"] = result.size_after;
             object["reread_bytes"] = result.reread_bytes;
             object["spilled_bytes"] = result.spilled_bytes;
+            if (!result.notice.empty()) object["notice"] = result.notice;
         } else if (code != ExitCode::done) {
             object["error"] = text;
         }
         return context.console.print_json(object);
     }
     if (code != ExitCode::done) return context.console.message(fmt::format("{}: {}", path, text));
+    if (!result.notice.empty()) context.console.message(fmt::format("{}: {}", path, result.notice));
     std::string line = fmt::format("{}: {}", path, text);
     if (done)
         line +=

@@ -42,6 +42,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     io::ReplaceFile replacement(fs, std::move(target), options.journal);
     replacement.require_space(size);
     RepackResult result;
+    std::string notice;
     try {
         auto source = codec::ArchiveSource::of_file(fs, replacement.original(), options.source_cache,
                                                     {task.threads, task.cancel});
@@ -51,6 +52,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         repack_options.kind = source.kind();
         repack_options.spill.beside = &replacement.directory();
         result = repack(fs, source, writer, repack_options);
+        notice = source.notice();
         replacement.seal(published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                     replacement.modified_when_sealed()));
         prove(fs, replacement.temporary(), repack_options.kind, result.fingerprint, task);
@@ -59,8 +61,12 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         if (io::identity_of(fs.status(replacement.original())) != identity) return {InPlaceOutcome::changed};
         throw;
     }
-    return {outcome_of(replacement.publish()), size, result.result_bytes, result.reread_bytes,
-            result.spilled_bytes};
+    return {outcome_of(replacement.publish()),
+            size,
+            result.result_bytes,
+            result.reread_bytes,
+            result.spilled_bytes,
+            std::move(notice)};
 }
 
 std::optional<io::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,

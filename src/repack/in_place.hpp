@@ -40,6 +40,7 @@ struct InPlaceResult {
     std::uint64_t size_after = 0;
     std::uint64_t reread_bytes = 0;   ///< of the archive, read twice because memory was short
     std::uint64_t spilled_bytes = 0;  ///< written to disk meanwhile, for the same reason
+    std::string notice{};             ///< what was odd about how the archive was stored; or empty
 };
 
 /// `path` is absolute. Throws what repack() and prove() throw, io::StorageMissing when its directory is not
