@@ -6,7 +6,6 @@
 #include "codec/archive_kind.hpp"
 #include "codec/seek_frame.hpp"
 #include "repack/published_digest.hpp"
-#include "vma/extent.hpp"
 #include "vma/header.hpp"
 
 namespace vmad::repack {
@@ -23,14 +22,6 @@ std::optional<canon::Layout> canonical_layout(const std::vector<std::byte>& raw)
     return layout;
 }
 
-/// The length of the extent, when its header is the one that belongs there.
-std::optional<std::size_t> canonical_extent_bytes(const RawExtentHeader& raw, const canon::Layout& layout,
-                                                  std::uint64_t number) {
-    const auto extent = vma::parse_extent_header(raw, canon::kUuid, 0);
-    if (!canon::is_canonical_extent(raw, extent, layout.plan(number))) return std::nullopt;
-    return raw.size() + extent.payload_bytes();
-}
-
 bool raw_is_canonical(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
     const auto size = static_cast<std::uint64_t>(fs.status(file).st_size);
     std::vector<std::byte> raw(vma::kFixedHeaderSize);
@@ -44,7 +35,7 @@ bool raw_is_canonical(io::FileSystem& fs, const io::File& file, const base::Canc
         cancel.check();
         RawExtentHeader extent;
         if (io::read_fully_at(fs, file, extent, offset) < extent.size()) return false;
-        const auto bytes = canonical_extent_bytes(extent, *layout, number);
+        const auto bytes = canon::canonical_extent_bytes(extent, layout->plan(number));
         if (!bytes) return false;
         offset += *bytes;
     }
@@ -64,7 +55,7 @@ bool zstd_is_canonical(io::FileSystem& fs, const io::File& file, const base::Can
         RawExtentHeader extent;
         const auto& frame = frames[number + 1];
         if (!codec::read_frame_start(fs, file, frame, extent)) return false;
-        if (canonical_extent_bytes(extent, *layout, number) != frame.bytes) return false;
+        if (canon::canonical_extent_bytes(extent, layout->plan(number)) != frame.bytes) return false;
     }
     return true;
 }

@@ -17,14 +17,8 @@ constexpr std::size_t kMaxExtent = vma::kExtentHeaderSize + vma::kMaxExtentPaylo
 bool begins_as_planned(io::FileSystem& fs, const io::File& file, const codec::SeekFrame& frame,
                        const canon::ExtentPlan& plan) {
     std::array<std::byte, vma::kExtentHeaderSize> raw;
-    if (!codec::read_frame_start(fs, file, frame, raw)) return false;
-    try {
-        const auto extent = vma::parse_extent_header(raw, canon::kUuid, 0);
-        return canon::is_canonical_extent(raw, extent, plan) &&
-               frame.bytes == raw.size() + extent.payload_bytes();
-    } catch (const base::FormatError&) {
-        return false;
-    }
+    return codec::read_frame_start(fs, file, frame, raw) &&
+           canon::canonical_extent_bytes(raw, plan) == frame.bytes;
 }
 
 }  // namespace
