@@ -24,12 +24,12 @@ bool begins_as_planned(io::FileSystem& fs, const io::File& file, const codec::Se
 }  // namespace
 
 std::optional<DeviceExtents> DeviceExtents::find(io::FileSystem& fs, const io::File& file,
-                                                 const vma::Header& header,
+                                                 const vma::ArchiveReader& reader,
                                                  const std::vector<vma::Device>& devices,
                                                  base::BufferPool& buffers, const base::CancelFlag& cancel) {
     const auto found = codec::read_seek_table(fs, file);
-    const canon::Layout layout(header);
-    if (!found.table || header.uuid != canon::kUuid ||
+    const canon::Layout layout(reader.header());
+    if (!found.table || !canon::is_canonical_header(reader.raw_header(), layout) ||
         found.table->frames.size() != layout.extent_count() + 1)
         return std::nullopt;
     DeviceExtents result(fs, file, buffers);

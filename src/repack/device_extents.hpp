@@ -21,11 +21,11 @@ class SeekTableMismatch : public std::exception {};
 
 class DeviceExtents {
   public:
-    /// Nothing when `file` is no archive with this header of which every frame that is needed begins with the
-    /// canonical extent header that belongs there: then it is to be read from its start. `fs`, `file` and
-    /// `buffers` outlive the result. Throws base::SystemError, base::Cancelled.
+    /// Nothing when `file` is no archive with this canonical header of which every frame that is needed
+    /// begins with the canonical extent header that belongs there: then it is to be read from its start.
+    /// `fs`, `file` and `buffers` outlive the result. Throws base::SystemError, base::Cancelled.
     [[nodiscard]] static std::optional<DeviceExtents> find(io::FileSystem& fs, const io::File& file,
-                                                           const vma::Header& header,
+                                                           const vma::ArchiveReader& reader,
                                                            const std::vector<vma::Device>& devices,
                                                            base::BufferPool& buffers,
                                                            const base::CancelFlag& cancel);

@@ -192,7 +192,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     };
     const bool seekable = source_file != nullptr && source.kind() == codec::ArchiveKind::zstd;
     auto some = seekable && !options.devices.empty()
-                    ? DeviceExtents::find(fs, *source_file, reader.header(), plan.devices, buffers, cancel)
+                    ? DeviceExtents::find(fs, *source_file, reader, plan.devices, buffers, cancel)
                     : std::nullopt;
     try {
         if (some)

@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include "codec/seek_frame.hpp"
+#include "repack/engine_run.hpp"
 #include "support/damage.hpp"
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
@@ -263,4 +265,48 @@ TEST_CASE("whichever call fails, nothing is left") {
                 if (!failed) break;
                 CHECK(fixture.names().empty());
             }
+}
+
+TEST_CASE("single disks are read by the seek table only of a canonical archive; else all of it is checked") {
+    io::FileSystem fs;
+    const auto guest = testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}, {"drive-scsi1", 1 << 20, {}}});
+    const auto copy = testing::memory_file();
+    repack::RepackOptions to_zstd;
+    to_zstd.kind = codec::ArchiveKind::zstd;
+    (void)testing::run_engine(fs, testing::memory_file(testing::dump(guest)), copy, to_zstd);
+    const auto stored = testing::content_of(copy);
+    const auto table = codec::read_seek_table(fs, copy).table;
+    REQUIRE(table);
+    REQUIRE(table->frames.size() == 3);  // the header, scsi1, scsi0
+    auto header = codec::read_frame(fs, copy, table->frames[0], stored.size() * 1000).value();
+
+    for (const bool canonical : {true, false}) {
+        CAPTURE(canonical);
+        if (!canonical) {
+            header[100] = std::byte{1};  // reserved, so the archive is valid all the same
+            const auto checksum = vma::checksum(header.data(), header.size(), 32);
+            std::copy(checksum.begin(), checksum.end(), header.begin() + 32);
+        }
+        auto archive = testing::stored_as(codec::ArchiveKind::zstd, header);
+        codec::SeekTable other;
+        other.add(static_cast<std::uint32_t>(archive.size()), table->frames[0].bytes);
+        for (std::size_t i = 1; i < 3; ++i) {
+            const auto& frame = table->frames[i];
+            const auto begin = stored.begin() + static_cast<std::ptrdiff_t>(frame.stored_offset);
+            archive.insert(archive.end(), begin, begin + frame.stored_bytes);
+            other.add(frame.stored_bytes, frame.bytes);
+        }
+        const auto damaged_at = other.frames[1].stored_offset + other.frames[1].stored_bytes / 2;
+        const auto end = other.encode();
+        archive.insert(archive.end(), end.begin(), end.end());
+        repack::ExtractOptions one;
+        one.devices = {"drive-scsi0"};
+        CHECK(Fixture(archive).extract(one).files == std::vector<std::string>{"disk-drive-scsi0.raw"});
+        archive[damaged_at] ^= std::byte{1};
+        Fixture fixture(archive);
+        if (canonical)
+            CHECK_NOTHROW((void)fixture.extract(one));
+        else
+            CHECK_THROWS_AS((void)fixture.extract(one), base::FormatError);
+    }
 }
