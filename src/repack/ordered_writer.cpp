@@ -6,6 +6,8 @@ namespace vmad::repack {
 namespace {
 
 constexpr std::uint64_t kWindow = std::uint64_t{32} << 20;
+/// Not more often than this: the extents of a sparse disk are tiny, and on NFS each look is a round trip.
+constexpr std::uint64_t kSpaceStep = std::uint64_t{1} << 20;
 
 }  // namespace
 
@@ -14,7 +16,10 @@ OrderedWriter::OrderedWriter(io::FileSystem& fs, const io::File& file,
     : fs_(fs), file_(file), require_space_(std::move(require_space)) {}
 
 void OrderedWriter::append(std::span<iovec> slices, std::uint64_t size_bytes) {
-    if (require_space_) require_space_(size_bytes);
+    if (require_space_ && (offset_ == 0 || offset_ + size_bytes - looked_at_ >= kSpaceStep)) {
+        require_space_(size_bytes);
+        looked_at_ = offset_;
+    }
     io::write_fully_at(fs_, file_, slices, offset_);
     offset_ += size_bytes;
     if (offset_ - window_begin_ >= kWindow) end_window();

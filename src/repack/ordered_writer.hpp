@@ -16,7 +16,7 @@ namespace vmad::repack {
 class OrderedWriter final : public io::ByteSink {
   public:
     /// `file` is empty; `fs` and `file` outlive this object. `require_space` is called with what is about to
-    /// be written: it throws when the file system has no room for it.
+    /// be written, before the first byte and then for every MiB or more: it throws when there is no room.
     OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> require_space);
 
     void append(std::span<iovec> slices, std::uint64_t size_bytes) override;
@@ -29,6 +29,7 @@ class OrderedWriter final : public io::ByteSink {
     const io::File& file_;
     std::function<void(std::uint64_t)> require_space_;
     std::uint64_t offset_ = 0;
+    std::uint64_t looked_at_ = 0;  ///< room was last looked for here
     std::uint64_t window_begin_ = 0;
     std::uint64_t settled_ = 0;  ///< on the device and out of the page cache up to here
 };
