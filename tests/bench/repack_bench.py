@@ -11,21 +11,9 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import tempfile
-import time
 
-
-def run(command):
-    """Wall and CPU seconds of a shell command, its peak RSS in MiB, and its output."""
-    start = time.monotonic()
-    process = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - start
-    if status != 0:
-        raise SystemExit(f"failed: {command}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output
+from bench_disk import run
 
 
 def main():
@@ -60,15 +48,15 @@ def main():
                 run(f"rm -f {copy}; cat {source} >/dev/null; sync")
                 results[name].append(run(command))
         for name, rows in results.items():
-            print(f"{name:18} wall " + " ".join(f"{row[0]:6.2f}" for row in rows) + "  CPU " +
-                  " ".join(f"{row[1]:6.2f}" for row in rows))
+            print(f"{name:18} wall " + " ".join(f"{row.wall:6.2f}" for row in rows) + "  CPU " +
+                  " ".join(f"{row.cpu:6.2f}" for row in rows))
         for name, base in (("repack --no-proof", "cp + sync"), ("repack", "cp + sync + dd")):
             for what, column in (("wall", 0), ("CPU", 1)):
                 ratios = [a[column] / b[column] for a, b in zip(results[name], results[base])]
                 print(f"{name} / {base}, {what}: median {statistics.median(ratios):.2f} of " +
                       " ".join(f"{ratio:.2f}" for ratio in ratios))
-        print(f"peak RSS: {max(row[2] for row in results['repack']):.0f} MiB")
-        print(f"last result: {json.dumps(json.loads(results['repack'][-1][3]))}")
+        print(f"peak RSS: {max(row.rss_mib for row in results['repack']):.0f} MiB")
+        print(f"last result: {json.dumps(json.loads(results['repack'][-1].output))}")
 
 
 main()
