@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -43,6 +44,12 @@ ArchiveKind kind_of_content(std::span<const std::byte> bytes) {
     if (begins_with(bytes, kXz))
         throw base::Unsupported("xz archives are not supported: decompress it with unxz first");
     return ArchiveKind::raw;
+}
+
+ArchiveKind kind_of_file(io::FileSystem& fs, const io::File& file) {
+    std::vector<std::byte> bytes(kKindBytes);
+    bytes.resize(io::read_fully_at(fs, file, bytes, 0));
+    return kind_of_content(bytes);
 }
 
 std::optional<ArchiveKind> kind_of_name(std::string_view name) {

@@ -13,19 +13,11 @@ std::vector<std::byte> first_bytes(io::ByteSource& stream) {
     return bytes;
 }
 
-ArchiveKind kind_of_file(io::FileSystem& fs, const io::File& file) {
-    std::vector<std::byte> bytes(kKindBytes);
-    bytes.resize(io::read_fully_at(fs, file, bytes, 0));
-    return kind_of_content(bytes);
-}
-
 }  // namespace
 
 ArchiveSource::ArchiveSource(ArchiveKind kind, std::unique_ptr<io::ByteSource> stored, FoundSeekTable found,
                              const SourceOptions& options)
-    : kind_(kind),
-      seek_table_defect_(std::move(found.defect)),
-      stored_(std::move(stored)) {
+    : kind_(kind), seek_table_defect_(std::move(found.defect)), stored_(std::move(stored)) {
     if (kind_ == ArchiveKind::raw) return;
     decoder_ = make_decoder(kind_, *stored_, {options.threads, options.cancel, std::move(found.table)});
 }

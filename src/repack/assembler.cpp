@@ -18,10 +18,6 @@ constexpr unsigned kCountBits = 6;
 constexpr std::uint64_t kCountMask = (1 << kCountBits) - 1;
 static_assert(vma::kSlotsPerExtent <= kCountMask);
 
-std::size_t stored_bytes_of(std::uint16_t mask) {
-    return static_cast<std::size_t>(std::popcount(mask)) * vma::kBlockSize;
-}
-
 constexpr std::uint64_t kMinNearExtents = 2;
 /// No more is read than this as long as the writers have work.
 constexpr std::uint64_t kEnoughBytes = 8 * vma::kMaxExtentPayload;
@@ -29,8 +25,6 @@ constexpr std::uint64_t kEnoughBytes = 8 * vma::kMaxExtentPayload;
 constexpr std::uint64_t kMinOpenExtents = 2;
 
 }  // namespace
-
-std::size_t AssembledCluster::stored_bytes() const noexcept { return stored_bytes_of(mask); }
 
 Assembler::SpilledIndex::Entry Assembler::SpilledIndex::find(std::uint64_t extent) const {
     if (pages_.empty() || !pages_[extent / kPageEntries]) return {};
@@ -71,7 +65,7 @@ void Assembler::add(const vma::Extent& extent) {
         const auto [number, index] = layout_.place(slot.device_id, slot.cluster);
         place(number, index, extent.payload_offset() + at, slot.mask,
               {extent.payload, extent.payload->data() + at});
-        at += stored_bytes_of(slot.mask);
+        at += vma::stored_bytes(slot.mask);
     }
     keep_within_budget(lock);
     lock.unlock();
@@ -83,7 +77,7 @@ void Assembler::place(std::uint64_t extent, unsigned slot, std::uint64_t source_
     auto& open = open_[extent];
     open.places[slot] = source_offset << kMaskBits | mask;
     open.filled |= std::uint64_t{1} << slot;
-    const auto size = stored_bytes_of(mask);
+    const auto size = vma::stored_bytes(mask);
     if (size == 0) return;
     if (extent < next_ + near_extents_) return hold(extent, slot, blocks);
     // What is to be dropped for something nearer can as well be dropped now.

@@ -30,8 +30,6 @@ struct AssembledCluster {
     std::uint64_t source_offset = 0;       ///< of the first stored block
     std::shared_ptr<base::Buffer> buffer;  ///< owns `blocks`, when it is not empty
     const std::byte* blocks = nullptr;
-
-    [[nodiscard]] std::size_t stored_bytes() const noexcept;
 };
 
 /// An extent whose clusters are all known, or spilled.

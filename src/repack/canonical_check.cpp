@@ -65,9 +65,7 @@ bool zstd_is_canonical(io::FileSystem& fs, const io::File& file, const base::Can
 Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
     const auto answer = [](bool yes) { return yes ? Canonical::yes : Canonical::no; };
     try {
-        std::vector<std::byte> begin(codec::kKindBytes);
-        begin.resize(io::read_fully_at(fs, file, begin, 0));
-        switch (codec::kind_of_content(begin)) {
+        switch (codec::kind_of_file(fs, file)) {
             case codec::ArchiveKind::raw:
                 return answer(raw_is_canonical(fs, file, cancel));
             case codec::ArchiveKind::zstd:

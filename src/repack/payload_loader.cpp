@@ -28,17 +28,17 @@ void PayloadLoader::read_again(AssembledExtent& extent, LoadedPayload& payload) 
         auto& cluster = extent.clusters[i];
         if (cluster.mask == 0 || cluster.blocks != nullptr) continue;
         dropped.push_back(&cluster);
-        size += cluster.stored_bytes();
+        size += vma::stored_bytes(cluster.mask);
     }
     if (dropped.empty()) return;
     payload.reread = buffers_.get(size);
     std::sort(dropped.begin(), dropped.end(),
               [](const auto* a, const auto* b) { return a->source_offset < b->source_offset; });
     for (const auto* cluster : dropped)
-        fs_.advise(*source_, cluster->source_offset, cluster->stored_bytes(), POSIX_FADV_WILLNEED);
+        fs_.advise(*source_, cluster->source_offset, vma::stored_bytes(cluster->mask), POSIX_FADV_WILLNEED);
     std::size_t at = 0;
     for (auto* cluster : dropped) {
-        const std::span into(payload.reread->data() + at, cluster->stored_bytes());
+        const std::span into(payload.reread->data() + at, vma::stored_bytes(cluster->mask));
         if (io::read_fully_at(fs_, *source_, into, cluster->source_offset) < into.size())
             throw base::FormatError(cluster->source_offset, "the archive became shorter while it was read");
         cluster->blocks = into.data();

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <array>
-#include <bit>
 #include <cstring>
 
 #include "base/error.hpp"
@@ -31,10 +30,6 @@ struct RecordCluster {
     std::uint16_t mask;
     std::uint16_t slot;
 };
-
-std::size_t stored_bytes(std::uint16_t mask) {
-    return static_cast<std::size_t>(std::popcount(mask)) * vma::kBlockSize;
-}
 
 io::File open_nameless(io::FileSystem& fs, const io::File& directory) {
     if (auto unnamed = fs.open_unnamed(directory)) return std::move(*unnamed);
@@ -68,7 +63,7 @@ std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<Spilled
     std::vector<iovec> slices;
     for (const auto& cluster : clusters) {
         entries.push_back({cluster.source_offset, cluster.mask, cluster.slot});
-        const auto size = stored_bytes(cluster.mask);
+        const auto size = vma::stored_bytes(cluster.mask);
         if (cluster.blocks == nullptr || size == 0) continue;
         slices.push_back({const_cast<std::byte*>(cluster.blocks), size});  // it is only read
         header.payload_bytes += static_cast<std::uint32_t>(size);
@@ -113,7 +108,7 @@ SpillFile::Record SpillFile::read(std::uint64_t at) {
         const bool has_blocks = header.payload_bytes > 0 && entry.mask != 0;
         record.clusters.push_back(
             {entry.source_offset, entry.mask, entry.slot, has_blocks ? blocks : nullptr});
-        if (has_blocks) blocks += stored_bytes(entry.mask);
+        if (has_blocks) blocks += vma::stored_bytes(entry.mask);
     }
     fs_.discard(file_, at, payload_at + header.compressed_bytes - at);
     return record;

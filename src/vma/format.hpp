@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -74,6 +75,11 @@ struct BlockInfo {
     std::uint32_t cluster = 0;   ///< counted from the start of the device
     friend bool operator==(const BlockInfo&, const BlockInfo&) = default;
 };
+
+/// How many bytes the stored blocks of a cluster with this mask take.
+[[nodiscard]] inline std::size_t stored_bytes(std::uint16_t mask) noexcept {
+    return static_cast<std::size_t>(std::popcount(mask)) * kBlockSize;
+}
 
 struct ExtentHeader {
     std::uint16_t block_count = 0;  ///< blocks that follow: the sum of the masks' bits
