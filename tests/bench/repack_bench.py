@@ -39,7 +39,7 @@ def main():
         commands = {
             "cp + sync": cp,
             "repack --no-proof": f"{repack} --no-proof",
-            "cp + sync + dd": f"{cp} && dd if={copy} of=/dev/null bs=8M iflag=direct",
+            "cp + sync + dd": f"{cp} && dd if={copy} of=/dev/null bs=8M iflag=direct status=none",
             "repack": repack,
         }
         results = {name: [] for name in commands}
