@@ -1,0 +1,35 @@
+// What the name of a backup says: vzdump-qemu-VMID-YYYY_MM_DD-HH_MM_SS.vma[.zst|.gz|.lzo], which is how
+// vzdump names archives and how Proxmox finds them again (PVE::Storage's archive_info). Nothing is looked up;
+// any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace vmad::pve {
+
+/// A local time of the node that made the backup, as it stands in the name.
+struct NameTime {
+    int year = 0;
+    int month = 0;  ///< 1 to 12
+    int day = 0;    ///< 1 to 31
+    int hour = 0;
+    int minute = 0;
+    int second = 0;
+    friend bool operator==(const NameTime&, const NameTime&) = default;
+};
+
+struct BackupName {
+    std::uint64_t vmid = 0;
+    NameTime time;
+    friend bool operator==(const BackupName&, const BackupName&) = default;
+};
+
+/// `name` is without a directory. Nothing for every other name.
+[[nodiscard]] std::optional<BackupName> parse_backup_name(std::string_view name);
+
+/// The guest that the last component of a path names, if it is the name of a backup.
+[[nodiscard]] std::optional<std::uint64_t> vmid_of(std::string_view path);
+
+}  // namespace vmad::pve

@@ -1,0 +1,235 @@
+#include "pve/storage_config.hpp"
+
+#include <fcntl.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/system_path.hpp"
+#include "io/durable_file.hpp"
+#include "pve/section_config.hpp"
+
+// What a property means, and what holds where it is not set, is from PVE::Storage::Plugin and the plugins of
+// the types.
+
+namespace vmad::pve {
+namespace {
+
+constexpr char kConfigFile[] = "/etc/pve/storage.cfg";
+/// The limit of a file in /etc/pve.
+constexpr std::size_t kConfigLimitBytes = 1 << 20;
+constexpr std::string_view kLocal = "local";
+constexpr char kLocalPath[] = "/var/lib/vz";
+constexpr char kDefaultDumpDirectory[] = "dump";
+
+struct FileType {
+    std::string_view name;
+    bool mounted_by_proxmox;  ///< below /mnt/pve, unless `path` says where
+    bool backups_by_default;  ///< what it holds without a `content`
+};
+constexpr std::array kFileTypes{
+    FileType{"dir", false, false}, FileType{"btrfs", false, false}, FileType{"nfs", true, false},
+    FileType{"cifs", true, false}, FileType{"cephfs", true, true},  FileType{"glusterfs", true, false},
+};
+
+const FileType* file_type(std::string_view name) {
+    const auto* const found = std::find_if(kFileTypes.begin(), kFileTypes.end(),
+                                           [&](const FileType& type) { return type.name == name; });
+    return found == kFileTypes.end() ? nullptr : found;
+}
+
+/// Lists are parted by commas, semicolons and white space.
+std::vector<std::string> split_list(std::string_view text) {
+    std::vector<std::string> items;
+    for (std::size_t at = 0; (at = text.find_first_not_of(",; \t", at)) != text.npos;) {
+        const auto end = std::min(text.find_first_of(",; \t", at), text.size());
+        items.emplace_back(text.substr(at, end - at));
+        at = end;
+    }
+    return items;
+}
+
+bool contains(const std::vector<std::string>& items, std::string_view item) {
+    return std::find(items.begin(), items.end(), item) != items.end();
+}
+
+std::string lower_case(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
+std::optional<bool> parse_boolean(const std::string& text) {
+    const auto lower = lower_case(text);
+    if (contains({"1", "on", "yes", "true"}, lower)) return true;
+    if (contains({"0", "off", "no", "false"}, lower)) return false;
+    return std::nullopt;
+}
+
+/// An absolute path without doubled slashes, "." components and a slash at its end.
+std::string tidy(std::string_view path) {
+    std::string result;
+    while (!path.empty()) {
+        const auto slash = std::min(path.find('/'), path.size());
+        const auto name = path.substr(0, slash);
+        if (!name.empty() && name != ".") result.append("/").append(name);
+        path.remove_prefix(std::min(slash + 1, path.size()));
+    }
+    return result.empty() ? "/" : result;
+}
+
+/// Reads one section of a type that holds files.
+class StorageReader {
+  public:
+    StorageReader(const Section& section, const FileType& type, const std::string& file)
+        : section_(section), type_(type), file_(file) {}
+
+    [[nodiscard]] Storage read(std::string_view node) const {
+        Storage storage{section_.id,     section_.type, path(), {}, {}, type_.backups_by_default,
+                        is_enabled(node)};
+        storage.dump_directory = tidy(storage.path + "/" + dump_subdirectory());
+        storage.mount_point = mount_point(storage.path);
+        if (const auto* content = section_.find("content"))
+            storage.holds_backups = contains(split_list(content->value), "backup");
+        return storage;
+    }
+
+  private:
+    [[nodiscard]] std::string path() const {
+        const auto* path = section_.find("path");
+        if (path != nullptr) return absolute(*path);
+        if (type_.mounted_by_proxmox) return "/mnt/pve/" + section_.id;
+        if (section_.id == kLocal) return kLocalPath;
+        fail(section_.line, fmt::format("the storage \"{}\" has no path", section_.id));
+    }
+
+    [[nodiscard]] std::string dump_subdirectory() const {
+        const auto* directories = section_.find("content-dirs");
+        if (directories == nullptr) return kDefaultDumpDirectory;
+        constexpr std::string_view kKey = "backup=";
+        for (const auto& item : split_list(directories->value)) {
+            if (!item.starts_with(kKey)) continue;
+            const auto directory = item.substr(kKey.size());
+            if (directory.empty() || ("/" + directory + "/").find("/../") != std::string::npos)
+                fail(directories->line, fmt::format("\"{}\" is no directory below the storage's", directory));
+            return directory;
+        }
+        return kDefaultDumpDirectory;
+    }
+
+    /// `is_mountpoint` is a boolean about `path`, or the path of the mount point.
+    [[nodiscard]] std::string mount_point(const std::string& path) const {
+        if (type_.mounted_by_proxmox) return path;
+        const auto* property = section_.find("is_mountpoint");
+        if (property == nullptr) return {};
+        if (const auto is_mount_point = parse_boolean(property->value))
+            return *is_mount_point ? path : std::string();
+        return absolute(*property);
+    }
+
+    [[nodiscard]] bool is_enabled(std::string_view node) const {
+        if (const auto* disable = section_.find("disable")) {
+            const auto disabled = disable->value.empty() ? true : parse_boolean(disable->value);
+            if (!disabled)
+                fail(disable->line,
+                     fmt::format("\"{}\" is neither 1 nor 0: does it disable the storage?", disable->value));
+            if (*disabled) return false;
+        }
+        const auto* nodes = section_.find("nodes");
+        return nodes == nullptr || section_.id == kLocal || contains(split_list(nodes->value), node);
+    }
+
+    [[nodiscard]] std::string absolute(const Property& property) const {
+        if (!property.value.starts_with('/'))
+            fail(property.line, fmt::format("\"{}\" is not an absolute path", property.value));
+        return tidy(property.value);
+    }
+
+    [[noreturn]] void fail(std::size_t line, const std::string& what) const {
+        throw base::Error(fmt::format("{}:{}: {}", file_, line, what));
+    }
+
+    const Section& section_;
+    const FileType& type_;
+    const std::string& file_;
+};
+
+/// What Proxmox puts in the place of a "local" that is missing or something else.
+Storage default_local() {
+    const std::string path = kLocalPath;
+    return {std::string(kLocal), "dir", path, path + "/" + kDefaultDumpDirectory, {}, true, true};
+}
+
+std::string node_name() {
+    utsname system{};
+    if (::uname(&system) != 0) base::throw_errno("uname", "this host");
+    const std::string_view name = system.nodename;
+    return std::string(name.substr(0, name.find('.')));
+}
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+bool is_storage_id(std::string_view text) {
+    return !text.empty() && is_letter(text[0]) && std::all_of(text.begin(), text.end(), [](char c) {
+        return is_letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    });
+}
+
+}  // namespace
+
+std::optional<VolumeId> parse_volume_id(std::string_view text) {
+    constexpr std::string_view kBackup = "backup/";
+    const auto colon = text.find(':');
+    if (colon == text.npos || !is_storage_id(text.substr(0, colon))) return std::nullopt;
+    const auto volume = text.substr(colon + 1);
+    if (!volume.starts_with(kBackup)) return std::nullopt;
+    return VolumeId{std::string(text.substr(0, colon)), std::string(volume.substr(kBackup.size()))};
+}
+
+StorageConfig StorageConfig::read(io::FileSystem& fs) {
+    const auto path = base::system_path(kConfigFile);
+    return parse(io::read_small_file(fs, fs.open(path, O_RDONLY), kConfigLimitBytes), path, node_name());
+}
+
+StorageConfig StorageConfig::parse(std::string_view text, const std::string& path, std::string_view node) {
+    StorageConfig config;
+    config.path_ = path;
+    for (const auto& section : parse_sections(text, path)) {
+        if (const auto* type = file_type(section.type))
+            config.storages_.push_back(StorageReader(section, *type, path).read(node));
+        else
+            config.other_types_.emplace(section.id, section.type);
+    }
+    const auto is_local = [](const Storage& storage) { return storage.id == kLocal; };
+    const auto local = std::find_if(config.storages_.begin(), config.storages_.end(), is_local);
+    if (local == config.storages_.end() || local->type != "dir" || local->path != kLocalPath) {
+        std::erase_if(config.storages_, is_local);
+        config.storages_.insert(config.storages_.begin(), default_local());
+    }
+    return config;
+}
+
+const Storage& StorageConfig::file_storage(std::string_view id) const {
+    const auto found = std::find_if(storages_.begin(), storages_.end(),
+                                    [&](const Storage& storage) { return storage.id == id; });
+    if (found != storages_.end()) return *found;
+    if (const auto other = other_types_.find(id); other != other_types_.end())
+        throw base::UsageError(fmt::format(
+            "the storage \"{}\" is of type {}, which keeps no archives as files", id, other->second));
+    throw base::UsageError(fmt::format("there is no storage \"{}\" in {}", id, path_));
+}
+
+std::string StorageConfig::path_of(const VolumeId& volume) const {
+    const auto& storage = file_storage(volume.storage);
+    if (volume.name.empty() || volume.name == "." || volume.name == ".." ||
+        volume.name.find('/') != volume.name.npos)
+        throw base::UsageError(fmt::format("\"{}:backup/{}\" is no backup: \"{}\" is not the name of a file",
+                                           volume.storage, volume.name, volume.name));
+    return (storage.dump_directory == "/" ? "" : storage.dump_directory) + "/" + volume.name;
+}
+
+}  // namespace vmad::pve

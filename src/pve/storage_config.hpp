@@ -1,0 +1,68 @@
+// The storages of a Proxmox VE node that hold backups as files, from /etc/pve/storage.cfg.
+//
+// Only that file is read; no storage is touched, so a hung share does not matter here. Immutable once read:
+// any thread may ask.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/file_system.hpp"
+
+namespace vmad::pve {
+
+/// A storage whose type keeps volumes as files: dir, nfs, cifs, cephfs, glusterfs, btrfs.
+struct Storage {
+    std::string id;
+    std::string type;
+    std::string path;            ///< absolute
+    std::string dump_directory;  ///< where its backups are, below `path`
+    /// Must be a mount point for the storage to be there; empty for one that is a plain directory.
+    std::string mount_point;
+    bool holds_backups = false;  ///< its content is, among other things, backups
+    bool enabled = false;        ///< not disabled, and meant for this node
+    friend bool operator==(const Storage&, const Storage&) = default;
+};
+
+/// "STORAGE:backup/NAME", as Proxmox names a backup.
+struct VolumeId {
+    std::string storage;
+    std::string name;
+    friend bool operator==(const VolumeId&, const VolumeId&) = default;
+};
+
+/// Nothing when `text` is no volume id of a backup, whatever NAME is.
+[[nodiscard]] std::optional<VolumeId> parse_volume_id(std::string_view text);
+
+class StorageConfig {
+  public:
+    /// Reads base::system_path("/etc/pve/storage.cfg") for this host. Throws base::SystemError, for example
+    /// where there is no Proxmox VE, and what parse() throws.
+    [[nodiscard]] static StorageConfig read(io::FileSystem& fs);
+
+    /// `path` is for messages, `node` the name of this node. Throws base::Error "PATH:LINE: what is wrong".
+    [[nodiscard]] static StorageConfig parse(std::string_view text, const std::string& path,
+                                             std::string_view node);
+
+    /// Those that hold files, in the order of the file; "local" is always among them, as Proxmox has it.
+    [[nodiscard]] const std::vector<Storage>& storages() const noexcept { return storages_; }
+
+    /// One of storages(), whether or not it is enabled. Throws base::UsageError that names the storage when
+    /// there is none, and its type when that holds no files.
+    [[nodiscard]] const Storage& file_storage(std::string_view id) const;
+
+    /// The absolute path of a backup, whether or not it is there. Throws what file_storage() throws, and
+    /// base::UsageError when NAME is not the name of an entry of the dump directory.
+    [[nodiscard]] std::string path_of(const VolumeId& volume) const;
+
+  private:
+    std::string path_;
+    std::vector<Storage> storages_;
+    std::map<std::string, std::string, std::less<>> other_types_;  ///< by id, of storages that hold no files
+};
+
+}  // namespace vmad::pve
