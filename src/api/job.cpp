@@ -24,6 +24,10 @@ void put_text(json& out, const char* field, const std::string& text) {
 
 const char* to_string(JobState state) noexcept { return kJobStateNames[static_cast<std::size_t>(state)]; }
 
+const char* to_string(WaitReason reason) noexcept {
+    return kWaitReasonNames[static_cast<std::size_t>(reason)];
+}
+
 JobState job_state_from_string(const std::string& name) {
     const auto found = std::find(kJobStateNames.begin(), kJobStateNames.end(), name);
     if (found == kJobStateNames.end()) throw base::Error(fmt::format("there is no state '{}'", name));
@@ -76,8 +80,13 @@ void to_json(json& out, const Job& job) {
            {"tries", job.tries},
            {"run_again", job.run_again}};
     put_text(out, "reason", job.reason);
+    if (job.waiting_for) out["waiting_for"] = to_string(*job.waiting_for);
+    put_text(out, "notice", job.notice);
+    put_text(out, "storage", job.storage);
+    put(out, "vmid", job.vmid);
     put(out, "started_at", job.started_at);
     put(out, "ended_at", job.ended_at);
+    put(out, "end_number", job.end_number);
     put(out, "retry_at", job.retry_at);
     put(out, "size_before", job.size_before);
     put(out, "size_after", job.size_after);
@@ -97,10 +106,16 @@ void from_json(const json& in, Job& job) {
         fields.refuse("path", "is not absolute");
     read.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
     read.reason = fields.find<std::string>("reason").value_or("");
+    if (const auto index = fields.find_choice("waiting_for", kWaitReasonNames))
+        read.waiting_for = static_cast<WaitReason>(*index);
+    read.notice = fields.find<std::string>("notice").value_or("");
+    read.storage = fields.find<std::string>("storage").value_or("");
+    read.vmid = fields.find<std::uint64_t>("vmid");
     read.announced = fields.get<bool>("announced");
     read.queued_at = fields.get<std::int64_t>("queued_at");
     read.started_at = fields.find<std::int64_t>("started_at");
     read.ended_at = fields.find<std::int64_t>("ended_at");
+    read.end_number = fields.find<std::uint64_t>("end_number");
     read.retry_at = fields.find<std::int64_t>("retry_at");
     read.starts = fields.get<std::uint32_t>("starts");
     read.tries = fields.get<std::uint32_t>("tries");

@@ -35,6 +35,17 @@ inline constexpr std::array<const char*, 9> kJobStateNames{
 /// True for the states that a job never leaves on its own: done, unchanged, vanished, failed, cancelled.
 [[nodiscard]] bool is_end(JobState state) noexcept;
 
+/// What a waiting job waits for.
+enum class WaitReason {
+    retry,    ///< an error that may be gone the next time
+    space,    ///< room for the copy
+    storage,  ///< the file system to be mounted and to answer
+    busy,     ///< another process, or the archive to become old enough
+    linger,   ///< it is canonical already; the old file is kept for readers on other nodes
+};
+inline constexpr std::array<const char*, 5> kWaitReasonNames{"retry", "space", "storage", "busy", "linger"};
+[[nodiscard]] const char* to_string(WaitReason reason) noexcept;
+
 /// How far the worker of a running job is. Not kept in the spool.
 struct JobProgress {
     std::string stage;  ///< "repacking" or "proving"
@@ -50,16 +61,21 @@ struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
     JobState state = JobState::queued;
-    std::string
-        reason;  ///< for waiting and failed, and a failed job that is still to be settled: one sentence
-    bool announced = false;  ///< a hook named it as finished: no minimum age
+    /// For waiting and failed, and a failed job that is still to be settled: one sentence.
+    std::string reason;
+    std::optional<WaitReason> waiting_for;  ///< of a waiting job
+    std::string notice;   ///< something odd about the archive that the last run found: one sentence
+    std::string storage;  ///< Proxmox's name of the storage, where the caller named it
+    std::optional<std::uint64_t> vmid;  ///< from the archive's name
+    bool announced = false;             ///< a hook named it as finished: no minimum age
     std::int64_t queued_at = 0;
     std::optional<std::int64_t> started_at;  ///< of the last run
     std::optional<std::int64_t> ended_at;
-    std::optional<std::int64_t> retry_at;  ///< waiting: not before this time
-    std::uint32_t starts = 0;              ///< workers started since one last reported a result
-    std::uint32_t tries = 0;               ///< transient failures in a row
-    bool run_again = false;                ///< named once more while it ran
+    std::optional<std::uint64_t> end_number;  ///< ends are numbered from 1, so that each is counted once
+    std::optional<std::int64_t> retry_at;     ///< waiting: not before this time
+    std::uint32_t starts = 0;                 ///< workers started since one last reported a result
+    std::uint32_t tries = 0;                  ///< transient failures in a row
+    bool run_again = false;                   ///< named once more while it ran
     std::optional<std::uint64_t> size_before;
     std::optional<std::uint64_t> size_after;
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued

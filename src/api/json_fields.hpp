@@ -47,6 +47,14 @@ class Fields {
     [[nodiscard]] std::size_t choose(const char* field, const std::array<const char*, N>& names) {
         return index_of(field, get<std::string>(field), names.data(), N);
     }
+    /// The same; nothing when it is absent.
+    template <std::size_t N>
+    [[nodiscard]] std::optional<std::size_t> find_choice(const char* field,
+                                                         const std::array<const char*, N>& names) {
+        const auto text = find<std::string>(field);
+        if (!text) return std::nullopt;
+        return index_of(field, *text, names.data(), N);
+    }
     /// The same for an array of texts; empty when it is absent.
     template <std::size_t N>
     [[nodiscard]] std::vector<std::size_t> choose_many(const char* field,

@@ -9,12 +9,14 @@ using varlink::RemoteError;
 
 void to_json(json& out, const EnqueueCall& call) {
     out = {{"path", call.path}, {"announced", call.announced}};
+    if (!call.storage.empty()) out["storage"] = call.storage;
 }
 
 void from_json(const json& in, EnqueueCall& call) {
     Fields fields(in, "Enqueue");
     call.path = fields.get<std::string>("path");
     call.announced = fields.find<bool>("announced").value_or(false);
+    call.storage = fields.find<std::string>("storage").value_or("");
     fields.refuse_others();
 }
 
@@ -47,9 +49,31 @@ void from_json(const json& in, ShowCall& call) {
     fields.refuse_others();
 }
 
-void to_json(json& out, const StatusCall&) { out = json::object(); }
+void to_json(json& out, const ChangeCall& call) { out = {{"id", call.id}}; }
 
-void from_json(const json& in, StatusCall&) { Fields(in, "Status").refuse_others(); }
+void from_json(const json& in, ChangeCall& call) {
+    Fields fields(in, "call");
+    call.id = fields.get<std::uint64_t>("id");
+    fields.refuse_others();
+}
+
+void to_json(json& out, const PauseCall& call) { out = {{"now", call.now}}; }
+
+void from_json(const json& in, PauseCall& call) {
+    Fields fields(in, "Pause");
+    call.now = fields.find<bool>("now").value_or(false);
+    fields.refuse_others();
+}
+
+void to_json(json& out, const EmptyCall&) { out = json::object(); }
+
+void from_json(const json& in, EmptyCall&) { Fields(in, "call").refuse_others(); }
+
+void to_json(json& out, const ReloadReply& reply) { out = {{"warnings", reply.warnings}}; }
+
+void from_json(const json& in, ReloadReply& reply) {
+    reply.warnings = Fields(in, "reply").get<std::vector<std::string>>("warnings");
+}
 
 void to_json(json& out, const WaitCall& call) {
     out = json::object();
@@ -75,6 +99,12 @@ RemoteError no_such_job(std::uint64_t id) { return RemoteError(kNoSuchJobError, 
 RemoteError no_such_path(const std::string& path) { return RemoteError(kNoSuchPathError, {{"path", path}}); }
 RemoteError path_refused(const std::string& path, const std::string& reason) {
     return RemoteError(kPathRefusedError, {{"path", path}, {"reason", reason}});
+}
+RemoteError job_has_ended(const Job& job) {
+    return RemoteError(kJobHasEndedError, {{"id", job.id}, {"state", to_string(job.state)}});
+}
+RemoteError invalid_settings(const std::string& reason) {
+    return RemoteError(kInvalidSettingsError, {{"reason", reason}});
 }
 RemoteError failed(const std::string& reason) { return RemoteError(kFailedError, {{"reason", reason}}); }
 

@@ -17,6 +17,7 @@ namespace vmad::api {
 struct EnqueueCall {
     std::string path;  ///< as the caller wrote it: whether it can be queued is for the daemon to say
     bool announced = false;
+    std::string storage;  ///< Proxmox's name of the archive's storage, or empty
     friend bool operator==(const EnqueueCall&, const EnqueueCall&) = default;
 };
 
@@ -36,8 +37,25 @@ struct ShowCall {
     friend bool operator==(const ShowCall&, const ShowCall&) = default;
 };
 
-struct StatusCall {
-    friend bool operator==(const StatusCall&, const StatusCall&) = default;
+/// The parameters of Cancel and Retry.
+struct ChangeCall {
+    std::uint64_t id = 0;
+    friend bool operator==(const ChangeCall&, const ChangeCall&) = default;
+};
+
+struct PauseCall {
+    bool now = false;  ///< running jobs are abandoned, and queued again
+    friend bool operator==(const PauseCall&, const PauseCall&) = default;
+};
+
+/// The parameters of Status, Resume, Reload and Monitor.
+struct EmptyCall {
+    friend bool operator==(const EmptyCall&, const EmptyCall&) = default;
+};
+
+struct ReloadReply {
+    std::vector<std::string> warnings;
+    friend bool operator==(const ReloadReply&, const ReloadReply&) = default;
 };
 
 /// With neither ids nor paths: all jobs that have not ended.
@@ -47,7 +65,7 @@ struct WaitCall {
     friend bool operator==(const WaitCall&, const WaitCall&) = default;
 };
 
-/// A reply of List and Wait. No job: there was none.
+/// A reply of List, Wait and Monitor. No job: there was none, or there was none yet.
 struct JobReply {
     std::optional<Job> job;
     friend bool operator==(const JobReply&, const JobReply&) = default;
@@ -62,8 +80,14 @@ void to_json(nlohmann::json& out, const ListCall& call);
 void from_json(const nlohmann::json& in, ListCall& call);
 void to_json(nlohmann::json& out, const ShowCall& call);
 void from_json(const nlohmann::json& in, ShowCall& call);
-void to_json(nlohmann::json& out, const StatusCall& call);
-void from_json(const nlohmann::json& in, StatusCall& call);
+void to_json(nlohmann::json& out, const ChangeCall& call);
+void from_json(const nlohmann::json& in, ChangeCall& call);
+void to_json(nlohmann::json& out, const PauseCall& call);
+void from_json(const nlohmann::json& in, PauseCall& call);
+void to_json(nlohmann::json& out, const EmptyCall& call);
+void from_json(const nlohmann::json& in, EmptyCall& call);
+void to_json(nlohmann::json& out, const ReloadReply& reply);
+void from_json(const nlohmann::json& in, ReloadReply& reply);
 void to_json(nlohmann::json& out, const WaitCall& call);
 void from_json(const nlohmann::json& in, WaitCall& call);
 void to_json(nlohmann::json& out, const JobReply& reply);
@@ -82,6 +106,9 @@ template <typename T>
 [[nodiscard]] varlink::RemoteError no_such_job(std::uint64_t id);
 [[nodiscard]] varlink::RemoteError no_such_path(const std::string& path);
 [[nodiscard]] varlink::RemoteError path_refused(const std::string& path, const std::string& reason);
+/// The job has ended, so that it cannot be cancelled.
+[[nodiscard]] varlink::RemoteError job_has_ended(const Job& job);
+[[nodiscard]] varlink::RemoteError invalid_settings(const std::string& reason);
 [[nodiscard]] varlink::RemoteError failed(const std::string& reason);
 
 }  // namespace vmad::api

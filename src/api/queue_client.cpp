@@ -12,8 +12,8 @@ using nlohmann::json;
 QueueClient::QueueClient(const std::string& socket_path, std::chrono::milliseconds limit)
     : limit_(limit), client_(socket_path, limit) {}
 
-EnqueueReply QueueClient::enqueue(const std::string& path, bool announced) {
-    return client_.call(kEnqueueMethod, EnqueueCall{path, announced}, limit_).get<EnqueueReply>();
+EnqueueReply QueueClient::enqueue(const EnqueueCall& call) {
+    return client_.call(kEnqueueMethod, call, limit_).get<EnqueueReply>();
 }
 
 std::vector<Job> QueueClient::list(const std::vector<JobState>& states) {
@@ -30,7 +30,7 @@ Job QueueClient::show(std::uint64_t id) {
 }
 
 Status QueueClient::status() {
-    const json reply = client_.call(kStatusMethod, StatusCall{}, limit_);
+    const json reply = client_.call(kStatusMethod, EmptyCall{}, limit_);
     return Fields(reply, "reply").get<Status>("status");
 }
 
@@ -38,6 +38,33 @@ void QueueClient::wait(const WaitCall& call, varlink::Client::Limit limit, const
     client_.call_more(kWaitMethod, call, limit, [&](const json& reply) {
         if (const auto job = reply.get<JobReply>().job) on_end(*job);
     });
+}
+
+void QueueClient::monitor(const std::function<void()>& on_begin, const OnJob& on_change) {
+    client_.call_more(kMonitorMethod, EmptyCall{}, std::nullopt, [&](const json& reply) {
+        if (const auto job = reply.get<JobReply>().job)
+            on_change(*job);
+        else
+            on_begin();
+    });
+}
+
+Job QueueClient::cancel(std::uint64_t id) {
+    const json reply = client_.call(kCancelMethod, ChangeCall{id}, limit_);
+    return Fields(reply, "reply").get<Job>("job");
+}
+
+Job QueueClient::retry(std::uint64_t id) {
+    const json reply = client_.call(kRetryMethod, ChangeCall{id}, limit_);
+    return Fields(reply, "reply").get<Job>("job");
+}
+
+void QueueClient::pause(bool now) { (void)client_.call(kPauseMethod, PauseCall{now}, limit_); }
+
+void QueueClient::resume() { (void)client_.call(kResumeMethod, EmptyCall{}, limit_); }
+
+std::vector<std::string> QueueClient::reload() {
+    return client_.call(kReloadMethod, EmptyCall{}, limit_).get<ReloadReply>().warnings;
 }
 
 }  // namespace vmad::api

@@ -21,18 +21,27 @@ class QueueClient {
   public:
     using OnJob = std::function<void(const Job&)>;
 
-    /// `limit` is for connecting and for each call but wait.
+    /// `limit` is for connecting and for each call but wait and monitor.
     explicit QueueClient(const std::string& socket_path,
                          std::chrono::milliseconds limit = std::chrono::seconds(10));
 
-    /// `path` is absolute and UTF-8.
-    EnqueueReply enqueue(const std::string& path, bool announced);
+    /// The path is absolute and UTF-8.
+    EnqueueReply enqueue(const EnqueueCall& call);
     /// The jobs in one of `states`, or all when it is empty, in order of their ids.
     [[nodiscard]] std::vector<Job> list(const std::vector<JobState>& states);
     [[nodiscard]] Job show(std::uint64_t id);
     [[nodiscard]] Status status();
     /// Passes each job of the call on when it ends. Throws TimedOut after `limit`.
     void wait(const WaitCall& call, varlink::Client::Limit limit, const OnJob& on_end);
+    /// Passes each job on whenever it changes, and running ones as they progress, until the daemon goes or
+    /// `on_change` throws. `on_begin` is called first, when nothing that follows can be missed any more.
+    void monitor(const std::function<void()>& on_begin, const OnJob& on_change);
+    Job cancel(std::uint64_t id);
+    Job retry(std::uint64_t id);
+    void pause(bool now);
+    void resume();
+    /// Returns what is odd about the settings.
+    std::vector<std::string> reload();
 
   private:
     std::chrono::milliseconds limit_;

@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "api/job.hpp"
+#include "api/totals.hpp"
 
 namespace vmad::api {
 
@@ -31,6 +33,15 @@ class JobCounts {
     std::array<std::uint64_t, kJobStateNames.size()> by_state_{};
 };
 
+/// Why no queued job starts, but those that somebody waits for (and not even these while paused).
+enum class Hold {
+    paused,        ///< by the administrator
+    start_window,  ///< outside of it
+    vzdump,        ///< a backup runs on this node
+};
+inline constexpr std::array<const char*, 3> kHoldNames{"paused", "start_window", "vzdump"};
+[[nodiscard]] const char* to_string(Hold hold) noexcept;
+
 struct Status {
     std::string version;
     std::int64_t pid = 0;
@@ -38,6 +49,10 @@ struct Status {
     std::string state_dir;
     std::uint32_t workers = 0;  ///< jobs that may run at a time
     JobCounts counts;
+    std::optional<Hold> hold;
+    std::optional<std::int64_t> hold_until;  ///< when it ends, where that is known
+    std::optional<std::int64_t> oldest_at;   ///< when the oldest of the jobs that have not ended was queued
+    Totals totals;
     std::vector<Job> active;  ///< running and publishing
     std::vector<Job> recent;  ///< ended last, the newest first, at most kMaxRecentJobs
     friend bool operator==(const Status&, const Status&) = default;

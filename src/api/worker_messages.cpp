@@ -20,6 +20,8 @@ json body(const WorkerResult& result) {
     json out{{"outcome", to_string(result.outcome)}, {"reason", result.reason}};
     put(out, "size_before", result.size_before);
     put(out, "size_after", result.size_after);
+    put(out, "retry_after_seconds", result.retry_after_seconds);
+    if (!result.notice.empty()) out["notice"] = result.notice;
     return out;
 }
 
@@ -29,6 +31,8 @@ WorkerResult read_result(Fields& fields) {
     result.reason = fields.get<std::string>("reason");
     result.size_before = fields.find<std::uint64_t>("size_before");
     result.size_after = fields.find<std::uint64_t>("size_after");
+    result.retry_after_seconds = fields.find<std::int64_t>("retry_after_seconds");
+    result.notice = fields.find<std::string>("notice").value_or("");
     return result;
 }
 
@@ -50,14 +54,16 @@ const char* to_string(WorkerOutcome outcome) noexcept {
 }
 
 std::string to_line(const WorkerOrder& order) {
-    const json out{{"job", order.job},
-                   {"directories", order.directories},
-                   {"state_dir", order.state_dir},
-                   {"settle_only", order.settle_only},
-                   {"threads", order.threads},
-                   {"memory_bytes", order.memory_bytes},
-                   {"spill_dir", order.spill_dir},
-                   {"zstd_level", order.zstd_level}};
+    json out{{"job", order.job},
+             {"directories", order.directories},
+             {"state_dir", order.state_dir},
+             {"settle_only", order.settle_only},
+             {"threads", order.threads},
+             {"memory_bytes", order.memory_bytes},
+             {"spill_dir", order.spill_dir},
+             {"zstd_level", order.zstd_level},
+             {"linger_seconds", order.linger_seconds}};
+    put(out, "reserve_bytes", order.reserve_bytes);
     return varlink::frame_message(out, '\n');
 }
 
@@ -79,6 +85,8 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.memory_bytes = fields.get<std::uint64_t>("memory_bytes");
     order.spill_dir = fields.get<std::string>("spill_dir");
     order.zstd_level = fields.get<int>("zstd_level");
+    order.linger_seconds = fields.get<std::int64_t>("linger_seconds");
+    order.reserve_bytes = fields.find<std::uint64_t>("reserve_bytes");
     fields.refuse_others();
     return order;
 }

@@ -30,6 +30,8 @@ struct WorkerOrder {
     std::uint64_t memory_bytes = 0;
     std::string spill_dir;
     int zstd_level = 0;
+    std::optional<std::uint64_t> reserve_bytes;  ///< to be left free on the archive's file system; none: auto
+    std::int64_t linger_seconds = 0;             ///< how long the old file is kept on a network file system
     friend bool operator==(const WorkerOrder&, const WorkerOrder&) = default;
 };
 
@@ -42,17 +44,22 @@ enum class WorkerOutcome {
     no_space,    ///< waits until the file system has room, without limit
     no_storage,  ///< waits until the file system is mounted and answers, without limit
     busy,        ///< waits until another process lets go of the archive, without limit
+    lingering,   ///< the archive is canonical, the old file is kept: settled by a run retry_after_seconds
+                 ///< later
     cancelled,   ///< SIGTERM came first: queued again, unless the administrator cancelled it
 };
-inline constexpr std::array<const char*, 9> kWorkerOutcomeNames{
-    "done", "unchanged", "vanished", "failed", "transient", "no_space", "no_storage", "busy", "cancelled"};
+inline constexpr std::array<const char*, 10> kWorkerOutcomeNames{
+    "done",     "unchanged",  "vanished", "failed",    "transient",
+    "no_space", "no_storage", "busy",     "lingering", "cancelled"};
 [[nodiscard]] const char* to_string(WorkerOutcome outcome) noexcept;
 
 struct WorkerResult {
     WorkerOutcome outcome = WorkerOutcome::done;
     std::string reason;  ///< one sentence; empty for done, unchanged and cancelled
-    std::optional<std::uint64_t> size_before;
-    std::optional<std::uint64_t> size_after;
+    std::optional<std::uint64_t> size_before{};
+    std::optional<std::uint64_t> size_after{};
+    std::optional<std::int64_t> retry_after_seconds{};  ///< known when it is of no use to look earlier
+    std::string notice{};                               ///< something odd about the archive: one sentence
     friend bool operator==(const WorkerResult&, const WorkerResult&) = default;
 };
 
@@ -67,6 +74,8 @@ using WorkerEvent = std::variant<JobProgress, WorkerPublication, WorkerResult>;
 /// Where the worker finds its two pipes when it starts.
 inline constexpr int kWorkerOrderFd = 3;
 inline constexpr int kWorkerEventFd = 4;
+/// Where it finds the rate that all workers share (io/rate_limit.hpp).
+inline constexpr int kWorkerRateFd = 5;
 
 /// Says that the last WorkerPublication is durable.
 inline constexpr std::string_view kRecordedLine = "\"recorded\"\n";

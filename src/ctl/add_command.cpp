@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "ctl/absolute_path.hpp"
+#include "ctl/archive_name.hpp"
 #include "ctl/command.hpp"
 #include "ctl/daemon_connection.hpp"
 #include "ctl/failure.hpp"
@@ -14,22 +15,31 @@ namespace {
 class AddCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("PATH", paths_, "Archives")->type_name("")->required();
+        app.add_option("ARCHIVE", words_, "Paths, or Proxmox volume ids (local:backup/…)")
+            ->type_name("")
+            ->required();
         app.add_flag("--announced", announced_, "They are complete, however young (for hooks)");
+        app.add_option("--storage", storage_, "Proxmox's name of their storage (for hooks)")
+            ->option_text("ID");
         app.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
     }
 
     ExitCode run(Context& context) override {
         // Before anything is queued: a path that makes no sense stops the whole command.
-        for (auto& path : paths_) path = absolute_path(path);
+        std::vector<api::EnqueueCall> calls;
+        for (const auto& word : words_) {
+            auto name = archive_name(context.fs, word);
+            if (!storage_.empty()) name.storage = storage_;
+            calls.push_back({absolute_path(name.path), announced_, name.storage});
+        }
         auto daemon = connect_to_daemon(context.options);
         auto code = ExitCode::done;
-        for (const auto& path : paths_) {
+        for (const auto& call : calls) {
             std::optional<api::EnqueueReply> reply;
             try {
-                reply = daemon.enqueue(path, announced_);
+                reply = daemon.enqueue(call);
             } catch (const varlink::RemoteError&) {
-                code = worse(code, report_failure(context.console, path));
+                code = worse(code, report_failure(context.console, call.path));
             }
             if (reply) print(context, *reply);
         }
@@ -43,7 +53,8 @@ class AddCommand final : public Command {
             fmt::format("vmad: {} as job {}\n", reply.created ? "queued" : "already queued", reply.job.id));
     }
 
-    std::vector<std::string> paths_;
+    std::vector<std::string> words_;
+    std::string storage_;
     bool announced_ = false;
 };
 

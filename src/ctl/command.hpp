@@ -52,7 +52,18 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();
 [[nodiscard]] std::unique_ptr<Command> make_extract_command();
 [[nodiscard]] std::unique_ptr<Command> make_status_command();
+[[nodiscard]] std::unique_ptr<Command> make_list_command();
+[[nodiscard]] std::unique_ptr<Command> make_show_command();
+[[nodiscard]] std::unique_ptr<Command> make_monitor_command();
 [[nodiscard]] std::unique_ptr<Command> make_add_command();
+[[nodiscard]] std::unique_ptr<Command> make_scan_command();
 [[nodiscard]] std::unique_ptr<Command> make_wait_command();
+[[nodiscard]] std::unique_ptr<Command> make_cancel_command();
+[[nodiscard]] std::unique_ptr<Command> make_retry_command();
+[[nodiscard]] std::unique_ptr<Command> make_pause_command();
+[[nodiscard]] std::unique_ptr<Command> make_resume_command();
+[[nodiscard]] std::unique_ptr<Command> make_reload_command();
+[[nodiscard]] std::unique_ptr<Command> make_log_command();
+[[nodiscard]] std::unique_ptr<Command> make_settings_command();
 
 }  // namespace vmad::ctl

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "ctl/archive_name.hpp"
 #include "ctl/archive_task.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
@@ -16,7 +17,7 @@ namespace {
 class ExtractCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", archive_, "An archive of any kind; - is standard input")
+        app.add_option("ARCHIVE", archive_, "An archive of any kind, or its volume id; - is standard input")
             ->type_name("")
             ->required();
         app.add_option("DIR", directory_, "Where the files go; made when missing")->type_name("")->required();
@@ -36,6 +37,7 @@ class ExtractCommand final : public Command {
     ExitCode run(Context& context) override {
         std::optional<repack::ExtractResult> result;
         try {
+            archive_ = archive_name(context.fs, archive_).path;
             result = extract(context);
         } catch (const base::Error&) {
             return report_failure(context.console, archive_);

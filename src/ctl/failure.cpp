@@ -27,6 +27,13 @@ Failure remote_failure(const varlink::RemoteError& error) {
         return {ExitCode::no_such_job, fmt::format("there is no job for {}", text("path")), {}};
     if (error.name() == api::kPathRefusedError)
         return {ExitCode::usage, fmt::format("{} cannot be queued: {}", text("path"), text("reason")), {}};
+    if (error.name() == api::kJobHasEndedError)
+        return {ExitCode::failed,
+                fmt::format("job {} has ended already: {}", parameters.value("id", nlohmann::json()).dump(),
+                            text("state")),
+                {}};
+    if (error.name() == api::kInvalidSettingsError)
+        return {ExitCode::failed, fmt::format("the old settings stay: {}", text("reason")), {}};
     if (error.name() == api::kFailedError) return {ExitCode::failed, text("reason"), {}};
     if (error.name() == varlink::permission_denied().name())
         return {ExitCode::failed, "the daemon obeys only root: run as root", {}};

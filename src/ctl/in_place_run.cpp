@@ -7,6 +7,7 @@
 
 #include "base/quantity.hpp"
 #include "ctl/absolute_path.hpp"
+#include "ctl/archive_name.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/in_place_records.hpp"
 #include "ctl/printable_text.hpp"
@@ -30,6 +31,7 @@ struct OutcomeText {
 OutcomeText text_of(InPlaceOutcome outcome) {
     switch (outcome) {
         case InPlaceOutcome::done:
+        case InPlaceOutcome::lingering:  // never: nobody asked for it
             return {"done", "done", ExitCode::done};
         case InPlaceOutcome::unchanged:
             return {"unchanged", "canonical already", ExitCode::done};
@@ -94,6 +96,7 @@ void print_failure(Context& context, const std::string& path, const Failure& fai
 const char* text_of(io::Settlement settlement) {
     switch (settlement) {
         case io::Settlement::published:
+        case io::Settlement::lingering:
             return "the repacked archive is in place";
         case io::Settlement::not_published:
             return "the archive is as it was";
@@ -113,6 +116,7 @@ class Runner {
           verbose_(run.verbose) {
         options_.repack = run.repack;
         options_.lock_directory = run.state_directory + "/locks";
+        // On a network file system too the old file goes at once: nobody would come back to remove it.
     }
 
     /// Ends what killed runs left; what cannot be ended yet is left for another time.
@@ -131,11 +135,13 @@ class Runner {
         });
     }
 
-    ExitCode repack(const std::string& path) {
+    ExitCode repack(const std::string& word) {
+        auto path = word;
         Failure failure;
         const auto begin = std::chrono::steady_clock::now();
         std::optional<repack::InPlaceResult> result;
         try {
+            path = archive_name(context_.fs, word).path;
             result = replace(absolute_path(path));
         } catch (const std::exception&) {
             failure = current_failure();

@@ -6,6 +6,7 @@
 
 #include "base/quantity.hpp"
 #include "canon/layout.hpp"
+#include "ctl/archive_name.hpp"
 #include "ctl/archive_task.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
@@ -111,7 +112,7 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 class InfoCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", path_, "An archive of any kind; - is standard input")
+        app.add_option("ARCHIVE", path_, "An archive of any kind, or its volume id; - is standard input")
             ->type_name("")
             ->required();
         app.footer("Reads headers only; \"vmactl verify\" looks at everything.");
@@ -120,6 +121,7 @@ class InfoCommand final : public Command {
     ExitCode run(Context& context) override {
         std::optional<ArchiveInfo> info;
         try {
+            path_ = archive_name(context.fs, path_).path;
             info = inspect(context.fs, path_);
         } catch (const base::Error&) {
             return report_failure(context.console, path_);

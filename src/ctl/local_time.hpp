@@ -1,4 +1,4 @@
-// Points in time for people, in the local time zone.
+// Points in time for people: in the local time zone, or as seen from now.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +6,22 @@
 
 namespace vmad::ctl {
 
+/// Seconds since the epoch.
+[[nodiscard]] std::int64_t now();
+
 /// ISO 8601, "2024-02-29T13:05:09+01:00"; "@N" for a second that no calendar reaches.
 [[nodiscard]] std::string iso_local_time(std::uint64_t seconds_since_epoch);
 
-/// "02-29 13:05", for tables of what happened lately.
-[[nodiscard]] std::string short_local_time(std::uint64_t seconds_since_epoch);
+/// "13:05:09"
+[[nodiscard]] std::string clock_time(std::uint64_t seconds_since_epoch);
+
+/// "59 s", "3 min", "2 d": the largest unit, the rest cut off.
+[[nodiscard]] std::string rough_duration(std::uint64_t seconds);
+
+/// "3 min ago", "in 2 h", "now".
+[[nodiscard]] std::string relative_time(std::int64_t then, std::int64_t now);
+
+/// "3 min ago, 2024-02-29T13:05:09+01:00"
+[[nodiscard]] std::string relative_and_iso_time(std::int64_t then, std::int64_t now);
 
 }  // namespace vmad::ctl

@@ -13,6 +13,7 @@
 #include "base/quantity.hpp"
 #include "base/size_text.hpp"
 #include "ctl/absolute_path.hpp"
+#include "ctl/archive_name.hpp"
 #include "ctl/archive_task.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
@@ -27,7 +28,7 @@ namespace {
 constexpr const char* kFooter =
     "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo: SRC is known by its\n"
     "content, DST by its ending, and is of SRC's kind where that says nothing. Either\n"
-    "may be - for standard input or output.\n"
+    "may be - for standard input or output; what is read may be a volume id.\n"
     "\n"
     "DST appears when it is complete, synced and proven: read back from the disk,\n"
     "checked, and compared with SRC. Standard output cannot be proven.\n"
@@ -89,6 +90,7 @@ class RepackCommand final : public Command {
         const auto begin = std::chrono::steady_clock::now();
         std::optional<repack::RepackResult> result;
         try {
+            paths_[0] = archive_name(context.fs, paths_[0]).path;
             ProgressBar bar(context.console);
             options_.repack.task.progress = bar.sink();
             result = copy(context);

@@ -1,96 +1,112 @@
-// vmactl status: what the daemon does and has done.
+// vmactl status: what the daemon does and has done; once, again and again, or for a monitoring system.
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
-#include "base/quantity.hpp"
 #include "ctl/command.hpp"
 #include "ctl/daemon_connection.hpp"
-#include "ctl/job_text.hpp"
+#include "ctl/failure.hpp"
 #include "ctl/local_time.hpp"
-#include "ctl/printable_text.hpp"
-#include "ctl/text_table.hpp"
+#include "ctl/status_check.hpp"
+#include "ctl/status_text.hpp"
 
 namespace vmad::ctl {
 namespace {
 
-using Align = TextTable::Align;
+constexpr const char* kFooter =
+    "With --json: what the method org.vmad.Queue.Status replies.\n\n"
+    "--check is a plugin for Nagios, Icinga and the like: one line with performance\n"
+    "data, and exit codes of its own: 0 OK; 1 WARNING, a job has not ended a day\n"
+    "after it was queued; 2 CRITICAL, jobs have failed or the daemon is down;\n"
+    "3 UNKNOWN, for example no permission, or no answer within 10 seconds. A failed\n"
+    "job no longer counts once it succeeds after \"vmactl retry\", or once\n"
+    "\"vmactl cancel\" has taken note of it.";
 
-std::string header(const api::Status& status) {
-    std::string counts;
-    for (const auto state : {api::JobState::queued, api::JobState::running, api::JobState::publishing,
-                             api::JobState::waiting, api::JobState::failed})
-        if (const auto count = status.counts[state]; count != 0)
-            counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, api::to_string(state));
-    return fmt::format("vmad {}, pid {}, up since {}, {} {}\njobs: {}\n", printable(status.version),
-                       status.pid, iso_local_time(static_cast<std::uint64_t>(status.started_at)),
-                       status.workers, status.workers == 1 ? "worker" : "workers",
-                       counts.empty() ? "none to do" : counts);
+constexpr unsigned kMaxInterval = 24 * 3600;
+
+/// Lines that the terminal on standard output has; 0 when it is none.
+std::size_t terminal_height() {
+    winsize size{};
+    if (!::isatty(STDOUT_FILENO) || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0) return 0;
+    return size.ws_row;
 }
 
-std::string active_table(const api::Status& status, const Console& console) {
-    TextTable table({{"ID", Align::right},
-                     {"STATE"},
-                     {"STAGE"},
-                     {"DONE", Align::right},
-                     {"RATE", Align::right},
-                     {"LEFT", Align::right},
-                     {"ARCHIVE", Align::left, true}});
-    for (const auto& job : status.active) {
-        const auto view = progress_view(job);
-        const auto percent =
-            view.total_bytes == 0
-                ? ""
-                : fmt::format("{} %", static_cast<int>(100.0 * static_cast<double>(view.done_bytes) /
-                                                       static_cast<double>(view.total_bytes)));
-        table.add(
-            {{fmt::format("{}", job.id)},
-             {api::to_string(job.state), colour_of(job.state)},
-             {job.progress ? job.progress->stage : ""},
-             {percent},
-             {view.bytes_per_second == 0 ? "" : base::format_size(view.bytes_per_second) + "/s"},
-             {view.remaining_seconds ? base::format_duration(std::chrono::seconds(*view.remaining_seconds))
-                                     : ""},
-             {job.path}});
+/// The text over what the terminal showed, cut off at its end, so that nothing scrolls and nothing flickers.
+std::string redrawn(const std::string& text, std::size_t height) {
+    std::string screen = "\x1b[H";
+    std::size_t begin = 0;
+    for (std::size_t line = 1; line < height && begin < text.size(); ++line) {
+        const auto end = text.find('\n', begin);
+        screen.append(text, begin, end - begin).append("\x1b[K\n");
+        begin = end + 1;
     }
-    return table.empty() ? "" : "\n" + table.render(console);
-}
-
-std::string recent_table(const api::Status& status, const Console& console) {
-    TextTable table({{"ID", Align::right},
-                     {"RESULT"},
-                     {"SIZE"},
-                     {"TOOK", Align::right},
-                     {"ENDED"},
-                     {"ARCHIVE", Align::left, true}});
-    std::string reasons;
-    for (const auto& job : status.recent) {
-        table.add({{fmt::format("{}", job.id)},
-                   {api::to_string(job.state), colour_of(job.state)},
-                   {sizes_text(job)},
-                   {duration_text(job)},
-                   {job.ended_at ? short_local_time(static_cast<std::uint64_t>(*job.ended_at)) : ""},
-                   {job.path}});
-        if (!job.reason.empty()) reasons += printable(fmt::format("job {}: {}", job.id, job.reason)) + "\n";
-    }
-    return table.empty() ? "" : "\n" + table.render(console) + (reasons.empty() ? "" : "\n" + reasons);
+    return screen + "\x1b[J";
 }
 
 class StatusCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.footer("With --json: what the method org.vmad.Queue.Status replies.");
+        watch_option_ =
+            app.add_option("--watch", interval_seconds_, "Show it again every 2 seconds, or SECONDS")
+                ->option_text("[SECONDS]")
+                ->expected(0, 1)
+                ->check(CLI::Range(1u, kMaxInterval).description(""));
+        app.add_flag("--check", check_, "One line and an exit code for a monitoring system")
+            ->excludes(watch_option_);
+        app.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {
-        const auto status = connect_to_daemon(context.options).status();
-        if (context.options.json)
-            context.console.print_json(status);
-        else
-            context.console.print(header(status) + active_table(status, context.console) +
-                                  recent_table(status, context.console));
-        return ExitCode::done;
+        if (check_) return check(context);
+        if (watch_option_->count() == 0) {
+            context.console.print(report(context, context.console));
+            return ExitCode::done;
+        }
+        for (bool first = true;; first = false) {
+            const Console console;  // as wide as the terminal is by now
+            const auto text = report(context, console);
+            const auto height = terminal_height();
+            const bool redraws = height != 0 && !context.options.json;
+            if (redraws)
+                context.console.print(redrawn(text, height));
+            else
+                context.console.print((first || context.options.json ? "" : "\n") + text);
+            std::this_thread::sleep_for(std::chrono::seconds(interval_seconds_));
+        }
     }
+
+  private:
+    /// Connects anew each time: the daemon does not keep connections that say nothing for long, and may have
+    /// been restarted.
+    static std::string report(const Context& context, const Console& console) {
+        auto daemon = connect_to_daemon(context.options);
+        const auto status = daemon.status();
+        if (context.options.json) return nlohmann::json(status).dump() + "\n";
+        std::vector<api::Job> waiting;
+        if (status.counts[api::JobState::waiting] != 0) waiting = daemon.list({api::JobState::waiting});
+        return status_text(status, waiting, now(), console);
+    }
+
+    static ExitCode check(Context& context) {
+        Check check;
+        try {
+            check = check_of(connect_to_daemon(context.options).status(), now());
+        } catch (const std::exception&) {
+            check = check_of(current_failure());
+        }
+        context.console.print(check.line);
+        return static_cast<ExitCode>(check.result);
+    }
+
+    CLI::Option* watch_option_ = nullptr;
+    unsigned interval_seconds_ = 2;
+    bool check_ = false;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace vmad::ctl {
 namespace {
 
 constexpr std::string_view kGap = "  ";
+constexpr std::string_view kNoteIndent = "    ";
 /// A shortened text still tells something when it has this many columns.
 constexpr std::size_t kMinShrunkWidth = 12;
 
@@ -16,14 +17,16 @@ constexpr std::size_t kMinShrunkWidth = 12;
 
 void TextTable::add(std::vector<Cell> row) {
     for (auto& cell : row) cell.text = printable(cell.text);
-    rows_.push_back(std::move(row));
+    rows_.push_back({std::move(row), {}});
 }
+
+void TextTable::add_note(std::string_view text) { rows_.back().note = printable(text); }
 
 std::vector<std::size_t> TextTable::fitted_widths(std::size_t limit) const {
     std::vector<std::size_t> widths;
     for (std::size_t i = 0; i < columns_.size(); ++i) {
         widths.push_back(text_width(columns_[i].title));
-        for (const auto& row : rows_) widths[i] = std::max(widths[i], text_width(row[i].text));
+        for (const auto& row : rows_) widths[i] = std::max(widths[i], text_width(row.cells[i].text));
     }
     auto total = std::accumulate(widths.begin(), widths.end(), kGap.size() * (columns_.size() - 1));
     for (;;) {
@@ -56,7 +59,12 @@ std::string TextTable::render(const Console& console) const {
         result += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     };
     add_line([&](std::size_t i) { return Cell{columns_[i].title, Colour::bold}; });
-    for (const auto& row : rows_) add_line([&](std::size_t i) { return row[i]; });
+    for (const auto& row : rows_) {
+        add_line([&](std::size_t i) { return row.cells[i]; });
+        if (!row.note.empty())
+            result.append(kNoteIndent).append(shorten(row.note, console.width() - kNoteIndent.size())) +=
+                '\n';
+    }
     return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ctl/console.hpp"
@@ -25,15 +26,22 @@ class TextTable {
 
     /// As many cells as there are columns.
     void add(std::vector<Cell> row);
+    /// A line below the last row, indented; it loses its middle where the terminal is too narrow.
+    void add_note(std::string_view text);
     [[nodiscard]] bool empty() const noexcept { return rows_.empty(); }
     /// A line of titles and a line for each row. Wider than the console only where no column can give way.
     [[nodiscard]] std::string render(const Console& console) const;
 
   private:
+    struct Row {
+        std::vector<Cell> cells;
+        std::string note;
+    };
+
     [[nodiscard]] std::vector<std::size_t> fitted_widths(std::size_t limit) const;
 
     std::vector<Column> columns_;
-    std::vector<std::vector<Cell>> rows_;
+    std::vector<Row> rows_;
 };
 
 }  // namespace vmad::ctl

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "ctl/archive_name.hpp"
 #include "ctl/archive_task.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
@@ -49,7 +50,9 @@ std::string describe(const repack::Survey& survey) {
 class VerifyCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "Archives; - is standard input")->type_name("")->required();
+        app.add_option("FILE", paths_, "Archives, or volume ids; - is standard input")
+            ->type_name("")
+            ->required();
         add_threads_option(app, threads_);
         app.footer(kFooter);
     }
@@ -57,10 +60,11 @@ class VerifyCommand final : public Command {
     ExitCode run(Context& context) override {
         const StopSignals signals;
         auto code = ExitCode::done;
-        for (const auto& path : paths_) {
+        for (auto& path : paths_) {
             std::optional<repack::Survey> survey;
             Failure failure;
             try {
+                path = archive_name(context.fs, path).path;
                 survey = read(context, path, signals);
             } catch (const std::exception&) {
                 failure = current_failure();

@@ -1,7 +1,6 @@
 // vmactl wait: until jobs have ended.
 
 #include <algorithm>
-#include <charconv>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -10,8 +9,10 @@
 #include <fmt/format.h>
 
 #include "ctl/absolute_path.hpp"
+#include "ctl/archive_name.hpp"
 #include "ctl/command.hpp"
 #include "ctl/daemon_connection.hpp"
+#include "ctl/job_argument.hpp"
 #include "ctl/job_text.hpp"
 #include "ctl/printable_text.hpp"
 
@@ -80,7 +81,7 @@ class JobWatch {
 class WaitCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("JOB", jobs_, "Ids or paths; without any, all unfinished jobs")->type_name("");
+        app.add_option("JOB", jobs_, "Ids, or archives; without any, all unfinished jobs")->type_name("");
         app.add_option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
             ->option_text("SECONDS")
             ->check(CLI::Range(1u, kMaxTimeoutSeconds));
@@ -95,7 +96,7 @@ class WaitCommand final : public Command {
         if (timeout_seconds_ != 0) limit = std::chrono::seconds(timeout_seconds_);
         auto code = ExitCode::done;
         JobWatch watch(context);
-        daemon.wait(wait_call(), limit, [&](const api::Job& job) {
+        daemon.wait(wait_call(context.fs), limit, [&](const api::Job& job) {
             watch.without_line([&] { print(context, job); });
             if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
                 code = ExitCode::failed;
@@ -106,16 +107,13 @@ class WaitCommand final : public Command {
   private:
     static constexpr unsigned kMaxTimeoutSeconds = 366 * 24 * 3600;
 
-    /// A word of digits only is an id; a file of that name is "./17".
-    [[nodiscard]] api::WaitCall wait_call() const {
+    [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
         api::WaitCall call;
         for (const auto& word : jobs_) {
-            std::uint64_t id = 0;
-            const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-            if (error == std::errc() && end == word.data() + word.size())
-                call.ids.push_back(id);
+            if (const auto id = job_id_from(word))
+                call.ids.push_back(*id);
             else
-                call.paths.push_back(absolute_path(word));
+                call.paths.push_back(absolute_path(archive_name(fs, word).path));
         }
         return call;
     }

@@ -1,21 +1,24 @@
-// The daemon: the queue, its workers, and org.vmad.Queue on the socket.
+// The daemon: the queue, the runner of its jobs, and org.vmad.Queue on the socket.
 //
-// Decides nothing about archives and never touches their storage: the queue says what is to be done
-// (queue/schedule), worker processes do it, and this puts one after the other. One thread, that of the loop.
+// Takes what clients and the hook ask for to the queue, and carries what happens to jobs to all who want to
+// know: waiting clients, the journal, metrics, the administrator's commands. One thread, that of the loop.
 #pragma once
 
-#include <list>
-#include <map>
-#include <memory>
+#include <cstdint>
+#include <functional>
 #include <optional>
-#include <set>
+#include <string>
+#include <vector>
 
 #include "api/queue_calls.hpp"
 #include "api/status.hpp"
-#include "daemon/mount_watch.hpp"
-#include "daemon/worker_process.hpp"
+#include "daemon/alarm.hpp"
+#include "daemon/command_runner.hpp"
+#include "daemon/job_runner.hpp"
+#include "daemon/listings.hpp"
+#include "daemon/metrics.hpp"
+#include "daemon/subscriptions.hpp"
 #include "queue/queue.hpp"
-#include "queue/schedule.hpp"
 #include "queue/spool.hpp"
 #include "settings/settings.hpp"
 #include "varlink/server.hpp"
@@ -24,70 +27,60 @@ namespace vmad::daemon {
 
 class QueueService {
   public:
+    /// Reads the settings anew. Throws base::UsageError when they are not valid.
+    using LoadSettings = std::function<settings::LoadedSettings()>;
+
     /// Loads the queue, then serves `listening` and runs jobs while `event` runs. `fs` and `spool` outlive
     /// this object. Throws base::Error when the state directory cannot be used.
-    QueueService(sd_event* event, io::FileSystem& fs, settings::Settings settings, queue::Spool& spool,
-                 base::UniqueFd listening);
+    QueueService(sd_event* event, io::FileSystem& fs, settings::Settings settings, LoadSettings load_settings,
+                 queue::Spool& spool, base::UniqueFd listening);
     QueueService(const QueueService&) = delete;
     QueueService& operator=(const QueueService&) = delete;
+    ~QueueService();
+
+    /// Takes the settings anew, for jobs that start from now on, and returns what is odd about them. Throws
+    /// base::UsageError, and nothing has changed then, when they are not valid.
+    std::vector<std::string> reload();
 
     /// Starts no more jobs, stops the running ones, which are queued again, and then ends the event loop.
     void stop();
 
   private:
-    /// A client that waits for jobs to end.
-    struct Waiter {
-        varlink::Request request;
-        std::set<std::uint64_t> ids;  ///< not answered yet
-    };
-    /// How a worker ended, as far as the queue does not know yet.
-    struct RunEnd {
-        std::optional<api::WorkerResult> result;
-        std::string how;
-    };
-
-    static int on_timer(sd_event_source*, std::uint64_t, void* self) noexcept;
     static int on_incoming(sd_event_source*, const struct inotify_event*, void* self) noexcept;
 
     // The methods of org.vmad.Queue.
     [[nodiscard]] varlink::Interface queue_interface();
     [[nodiscard]] api::EnqueueReply enqueue(const api::EnqueueCall& call);
-    void list(varlink::Request& request);
     [[nodiscard]] api::Job show(const api::ShowCall& call) const;
     [[nodiscard]] api::Status status() const;
     void wait(varlink::Request& request);
+    [[nodiscard]] api::Job cancel(std::uint64_t id);
+    [[nodiscard]] api::Job retry(std::uint64_t id);
+    void pause(bool now);
+    void resume();
 
-    // Jobs on their way.
     void take_incoming();
-    void run_what_can_run();
-    void start(std::uint64_t id);
-    void keep_record(std::uint64_t id, const nlohmann::json& record);
-    void worker_ended(std::uint64_t id, RunEnd end);
-    /// Tells the queue of runs that ended; those that it cannot write stay for the next time.
-    void settle_run_ends();
+    void forget_old_jobs();
     void changed(const api::Job& job);
-    void answer_waiters(const api::Job& ended);
-    void wake_at(std::int64_t time);
-
+    void tell_service_manager();
     [[nodiscard]] std::optional<std::string> refusal_of(const std::string& path) const;
-    [[nodiscard]] api::Job with_progress(const api::Job& job) const;
-    void tell_service_manager() const;
+    [[nodiscard]] const api::Job& require(std::uint64_t id) const;
 
-    sd_event* event_;
     io::FileSystem& fs_;
     settings::Settings settings_;
+    LoadSettings load_settings_;
     std::int64_t started_at_;
     queue::Spool& spool_;
     queue::Queue queue_;
-    MountWatch mounts_;
-    queue::Schedule schedule_;
-    std::map<std::uint64_t, std::unique_ptr<WorkerProcess>> workers_;  ///< by job id
-    std::map<std::uint64_t, api::JobProgress> progress_;
-    std::map<std::uint64_t, RunEnd> run_ends_;
-    std::list<Waiter> waiters_;
-    varlink::EventSource timer_;
+    Subscriptions subscriptions_;
+    CommandRunner commands_;
+    MetricsFile metrics_;
+    Alarm incoming_again_;
+    Alarm retention_;
+    std::string told_;  ///< to the service manager, last
+    JobRunner runner_;
+    Listings listings_;
     varlink::EventSource incoming_;
-    bool stopping_ = false;
     varlink::Server server_;  ///< last: it may call the rest until it is gone
 };
 

@@ -1,57 +1,52 @@
 // vmad: the daemon. `vmad [--config FILE]` serves in the foreground; `vmad worker` is its child for one job.
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <ctime>
 #include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/error.hpp"
+#include "daemon/log.hpp"
 #include "daemon/queue_service.hpp"
+#include "daemon/service_socket.hpp"
 #include "settings/settings.hpp"
 #include "varlink/event_source.hpp"
-#include "varlink/listening_socket.hpp"
 #include "worker/worker_main.hpp"
 
 namespace {
 
 using namespace vmad;
 
-constexpr const char* kDefaultConfig = "/etc/vmad/vmad.toml";
-constexpr mode_t kSocketMode = 0600;
 // As sysexits.h and systemd name them, so that a service is not restarted again and again for bad settings.
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitConfig = 78;
 
-settings::Settings load_settings(const std::optional<std::string>& file) {
-    if (file) return settings::load(*file);
-    return ::access(kDefaultConfig, F_OK) == 0 ? settings::load(kDefaultConfig) : settings::Settings();
-}
-
-void set_up_log() {
-    spdlog::set_default_logger(spdlog::stderr_color_st("vmad"));
-    spdlog::set_pattern(::isatty(STDERR_FILENO) ? "%H:%M:%S %^%l%$ %v" : "%l: %v");
+settings::LoadedSettings load_settings(const std::optional<std::string>& file) {
+    auto loaded = file ? settings::load_file(*file) : settings::load_standard();
+    for (const auto& warning : loaded.warnings) spdlog::warn("{}", warning);
+    return loaded;
 }
 
 /// Signals arrive as events; what a child inherits is set when it is started.
 void prepare_signals() {
     sigset_t blocked;
     sigemptyset(&blocked);
-    for (const int number : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&blocked, number);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&blocked, number);
     if (::sigprocmask(SIG_BLOCK, &blocked, nullptr) != 0) base::throw_errno("sigprocmask", "signals");
     ::signal(SIGPIPE, SIG_IGN);
 }
 
 int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* service) {
     try {
+        sd_notify(0, "STOPPING=1");
         static_cast<daemon::QueueService*>(service)->stop();
     } catch (const std::exception& error) {
         spdlog::error("stop: {}", error.what());
@@ -59,31 +54,33 @@ int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* servi
     return 0;
 }
 
-/// The name of the socket, which goes with the daemon.
-class RemovedAtEnd {
-  public:
-    explicit RemovedAtEnd(std::string path) : path_(std::move(path)) {}
-    RemovedAtEnd(const RemovedAtEnd&) = delete;
-    RemovedAtEnd& operator=(const RemovedAtEnd&) = delete;
-    ~RemovedAtEnd() { ::unlink(path_.c_str()); }
-
-  private:
-    std::string path_;
-};
+int on_reload_signal(sd_event_source*, const struct signalfd_siginfo*, void* service) {
+    try {
+        for (const auto& warning : static_cast<daemon::QueueService*>(service)->reload())
+            spdlog::warn("{}", warning);
+    } catch (const std::exception&) {
+        // It has said so itself, and goes on with the settings that it has.
+    }
+    return 0;
+}
 
 int serve(const std::optional<std::string>& config) {
-    const auto settings = load_settings(config);
+    const auto load = [&config] { return load_settings(config); };
+    const auto settings = load().settings;
     prepare_signals();
     const auto event = varlink::make_event();
     io::FileSystem fs;
     // First of all: its lock keeps a second daemon away from the socket, too.
     queue::Spool spool(fs, settings.state_dir);
-    auto listening = varlink::listen_at(settings.socket, kSocketMode);
-    const RemovedAtEnd socket(settings.socket);
-    daemon::QueueService service(event.get(), fs, settings, spool, std::move(listening));
+    daemon::ServiceSocket socket(settings.socket);
+    daemon::QueueService service(event.get(), fs, settings, load, spool, socket.take());
     for (const int number : {SIGTERM, SIGINT})
         varlink::check_event(sd_event_add_signal(event.get(), nullptr, number, on_stop_signal, &service),
                              "sd_event_add_signal");
+    varlink::check_event(sd_event_add_signal(event.get(), nullptr, SIGHUP, on_reload_signal, &service),
+                         "sd_event_add_signal");
+    // Fed by the loop itself: whatever holds the loop up, holds this up.
+    varlink::check_event(sd_event_set_watchdog(event.get(), 1), "sd_event_set_watchdog");
     spdlog::info("vmad {} serves {}", VMAD_VERSION, settings.socket);
     sd_notify(0, "READY=1");
     const int code = sd_event_loop(event.get());
@@ -106,7 +103,7 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "worker") return run_worker(argc, argv);
     CLI::App app{"Repacks VMA backups so that they deduplicate. Runs in the foreground.", "vmad"};
     std::optional<std::string> config;
-    app.add_option("--config", config, std::string("settings, instead of ") + kDefaultConfig)
+    app.add_option("--config", config, "settings, instead of all the files in /etc and /usr/lib")
         ->type_name("FILE");
     app.set_version_flag("--version", std::string("vmad ") + VMAD_VERSION);
     try {
@@ -114,7 +111,7 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : kExitUsage;
     }
-    set_up_log();
+    daemon::set_up_log();
     try {
         return serve(config);
     } catch (const base::UsageError& error) {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,35 +9,20 @@
 #include <array>
 #include <cerrno>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/error.hpp"
-
-extern char** environ;
+#include "daemon/child_process.hpp"
 
 namespace vmad::daemon {
 namespace {
 
+/// Between SIGTERM and SIGKILL, and from then on until it must hang in the kernel.
 constexpr std::uint64_t kPatienceUsec = 2'000'000;
+constexpr std::uint64_t kLastPatienceUsec = 3'000'000;
 
 /// The running program itself, even after an upgrade has replaced its file.
 constexpr const char* kSelf = "/proc/self/exe";
-
-struct Pipe {
-    base::UniqueFd read;
-    base::UniqueFd write;
-};
-
-Pipe make_pipe() {
-    int fds[2];
-    if (::pipe2(fds, O_CLOEXEC) != 0) base::throw_errno("create", "a pipe");
-    return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
-}
-
-void set_non_blocking(const base::UniqueFd& fd) {
-    if (::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) base::throw_errno("fcntl", "a pipe");
-}
 
 /// Writes all of it or throws; never waits, so the text must fit the pipe.
 void write_at_once(const base::UniqueFd& pipe, std::string_view text) {
@@ -49,34 +33,11 @@ void write_at_once(const base::UniqueFd& pipe, std::string_view text) {
     if (static_cast<std::size_t>(count) != text.size()) throw base::Error("an order to a worker is too long");
 }
 
-std::string how_it_ended(const siginfo_t& info) {
-    if (info.si_code == CLD_EXITED) return fmt::format("exit code {}", info.si_status);
-    return fmt::format("signal {}", info.si_status);
+std::vector<std::string> our_environment() {
+    std::vector<std::string> result;
+    for (char** entry = environ; *entry != nullptr; ++entry) result.emplace_back(*entry);
+    return result;
 }
-
-class SpawnActions {
-  public:
-    SpawnActions() { ::posix_spawn_file_actions_init(&actions_); }
-    ~SpawnActions() { ::posix_spawn_file_actions_destroy(&actions_); }
-    SpawnActions(const SpawnActions&) = delete;
-    SpawnActions& operator=(const SpawnActions&) = delete;
-    [[nodiscard]] posix_spawn_file_actions_t* get() noexcept { return &actions_; }
-
-  private:
-    posix_spawn_file_actions_t actions_;
-};
-
-class SpawnAttributes {
-  public:
-    SpawnAttributes() { ::posix_spawnattr_init(&attributes_); }
-    ~SpawnAttributes() { ::posix_spawnattr_destroy(&attributes_); }
-    SpawnAttributes(const SpawnAttributes&) = delete;
-    SpawnAttributes& operator=(const SpawnAttributes&) = delete;
-    [[nodiscard]] posix_spawnattr_t* get() noexcept { return &attributes_; }
-
-  private:
-    posix_spawnattr_t attributes_;
-};
 
 /// What an event loop must not see: the exception becomes a line of the log.
 template <typename Action>
@@ -91,71 +52,71 @@ int guarded(Action action) noexcept {
 
 }  // namespace
 
-WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, Callbacks callbacks)
+WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, const io::RateLimit& rate,
+                             Callbacks callbacks)
     : event_(event), callbacks_(std::move(callbacks)) {
     auto orders = make_pipe();
     auto events = make_pipe();
+    auto errors = make_pipe();
     set_non_blocking(orders.write);
     set_non_blocking(events.read);
+    set_non_blocking(errors.read);
     write_at_once(orders.write, api::to_line(order));
     orders_ = std::move(orders.write);
     events_ = std::move(events.read);
+    errors_ = std::move(errors.read);
+    watch(events_, on_events, events_source_);
+    watch(errors_, on_errors, errors_source_);
+
+    ChildStart child;
+    child.give(errors.write.get(), STDERR_FILENO);
+    child.give(orders.read.get(), api::kWorkerOrderFd);
+    child.give(events.write.get(), api::kWorkerEventFd);
+    child.give(rate.fd(), api::kWorkerRateFd);
+    pid_ = child.run(kSelf, {"vmad", "worker", std::to_string(::getpid())}, our_environment());
     sd_event_source* source = nullptr;
-    varlink::check_event(sd_event_add_io(event_, &source, events_.get(), EPOLLIN, on_events, this),
-                         "sd_event_add_io");
-    events_source_.reset(source);
-    spawn(orders.read.get(), events.write.get());
     const int added = sd_event_add_child(event_, &source, pid_, WEXITED, on_exit, this);
-    if (added < 0) kill_now();
+    if (added < 0) {
+        ::kill(pid_, SIGKILL);
+        (void)::waitpid(pid_, nullptr, WNOHANG);
+    }
     varlink::check_event(added, "sd_event_add_child");
     exit_source_.reset(source);
 }
 
 WorkerProcess::~WorkerProcess() {
     if (pid_ <= 0) return;
-    exit_source_.reset();
-    kill_now();
-}
-
-void WorkerProcess::kill_now() noexcept {
     ::kill(pid_, SIGKILL);
-    // Not waited for: it may hang in a share, and is reaped by whoever comes after us.
-    (void)::waitpid(pid_, nullptr, WNOHANG);
+    leave_to_kernel();
 }
 
-void WorkerProcess::spawn(int orders, int events) {
-    SpawnActions actions;
-    SpawnAttributes attributes;
-    // Above both targets first: one of the pipes may have the number that the other one is to get.
-    const base::UniqueFd high_orders(::fcntl(orders, F_DUPFD_CLOEXEC, 10));
-    const base::UniqueFd high_events(::fcntl(events, F_DUPFD_CLOEXEC, 10));
-    if (!high_orders || !high_events) base::throw_errno("duplicate", "a pipe");
-    ::posix_spawn_file_actions_adddup2(actions.get(), high_orders.get(), api::kWorkerOrderFd);
-    ::posix_spawn_file_actions_adddup2(actions.get(), high_events.get(), api::kWorkerEventFd);
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    ::posix_spawnattr_setsigmask(attributes.get(), &none);
-    ::posix_spawnattr_setsigdefault(attributes.get(), &all);
-    ::posix_spawnattr_setflags(attributes.get(), POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    auto parent = std::to_string(::getpid());
-    char program[] = "vmad";
-    char command[] = "worker";
-    char* const argv[] = {program, command, parent.data(), nullptr};
-    const int error = ::posix_spawn(&pid_, kSelf, actions.get(), attributes.get(), argv, environ);
-    if (error != 0) {
-        pid_ = -1;
-        throw base::SystemError(error, "start", "a worker");
-    }
+/// It may hang in a share, so it is not waited for: it is reaped when it ends, by the loop, or after that by
+/// whoever comes after us.
+void WorkerProcess::leave_to_kernel() noexcept {
+    sd_event_source* source = exit_source_.release();
+    sd_event_source_set_userdata(source, nullptr);
+    (void)sd_event_source_set_floating(source, 1);
+    sd_event_source_unref(source);
+}
+
+void WorkerProcess::watch(const base::UniqueFd& fd, sd_event_io_handler_t handler,
+                          varlink::EventSource& source) {
+    sd_event_source* added = nullptr;
+    varlink::check_event(sd_event_add_io(event_, &added, fd.get(), EPOLLIN, handler, this),
+                         "sd_event_add_io");
+    source.reset(added);
 }
 
 void WorkerProcess::stop() {
-    if (patience_) return;
+    if (patience_ || pid_ <= 0) return;
     ::kill(pid_, SIGTERM);
+    wait_for_end(kPatienceUsec);
+}
+
+void WorkerProcess::wait_for_end(std::uint64_t usec) {
     sd_event_source* source = nullptr;
     varlink::check_event(
-        sd_event_add_time_relative(event_, &source, CLOCK_MONOTONIC, kPatienceUsec, 0, on_patience_end, this),
+        sd_event_add_time_relative(event_, &source, CLOCK_MONOTONIC, usec, 0, on_patience_end, this),
         "sd_event_add_time");
     patience_.reset(source);
 }
@@ -163,25 +124,47 @@ void WorkerProcess::stop() {
 int WorkerProcess::on_events(sd_event_source*, int, std::uint32_t, void* self) noexcept {
     auto& worker = *static_cast<WorkerProcess*>(self);
     return guarded([&] {
-        if (!worker.read_some()) worker.events_source_.reset();
+        if (!worker.read_events()) worker.events_source_.reset();
     });
 }
 
-int WorkerProcess::on_exit(sd_event_source*, const siginfo_t* info, void* self) noexcept {
+int WorkerProcess::on_errors(sd_event_source*, int, std::uint32_t, void* self) noexcept {
     auto& worker = *static_cast<WorkerProcess*>(self);
     return guarded([&] {
-        while (worker.read_some()) {
+        if (!worker.read_errors()) worker.errors_source_.reset();
+    });
+}
+
+int WorkerProcess::on_exit(sd_event_source* source, const siginfo_t* info, void* self) noexcept {
+    if (self == nullptr) {  // given up before; that it has been reaped is all that is left to do
+        (void)sd_event_source_set_floating(source, 0);
+        return 0;
+    }
+    auto& worker = *static_cast<WorkerProcess*>(self);
+    return guarded([&] {
+        while (worker.read_events()) {
         }
-        worker.end(*info);
+        worker.pid_ = -1;
+        worker.end(how_it_ended(*info));
     });
 }
 
 int WorkerProcess::on_patience_end(sd_event_source*, std::uint64_t, void* self) noexcept {
-    ::kill(static_cast<WorkerProcess*>(self)->pid_, SIGKILL);
-    return 0;
+    auto& worker = *static_cast<WorkerProcess*>(self);
+    return guarded([&] {
+        if (!worker.killed_) {
+            worker.killed_ = true;
+            ::kill(worker.pid_, SIGKILL);
+            worker.wait_for_end(kLastPatienceUsec);
+            return;
+        }
+        worker.leave_to_kernel();
+        worker.pid_ = -1;
+        worker.end("killed, but it hangs in the kernel: its storage may not answer");
+    });
 }
 
-bool WorkerProcess::read_some() {
+bool WorkerProcess::read_events() {
     std::array<char, 65536> bytes;
     const auto count = ::read(events_.get(), bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) return true;
@@ -199,6 +182,15 @@ bool WorkerProcess::read_some() {
     return true;
 }
 
+bool WorkerProcess::read_errors() {
+    std::array<char, 4096> bytes;
+    const auto count = ::read(errors_.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) return true;
+    if (count <= 0) return false;
+    said_.add({bytes.data(), static_cast<std::size_t>(count)});
+    return true;
+}
+
 void WorkerProcess::take(const std::string& line) {
     const auto event = api::worker_event_from_line(line);
     if (const auto* progress = std::get_if<api::JobProgress>(&event)) {
@@ -211,10 +203,13 @@ void WorkerProcess::take(const std::string& line) {
     }
 }
 
-void WorkerProcess::end(const siginfo_t& info) {
-    pid_ = -1;
+void WorkerProcess::end(const std::string& how) {
+    while (read_errors()) {
+    }
+    said_.finish();
     events_source_.reset();
-    const auto how = how_it_ended(info);
+    errors_source_.reset();
+    patience_.reset();
     // That it was killed for what we could not do is no death of its own.
     if (!result_ && !fault_.empty())
         result_ = api::WorkerResult{api::WorkerOutcome::transient, fault_, {}, {}};

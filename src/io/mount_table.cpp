@@ -1,6 +1,7 @@
 #include "io/mount_table.hpp"
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <charconv>
@@ -120,6 +121,13 @@ const Mount* MountTable::find(std::string_view absolute_path) const {
         step_onto(absolute_path.substr(0, end));
     }
     return reached ? &reached->mount : nullptr;
+}
+
+const Mount* MountTable::find_device(dev_t device) const {
+    const auto number = fmt::format("{}:{}", major(device), minor(device));
+    const auto found = std::find_if(entries_.rbegin(), entries_.rend(),
+                                    [&](const Entry& entry) { return entry.mount.device == number; });
+    return found == entries_.rend() ? nullptr : &found->mount;
 }
 
 }  // namespace vmad::io

@@ -5,6 +5,8 @@
 // what was mounted when it was read; immutable after that, so any thread may ask it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,9 @@ class MountTable {
     /// mount point by whole components, but none that a later mount over it or over a parent of it hides.
     /// Null when nothing is mounted there, which happens only in a chroot. Lives as long as the table.
     [[nodiscard]] const Mount* find(std::string_view absolute_path) const;
+    /// A mount of the file system with this number (st_dev), the last one. Null when it is mounted nowhere.
+    /// Some file systems, btrfs for one, show other numbers in st_dev than here.
+    [[nodiscard]] const Mount* find_device(dev_t device) const;
 
   private:
     struct Entry {

@@ -25,10 +25,11 @@ constexpr std::string_view kOldSuffix = ".old";
 constexpr std::size_t kDigits = 16;
 constexpr std::size_t kMaxNameBytes = 255;  // NAME_MAX
 
-constexpr std::array<std::pair<Phase, std::string_view>, 3> kPhases{{
+constexpr std::array<std::pair<Phase, std::string_view>, 4> kPhases{{
     {Phase::preparing, "preparing"},
     {Phase::publishing, "publishing"},
     {Phase::renaming, "renaming"},
+    {Phase::lingering, "lingering"},
 }};
 
 [[noreturn]] void refuse(const std::string& field, std::string_view why) {
@@ -86,7 +87,7 @@ void check_name(const std::string& name) {
 Phase phase_from(const std::string& name) {
     for (const auto& [phase, known] : kPhases)
         if (name == known) return phase;
-    refuse("phase", "is none of preparing, publishing, renaming");
+    refuse("phase", "is none of preparing, publishing, renaming, lingering");
 }
 
 json to_json(const FileMark& mark) {

@@ -17,6 +17,7 @@ struct Publication {
         preparing,   ///< the temporary file may be there, unfinished; the archive was not touched
         publishing,  ///< `replacement` is complete; the two may have been exchanged
         renaming,    ///< as publishing, but by a plain rename over the archive, perhaps half done
+        lingering,   ///< `replacement` is in place for good; the original is still there by one of our names
     };
 
     std::string name;       ///< of the archive in its directory

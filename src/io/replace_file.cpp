@@ -78,7 +78,7 @@ timespec ReplaceFile::modified_when_sealed() {
     return modified;
 }
 
-Settlement ReplaceFile::publish() {
+Settlement ReplaceFile::publish(Goal goal) {
     if (!sealed_ || settled_) throw std::logic_error("ReplaceFile::publish is for once, after seal");
     // vzdump does not make its archives durable. Should a power cut take the tail of the original after the
     // swap, it would not be known again beside our copy, and be put back as somebody else's.
@@ -97,8 +97,11 @@ Settlement ReplaceFile::publish() {
         // A network file system may report an error for what it has done: the directory tells.
         error = std::current_exception();
     }
-    const auto settlement = settle(fs_, original_.directory, record_);
+    const auto settlement = settle(fs_, original_.directory, record_, goal);
     settled_ = true;
+    // Settled and durable before it is recorded: from then on nobody gives the original back. Until then,
+    // settling by the last record removes it.
+    if (settlement == Settlement::lingering) record(Phase::lingering);
     if (settlement != Settlement::not_published) return settlement;
     if (error) std::rethrow_exception(error);
     if (!swapped) return Settlement::changed;  // in its metadata, so what seal() copied is out of date

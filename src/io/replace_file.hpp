@@ -51,9 +51,11 @@ class ReplaceFile {
     /// durable.
     void seal(const Attributes& extra = {});
 
-    /// Swaps the sealed file in. `not_published` is never returned: it is thrown, as the error that led to
-    /// it. After `changed` the archive is worth another try from the start.
-    [[nodiscard]] Settlement publish();
+    /// Swaps the sealed file in. `goal` is finish or keep_original: then the old file stays beside the new
+    /// one where that can be, `lingering` is returned, and whoever wants it gone calls settle() with the last
+    /// record. `not_published` is never returned: it is thrown, as the error that led to it. After `changed`
+    /// the archive is worth another try from the start.
+    [[nodiscard]] Settlement publish(Goal goal = Goal::finish);
 
   private:
     struct Remember {};

@@ -102,10 +102,18 @@ class Settler {
     const Publication& record_;
 };
 
-Settlement settlement_of(Sight name) {
-    switch (name) {
+/// The original, or nothing, is at both names beside our replacement.
+bool may_linger(const Scene& scene) {
+    const auto may_stay = [](Sight sight) { return sight == Sight::nothing || sight == Sight::original; };
+    return scene.name == Sight::ours && may_stay(scene.temporary) && may_stay(scene.old);
+}
+
+bool is_alone(const Scene& scene) { return scene.temporary == Sight::nothing && scene.old == Sight::nothing; }
+
+Settlement settlement_of(const Scene& scene) {
+    switch (scene.name) {
         case Sight::ours:
-            return Settlement::published;
+            return is_alone(scene) ? Settlement::published : Settlement::lingering;
         case Sight::original:
             return Settlement::not_published;
         case Sight::nothing:
@@ -115,10 +123,20 @@ Settlement settlement_of(Sight name) {
     }
 }
 
+// The swap has been durable for long, and whatever the name holds by now, somebody meant it so: nothing comes
+// back. Only the original goes; even a file of ours could be there only because somebody has put it there.
+Step decide_lingering(const Scene& scene) {
+    const auto may_go = [](Sight sight) { return sight == Sight::original || sight == Sight::second_name; };
+    if (may_go(scene.temporary)) return Step::remove_temporary;
+    if (may_go(scene.old)) return Step::remove_old;
+    return Step::rest;
+}
+
 }  // namespace
 
 // The rules, in order; the first that fits is taken. A foreign file is never removed.
 Step decide(const Scene& scene, Phase phase, Goal goal) noexcept {
+    if (phase == Phase::lingering) return decide_lingering(scene);
     const auto& [name, temporary, old] = scene;
     const auto is_known = [](Sight sight) { return sight == Sight::ours || sight == Sight::original; };
 
@@ -130,10 +148,14 @@ Step decide(const Scene& scene, Phase phase, Goal goal) noexcept {
         // The swap took somebody else's file, put there in the last moment: it goes back.
         if (temporary == Sight::foreign) return Step::exchange_back;
         if (old == Sight::foreign) return Step::put_back_old;
-        // The swap went well. This is the one place where the original is removed from under a good copy.
-        const bool finish = goal == Goal::finish;
-        if (temporary == Sight::original) return finish ? Step::remove_temporary : Step::exchange_back;
-        if (old == Sight::original) return finish ? Step::remove_old : Step::put_back_old;
+        // The swap went well. Here, and in decide_lingering(), the original is removed from beside a good
+        // copy.
+        const bool keep = goal == Goal::keep_original;
+        const bool give_back = goal == Goal::give_back;
+        if (temporary == Sight::original)
+            return keep ? Step::rest : give_back ? Step::exchange_back : Step::remove_temporary;
+        if (old == Sight::original)
+            return keep ? Step::rest : give_back ? Step::put_back_old : Step::remove_old;
     }
 
     if (name == Sight::nothing && phase != Phase::preparing) {
@@ -177,8 +199,9 @@ Settlement settle(FileSystem& fs, const File& directory, const Publication& reco
         const auto scene = settler.scene();
         const auto step = decide(scene, record.phase, goal);
         if (step == Step::rest) {
-            if (scene.temporary != Sight::nothing || scene.old != Sight::nothing) settler.refuse_stranded();
-            return settlement_of(scene.name);
+            const bool may_rest = is_alone(scene) || (goal == Goal::keep_original && may_linger(scene));
+            if (!may_rest) settler.refuse_stranded();
+            return settlement_of(scene);
         }
         settler.act(step);
     }

@@ -13,9 +13,10 @@
 
 namespace vmad::io {
 
-/// What the archive's name holds at the end. Nothing of ours is left beside it.
+/// What the archive's name holds at the end. Nothing of ours is left beside it, but for `lingering`.
 enum class Settlement {
     published,      ///< our replacement
+    lingering,      ///< our replacement, and the original is still beside it; for Goal::keep_original only
     not_published,  ///< the original, as it was
     changed,        ///< something else: written to, or replaced, by somebody else
     vanished,       ///< nothing: it was removed, and stays so
@@ -36,9 +37,11 @@ struct Scene {
     Sight old = Sight::nothing;
 };
 
+/// What becomes of a replacement that is in place. In the phase `lingering` it does not matter.
 enum class Goal {
-    finish,     ///< a replacement that is in place stays
-    give_back,  ///< the original comes back, if it is still there
+    finish,         ///< it stays
+    keep_original,  ///< it stays, and so does the original by the name of ours that it has, if it has one
+    give_back,      ///< the original comes back, if it is still there
 };
 
 enum class Step {

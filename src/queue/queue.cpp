@@ -18,6 +18,8 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     Spool::Contents contents = spool.load();
     last_id_ = contents.last_id;
     bad_files_ = std::move(contents.bad);
+    totals_ = spool.load_totals(bad_files_);
+    totals_saved_ = totals_.counted;
     for (Job& job : contents.jobs) {
         // Not written: the next start is, and until then a load says the same again.
         if (is_running(job)) {
@@ -32,6 +34,11 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     for (const auto& [id, job] : jobs_)
         if (is_end(job.state) && job.run_again && find(job.path) == &job) owed.push_back(&job);
     for (const Job* job : owed) save(next_for(*job, now));
+    // Ends that the totals on the disk do not know yet, in the order in which they were.
+    std::map<std::uint64_t, const Job*> uncounted;
+    for (const auto& [id, job] : jobs_)
+        if (is_end(job.state) && job.end_number > totals_.counted) uncounted[*job.end_number] = &job;
+    for (const auto& [number, job] : uncounted) totals_.add(*job);
 }
 
 const Job* Queue::find(std::uint64_t id) const {
@@ -41,43 +48,43 @@ const Job* Queue::find(std::uint64_t id) const {
 
 const Job* Queue::find(const std::string& path) const {
     if (const Job* live = find_live(path)) return live;
-    const auto last = std::find_if(jobs_.rbegin(), jobs_.rend(),
-                                   [&](const auto& entry) { return entry.second.path == path; });
-    return last == jobs_.rend() ? nullptr : &last->second;
-}
-
-std::vector<const Job*> Queue::in_state(JobState state) const {
-    std::vector<const Job*> found;
-    for (const auto& [id, job] : jobs_)
-        if (job.state == state) found.push_back(&job);
-    return found;
+    const auto last = last_.find(path);
+    return last == last_.end() ? nullptr : find(last->second);
 }
 
 std::vector<const Job*> Queue::recent_ends(std::size_t most) const {
-    std::vector<const Job*> ends;
-    for (const auto& [id, job] : jobs_)
-        if (is_end(job.state)) ends.push_back(&job);
-    std::sort(ends.begin(), ends.end(), [](const Job* a, const Job* b) {
-        return std::pair(a->ended_at, a->id) > std::pair(b->ended_at, b->id);
-    });
-    ends.resize(std::min(ends.size(), most));
-    return ends;
+    std::vector<const Job*> recent;
+    for (auto end = ends_.rbegin(); end != ends_.rend() && recent.size() < most; ++end)
+        recent.push_back(&jobs_.at(end->second));
+    return recent;
 }
 
-Queue::Enqueued Queue::enqueue(const std::string& path, bool announced, const std::string& mount_point,
-                               std::int64_t now) {
-    if (const auto fault = fault_of_path(path)) throw base::UsageError("the path is " + *fault);
-    const Job* live = find_live(path);
+std::optional<std::int64_t> Queue::oldest_queued_at() const {
+    if (unfinished_.empty()) return std::nullopt;
+    return unfinished_.begin()->first;
+}
+
+std::optional<std::int64_t> Queue::oldest_ended_at() const {
+    if (ends_.empty()) return std::nullopt;
+    return ends_.begin()->first;
+}
+
+Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int64_t now) {
+    if (const auto fault = fault_of_path(archive.path)) throw base::UsageError("the path is " + *fault);
+    const Job* live = find_live(archive.path);
     if (!live) {
         Job job;
         job.id = last_id_ + 1;
-        job.path = path;
+        job.path = archive.path;
         job.announced = announced;
         job.queued_at = now;
-        job.mount_point = mount_point;
-        job.publication = unsettled_of(path);
-        return {save(std::move(job)), true};
+        job.mount_point = archive.mount_point;
+        job.storage = archive.storage;
+        job.vmid = archive.vmid;
+        job.publication = unsettled_of(archive.path);
+        return {save(std::move(job)), true, true};
     }
+    bool moved = false;
     Job job = *live;
     if (is_running(job)) {
         // From here on the flag speaks of the next run; the one under way has been told already.
@@ -85,22 +92,22 @@ Queue::Enqueued Queue::enqueue(const std::string& path, bool announced, const st
         job.run_again = true;
     } else if (announced) {
         job.announced = true;
-        if (job.state == JobState::waiting) queue_anew(job, now);
+        moved = job.state == JobState::waiting;
+        if (moved) queue_anew(job, now);
     }
     // Only who announces has seen the file on its file system; else what is remembered is the better guess.
-    if (announced) job.mount_point = mount_point;
-    return {job == *live ? *live : save(std::move(job)), false};
+    if (announced) job.mount_point = archive.mount_point;
+    if (!archive.storage.empty()) job.storage = archive.storage;
+    return {job == *live ? *live : save(std::move(job)), false, moved};
 }
 
-const Job& Queue::start(std::uint64_t id, std::int64_t now) {
+const Job& Queue::start(std::uint64_t id, const std::string& mount_point, std::int64_t now) {
     Job job = require(id);
     if (job.state != JobState::queued && job.state != JobState::waiting)
         throw base::Error(fmt::format("job {} is {}, it cannot be started", id, to_string(job.state)));
-    if (job.state == JobState::waiting) job.reason.clear();
-    job.state = JobState::running;
-    job.retry_at.reset();
-    job.started_at = now;
-    ++job.starts;
+    // A job that was queued while its share was away would otherwise take the bare directory for it.
+    if (mount_point.size() > job.mount_point.size()) job.mount_point = mount_point;
+    begin_run(job, now);
     return save(std::move(job));
 }
 
@@ -141,8 +148,15 @@ Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
 const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     if (is_running(job)) to_cancel_.insert(id);
-    if (is_running(job) || is_end(job.state)) return require(id);
-    end_as(job, JobState::cancelled, now);
+    if (is_running(job)) return require(id);
+    if (job.state == JobState::failed) {
+        keep_totals_of(job);  // where it stays a failure
+        job.state = JobState::cancelled;
+    } else if (is_end(job.state)) {
+        return require(id);
+    } else {
+        end_as(job, JobState::cancelled, now);
+    }
     return save(std::move(job));
 }
 
@@ -150,24 +164,42 @@ const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     const Job* live = find_live(job.path);
     if (live && (live->id != id || live->state != JobState::waiting)) return *live;
+    if (is_end(job.state)) keep_totals_of(job);
     queue_anew(job, now);
     return save(std::move(job));
 }
 
 std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t most) {
     std::vector<std::uint64_t> pruned;
-    const auto ends = recent_ends(jobs_.size());
-    // The oldest first, so that a job never outlives the one that was made because of it.
-    for (std::size_t i = ends.size(); i-- > 0;) {
-        const std::uint64_t id = ends[i]->id;
-        const bool kept = i < most && ends[i]->ended_at >= ended_before;
-        const auto unsettled = unsettled_.find(ends[i]->path);
-        if (kept || id == last_id_ || (unsettled != unsettled_.end() && unsettled->second == id)) continue;
+    for (auto next = ends_.begin(); next != ends_.end();) {
+        const auto [ended_at, id] = *next++;
+        if (ends_.size() <= most && ended_at >= ended_before) break;
+        const Job& job = jobs_.at(id);
+        const auto unsettled = unsettled_.find(job.path);
+        if (id == last_id_ || (unsettled != unsettled_.end() && unsettled->second == id)) continue;
+        keep_totals_of(job);
         spool_.remove(id);
+        forget(id);
         pruned.push_back(id);
-        jobs_.erase(id);
     }
     return pruned;
+}
+
+void Queue::keep_totals_of(const Job& ended) {
+    if (ended.end_number <= totals_saved_) return;
+    spool_.save_totals(totals_);
+    totals_saved_ = totals_.counted;
+}
+
+void Queue::forget(std::uint64_t id) {
+    const auto job = jobs_.find(id);
+    if (job == jobs_.end()) return;
+    --counts_[job->second.state];
+    ends_.erase({job->second.ended_at.value_or(0), id});
+    unfinished_.erase({job->second.queued_at, id});
+    if (const auto last = last_.find(job->second.path); last != last_.end() && last->second == id)
+        last_.erase(last);
+    jobs_.erase(job);
 }
 
 const Job& Queue::require(std::uint64_t id) const {
@@ -189,7 +221,10 @@ const Job* Queue::find_live(const std::string& path) const {
 }
 
 const Job& Queue::save(Job job) {
+    // A number at once durable with the end: what the totals miss after a crash is told by it.
+    if (is_end(job.state) && !job.end_number) job.end_number = totals_.counted + 1;
     spool_.save(job);
+    if (is_end(job.state)) totals_.add(job);
     return install(std::move(job));
 }
 
@@ -204,8 +239,15 @@ const Job& Queue::install(Job job) {
         unsettled_.erase(job.path);
     else
         unsettled_[job.path] = job.id;
-    Job& place = jobs_[job.id];
-    place = std::move(job);
+    forget(job.id);
+    auto& last = last_[job.path];
+    last = std::max(last, job.id);
+    const Job& place = jobs_[job.id] = std::move(job);
+    ++counts_[place.state];
+    if (is_end(place.state))
+        ends_.emplace(place.ended_at.value_or(0), place.id);
+    else
+        unfinished_.emplace(place.queued_at, place.id);
     return place;
 }
 
@@ -213,6 +255,7 @@ const Job& Queue::install(Job job) {
 // between is then made good by the next start.
 Queue::Finished Queue::end(Job job, std::int64_t now) {
     if (!job.run_again) return {save(std::move(job)), nullptr};
+    job.end_number = totals_.counted + 1;
     const Job before = require(job.id);
     const Job next = next_for(job, now);
     spool_.save(job);
@@ -226,6 +269,7 @@ Queue::Finished Queue::end(Job job, std::int64_t now) {
         }
         throw;
     }
+    totals_.add(job);
     const Job& ended = install(std::move(job));
     return {ended, &install(next)};
 }
@@ -242,6 +286,8 @@ Job Queue::next_for(const Job& job, std::int64_t now) const {
     next.announced = job.announced;
     next.queued_at = now;
     next.mount_point = job.mount_point;
+    next.storage = job.storage;
+    next.vmid = job.vmid;
     next.publication = job.publication;
     return next;
 }

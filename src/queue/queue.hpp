@@ -12,12 +12,16 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "api/job.hpp"
+#include "api/status.hpp"
+#include "api/totals.hpp"
 #include "api/worker_messages.hpp"
 #include "queue/spool.hpp"
 
@@ -40,26 +44,42 @@ class Queue {
     [[nodiscard]] const api::Job* find(std::uint64_t id) const;
     /// The job of a path that has not ended, else the last one that has; null when there is none.
     [[nodiscard]] const api::Job* find(const std::string& path) const;
-    [[nodiscard]] std::vector<const api::Job*> in_state(api::JobState state) const;
     /// At most `most` ended jobs, the last end first.
     [[nodiscard]] std::vector<const api::Job*> recent_ends(std::size_t most) const;
+    [[nodiscard]] const api::JobCounts& counts() const noexcept { return counts_; }
+    /// Of every job that ever ended, the forgotten ones too.
+    [[nodiscard]] const api::Totals& totals() const noexcept { return totals_; }
+    /// When the oldest of the jobs that have not ended was queued.
+    [[nodiscard]] std::optional<std::int64_t> oldest_queued_at() const;
+    /// When the first of the ended jobs ended.
+    [[nodiscard]] std::optional<std::int64_t> oldest_ended_at() const;
+    [[nodiscard]] std::size_t ended_count() const noexcept { return ends_.size(); }
 
     // Moving. Each throws base::SystemError when it cannot be written, and base::Error when there is no such
     // job or it is not in a state for that.
 
+    /// What is known of an archive when it is queued.
+    struct Archive {
+        std::string path;
+        std::string mount_point{};  ///< where the path's file system is mounted now
+        std::string storage{};      ///< Proxmox's name of it, or empty
+        std::optional<std::uint64_t> vmid{};
+    };
     struct Enqueued {
         const api::Job& job;
         bool created;
+        bool moved;  ///< it came into its state by this
     };
     /// Queues an archive, unless a job for its path has not ended yet. Then that job is the answer, and one
     /// that runs is marked to run again. `announced`: a hook says that the file is finished, hence new: a
-    /// waiting job is queued at once, as if it had never been tried. `mount_point`: where the path's file
-    /// system is mounted now. Throws base::UsageError for a path that fault_of_path() objects to.
-    Enqueued enqueue(const std::string& path, bool announced, const std::string& mount_point,
-                     std::int64_t now);
+    /// waiting job is queued at once, as if it had never been tried. Throws base::UsageError for a path that
+    /// fault_of_path() objects to.
+    Enqueued enqueue(const Archive& archive, bool announced, std::int64_t now);
 
-    /// A worker is about to start on a queued or waiting job: to be called before it does.
-    const api::Job& start(std::uint64_t id, std::int64_t now);
+    /// A worker is about to start on a queued or waiting job: to be called before it does. `mount_point`:
+    /// where the path's file system is mounted now; it is remembered when it is a more special one than
+    /// before.
+    const api::Job& start(std::uint64_t id, const std::string& mount_point, std::int64_t now);
 
     /// What the worker of a running job must have on disk before it goes on. `state`: running or publishing.
     /// The record stays with the job, for the next worker to settle first, until a run ends well: to settle
@@ -72,8 +92,8 @@ class Queue {
     };
     /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job;
     /// transient waits, longer each time, and ends it as failed the kMostTries-th time in a row; no_space,
-    /// no_storage and busy wait without a limit; cancelled (the worker was told to stop) queues it again and
-    /// takes the start back. A job that was named again while it ran is queued instead of waiting.
+    /// no_storage, busy and lingering wait without a limit; cancelled (the worker was told to stop) queues it
+    /// again and takes the start back. A job that was named again while it ran is queued instead of waiting.
     Finished finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now);
 
     /// The worker of a running job ended without a result; `how` is "signal 9", for example. Queues the job
@@ -83,7 +103,8 @@ class Queue {
 
     /// Ends a queued or waiting job as cancelled. Of one that runs, remembers the wish: the caller stops the
     /// worker, and finish or worker_died then end the job as cancelled instead of queueing it again or
-    /// letting it wait. An ended job is left alone. The wish does not outlive the object.
+    /// letting it wait. A failed job becomes cancelled: somebody has taken note; others that have ended are
+    /// left alone. The wish does not outlive the object.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
     /// Queues a waiting or ended job again now, as if it had never been tried. Where another job for the path
@@ -103,14 +124,23 @@ class Queue {
     Finished leave_run(api::Job job, bool run_again, std::int64_t now);
     Finished end(api::Job job, std::int64_t now);
     /// The record that the last job of a path left unsettled when it ended, or null: its next job settles it.
+    /// Makes the totals durable if they count the end of this job: it is about to be forgotten.
+    void keep_totals_of(const api::Job& ended);
+    void forget(std::uint64_t id);
     [[nodiscard]] nlohmann::json unsettled_of(const std::string& path) const;
     [[nodiscard]] api::Job next_for(const api::Job& job, std::int64_t now) const;
 
     Spool& spool_;
     std::map<std::uint64_t, api::Job> jobs_;
-    std::unordered_map<std::string, std::uint64_t> live_;       ///< jobs that have not ended, by path
-    std::unordered_map<std::string, std::uint64_t> unsettled_;  ///< ended jobs that left a record, by path
-    std::set<std::uint64_t> to_cancel_;                         ///< running jobs
+    std::unordered_map<std::string, std::uint64_t> live_;          ///< jobs that have not ended, by path
+    std::unordered_map<std::string, std::uint64_t> last_;          ///< the highest id, by path
+    std::unordered_map<std::string, std::uint64_t> unsettled_;     ///< ended jobs that left a record, by path
+    std::set<std::uint64_t> to_cancel_;                            ///< running jobs
+    std::set<std::pair<std::int64_t, std::uint64_t>> ends_;        ///< ended_at and id of ended jobs
+    std::set<std::pair<std::int64_t, std::uint64_t>> unfinished_;  ///< queued_at and id of all others
+    api::JobCounts counts_;
+    api::Totals totals_;
+    std::uint64_t totals_saved_ = 0;  ///< Totals::counted on the disk
     std::uint64_t last_id_ = 0;
     std::vector<BadFile> bad_files_;
 };

@@ -7,7 +7,7 @@ namespace vmad::queue {
 void Schedule::update(const api::Job& job) {
     const auto old = remove(job.id);
     if (api::is_end(job.state)) return;
-    Entry entry{job.path, "", Place::ready, 0};
+    Entry entry{job.path, "", Place::ready, 0, old && old->awaited};
     if (job.state == api::JobState::running || job.state == api::JobState::publishing) {
         entry.place = Place::running;
     } else if (job.state == api::JobState::waiting && job.retry_at) {
@@ -17,6 +17,20 @@ void Schedule::update(const api::Job& job) {
     // A job that runs keeps the key under which it was picked; any other may lie elsewhere by now.
     entry.key = old && entry.place == Place::running ? old->key : key_of_(job.path);
     insert(job.id, std::move(entry));
+}
+
+void Schedule::set_awaited(std::uint64_t id, bool awaited) {
+    auto entry = remove(id);
+    if (!entry) return;
+    entry->awaited = awaited;
+    insert(id, std::move(*entry));
+}
+
+void Schedule::wake(std::uint64_t id) {
+    auto entry = remove(id);
+    if (!entry) return;
+    if (entry->place == Place::waiting) entry->place = Place::ready;
+    insert(id, std::move(*entry));
 }
 
 void Schedule::ask_keys_again() {
@@ -30,18 +44,14 @@ void Schedule::ask_keys_again() {
     }
 }
 
-std::optional<std::uint64_t> Schedule::next(std::int64_t now) {
-    while (!waiting_.empty() && waiting_.begin()->first <= now) {
-        const auto id = waiting_.begin()->second;
-        Entry entry = *remove(id);
-        entry.place = Place::ready;
-        insert(id, std::move(entry));
-    }
+std::optional<std::uint64_t> Schedule::next(std::int64_t now, Choice choice) {
+    while (!waiting_.empty() && waiting_.begin()->first <= now) wake(waiting_.begin()->second);
     if (running_ >= workers_) return std::nullopt;
     std::optional<std::uint64_t> oldest;
     for (const auto& [key, lane] : lanes_) {
-        if (lane.running > 0 || lane.ready.empty()) continue;
-        if (!oldest || *lane.ready.begin() < *oldest) oldest = *lane.ready.begin();
+        const auto& candidates = choice == Choice::any ? lane.ready : lane.awaited;
+        if (lane.running > 0 || candidates.empty()) continue;
+        if (!oldest || *candidates.begin() < *oldest) oldest = *candidates.begin();
     }
     return oldest;
 }
@@ -55,6 +65,7 @@ void Schedule::insert(std::uint64_t id, Entry entry) {
     switch (entry.place) {
         case Place::ready:
             lanes_[entry.key].ready.insert(id);
+            if (entry.awaited) lanes_[entry.key].awaited.insert(id);
             break;
         case Place::waiting:
             waiting_.emplace(entry.retry_at, id);
@@ -79,6 +90,7 @@ std::optional<Schedule::Entry> Schedule::remove(std::uint64_t id) {
     const auto lane = lanes_.find(entry.key);
     if (entry.place == Place::ready) {
         lane->second.ready.erase(id);
+        lane->second.awaited.erase(id);
     } else {
         --lane->second.running;
         --running_;

@@ -1,4 +1,5 @@
-// Which job runs next: the oldest that is ready, one at a time on a file system, `workers` in all.
+// Which job runs next: the oldest that is ready, one at a time on a file system, `workers` in all. While no
+// job is to start on its own, those that somebody waits for still may.
 //
 // Knows jobs only by what update() was told, and does no I/O and asks no clock. It is kept up to date job by
 // job instead of looking through the whole queue at each pick, so that draining a queue of n jobs costs
@@ -31,13 +32,21 @@ class Schedule {
     /// To be called once for each job at the start, and after every change of one. Ended jobs are forgotten.
     void update(const api::Job& job);
 
+    /// Somebody waits for the job, or no longer does. No effect on a job that update() was not told of.
+    void set_awaited(std::uint64_t id, bool awaited);
+
+    /// Makes a waiting job ready now.
+    void wake(std::uint64_t id);
+
     /// Asks for the key of every job anew, after something was mounted or unmounted. Running jobs keep
     /// theirs: they hold on to the file system on which they began.
     void ask_keys_again();
 
-    /// The job to start now, the lowest id first; the answer changes only with update() and time. Nothing
-    /// when no job is ready, all workers are taken, or every ready job's file system is.
-    [[nodiscard]] std::optional<std::uint64_t> next(std::int64_t now);
+    enum class Choice { any, awaited };
+    /// The job to start now, the lowest id first, among all or only among the awaited ones; the answer
+    /// changes only with the calls above and time. Nothing when none is ready, all workers are taken, or
+    /// every ready job's file system is.
+    [[nodiscard]] std::optional<std::uint64_t> next(std::int64_t now, Choice choice = Choice::any);
 
     /// The earliest time at which a waiting job becomes ready; none when none waits.
     [[nodiscard]] std::optional<std::int64_t> look_again_at() const;
@@ -49,9 +58,11 @@ class Schedule {
         std::string key;
         Place place;
         std::int64_t retry_at;  ///< of a waiting job
+        bool awaited;
     };
     struct Lane {
         std::set<std::uint64_t> ready;
+        std::set<std::uint64_t> awaited;  ///< of those
         unsigned running = 0;
     };
     void insert(std::uint64_t id, Entry entry);

@@ -20,6 +20,8 @@ constexpr std::size_t kJobLimitBytes = 1 << 20;
 /// The largest integer that every JSON reader keeps exactly.
 constexpr std::uint64_t kMostId = (std::uint64_t{1} << 53) - 1;
 constexpr mode_t kDirectoryMode = 0700;
+constexpr const char* kTotalsName = "totals.json";
+constexpr const char* kPausedName = "paused";
 
 io::File open_directory(io::FileSystem& fs, const std::string& path) {
     return fs.open(path, O_RDONLY | O_DIRECTORY);
@@ -36,17 +38,21 @@ std::optional<std::uint64_t> id_in(const std::string& name) {
     return id;
 }
 
+template <typename T>
+T parse(const std::string& text) {
+    try {
+        return nlohmann::json::parse(text).get<T>();
+    } catch (const nlohmann::json::exception& error) {
+        throw base::Error(error.what());
+    }
+}
+
 api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::string& name) {
     const auto id = id_in(name);
     if (!id || name != file_name(*id)) throw base::Error("not the name of a job file");
     const auto text = io::read_small_file(fs, directory, name, kJobLimitBytes);
     if (!text) throw base::Error("it is gone");
-    api::Job job;
-    try {
-        job = nlohmann::json::parse(*text).get<api::Job>();
-    } catch (const nlohmann::json::exception& error) {
-        throw base::Error(error.what());
-    }
+    auto job = parse<api::Job>(*text);
     if (job.id != *id) throw base::Error(fmt::format("it says that its id is {}", job.id));
     return job;
 }
@@ -55,20 +61,22 @@ api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::stri
 
 Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
     const bool made = fs.make_directory(state_dir, kDirectoryMode);
-    const io::File state = open_directory(fs, state_dir);
-    lock_ = fs.open_at(state, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    state_ = open_directory(fs, state_dir);
+    lock_ = fs.open_at(state_, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (!fs.try_lock(lock_)) throw base::Error("another vmad is using " + state_dir);
-    fs.make_directory(state.entry("queue"), kDirectoryMode);
-    fs.make_directory(state.entry("incoming"), kDirectoryMode);
-    queue_ = open_directory(fs, state.entry("queue"));
-    incoming_ = open_directory(fs, state.entry("incoming"));
+    fs.make_directory(state_.entry("queue"), kDirectoryMode);
+    fs.make_directory(state_.entry("incoming"), kDirectoryMode);
+    queue_ = open_directory(fs, state_.entry("queue"));
+    incoming_ = open_directory(fs, state_.entry("incoming"));
     // A job is only as durable as the directories above it.
-    fs.sync(state);
+    fs.sync(state_);
     if (made) fs.sync(open_directory(fs, std::filesystem::path(state_dir).parent_path()));
 }
 
 Spool::Contents Spool::load() {
     Contents contents;
+    for (const std::string& name : fs_.entries(state_))
+        if (io::is_temporary_name(name)) fs_.unlink(state_, name);
     for (const std::string& name : fs_.entries(queue_)) {
         if (io::is_temporary_name(name)) {
             fs_.unlink(queue_, name);
@@ -102,6 +110,32 @@ void Spool::save(const api::Job& job) {
     io::write_durably(fs_, queue_, file_name(job.id), text);
 }
 
-void Spool::remove(std::uint64_t id) { io::remove_durably(fs_, queue_, file_name(id)); }
+void Spool::remove(std::uint64_t id) { (void)fs_.unlink(queue_, file_name(id)); }
+
+api::Totals Spool::load_totals(std::vector<BadFile>& bad) {
+    try {
+        const auto text = io::read_small_file(fs_, state_, kTotalsName, kJobLimitBytes);
+        return text ? parse<api::Totals>(*text) : api::Totals();
+    } catch (const base::SystemError&) {
+        throw;
+    } catch (const base::Error& error) {
+        set_aside(fs_, state_, kTotalsName);
+        bad.push_back({kTotalsName, error.what()});
+        return {};
+    }
+}
+
+void Spool::save_totals(const api::Totals& totals) {
+    io::write_durably(fs_, state_, kTotalsName, nlohmann::json(totals).dump(2) + '\n');
+}
+
+bool Spool::is_paused() { return io::read_small_file(fs_, state_, kPausedName, kJobLimitBytes).has_value(); }
+
+void Spool::set_paused(bool paused) {
+    if (paused)
+        io::write_durably(fs_, state_, kPausedName, "");
+    else if (is_paused())
+        io::remove_durably(fs_, state_, kPausedName);
+}
 
 }  // namespace vmad::queue

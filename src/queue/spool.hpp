@@ -3,6 +3,8 @@
 //     lock            held (flock) by the one daemon that uses the directory
 //     queue/ID.json   one file per job: api::Job's JSON form without its progress
 //     incoming/       what the hook left (queue/incoming.hpp)
+//     totals.json     api::Totals of the ended jobs; some that are still in queue/ may be missing in it
+//     paused          is there while the administrator wants no job to start
 //
 // Ids only grow, and the next one is told by the highest id among the names in queue/, so whoever removes
 // jobs never removes the one with the highest id. Keeps no jobs in memory. One thread.
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "api/job.hpp"
+#include "api/totals.hpp"
 #include "io/file_system.hpp"
 #include "queue/bad_file.hpp"
 
@@ -34,13 +37,24 @@ class Spool {
 
     /// Writes a job durably. When it throws, the file is as it was.
     void save(const api::Job& job);
-    /// Removes a job durably; not the one with the highest id. When it throws, the file is still there.
+    /// Removes a job that has ended; not the one with the highest id. Not durable: should a power cut bring it
+    /// back, it is just an old job once more.
     void remove(std::uint64_t id);
+
+    /// All 0 when there are none yet, or when the file made no sense, which is set aside then and added to
+    /// `bad`.
+    [[nodiscard]] api::Totals load_totals(std::vector<BadFile>& bad);
+    void save_totals(const api::Totals& totals);
+
+    [[nodiscard]] bool is_paused();
+    /// Durable when it returns.
+    void set_paused(bool paused);
 
     [[nodiscard]] const io::File& incoming_directory() const noexcept { return incoming_; }
 
   private:
     io::FileSystem& fs_;
+    io::File state_;
     io::File lock_;
     io::File queue_;
     io::File incoming_;

@@ -10,11 +10,12 @@ namespace vmad::queue {
 
 using api::Job;
 using api::JobState;
+using api::WaitReason;
 using api::WorkerOutcome;
 
 namespace {
 
-void wait_until(Job& job, std::int64_t when, const std::string& reason) {
+void wait_until(Job& job, api::WaitReason what, std::int64_t when, const std::string& reason) {
     if (job.run_again) {
         // The reason is about a file that has been replaced.
         job.tries = 0;
@@ -22,6 +23,7 @@ void wait_until(Job& job, std::int64_t when, const std::string& reason) {
         return;
     }
     job.state = JobState::waiting;
+    job.waiting_for = what;
     job.reason = reason;
     job.retry_at = when;
 }
@@ -39,6 +41,7 @@ bool only_settles(const Job& job) {
 void queue_again(Job& job) {
     job.state = JobState::queued;
     job.reason.clear();
+    job.waiting_for.reset();
     job.retry_at.reset();
     job.run_again = false;
 }
@@ -48,6 +51,8 @@ void queue_anew(Job& job, std::int64_t now) {
     job.queued_at = now;
     job.started_at.reset();
     job.ended_at.reset();
+    job.end_number.reset();
+    job.notice.clear();
     job.starts = 0;
     job.tries = 0;
     job.size_before.reset();
@@ -57,8 +62,22 @@ void queue_anew(Job& job, std::int64_t now) {
 void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason) {
     job.state = state;
     job.reason = reason;
+    job.waiting_for.reset();
     job.retry_at.reset();
-    job.ended_at = now;
+    // A job that lingered ended, for everybody but us, when its archive was there.
+    if (!job.ended_at) job.ended_at = now;
+}
+
+void begin_run(Job& job, std::int64_t now) {
+    if (job.waiting_for != WaitReason::linger) {
+        job.started_at = now;
+        job.ended_at.reset();
+    }
+    if (job.state == JobState::waiting) job.reason.clear();
+    job.state = JobState::running;
+    job.waiting_for.reset();
+    job.retry_at.reset();
+    ++job.starts;
 }
 
 void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
@@ -70,7 +89,9 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.starts = 0;
     job.size_before = result.size_before;
     job.size_after = result.size_after;
+    job.notice = result.notice;
     const std::uint32_t tries = std::exchange(job.tries, 0);
+    const auto look_again = now + result.retry_after_seconds.value_or(condition_delay(now - job.queued_at));
     const auto end_well = [&](JobState state) {
         job.publication = nullptr;
         end_as(job, state, now);
@@ -87,11 +108,16 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
         case WorkerOutcome::transient:
             job.tries = tries + 1;
             if (job.tries >= kMostTries) return end_as(job, JobState::failed, now, result.reason);
-            return wait_until(job, now + transient_delay(job.tries), result.reason);
+            return wait_until(job, WaitReason::retry, now + transient_delay(job.tries), result.reason);
         case WorkerOutcome::no_space:
+            return wait_until(job, WaitReason::space, look_again, result.reason);
         case WorkerOutcome::no_storage:
+            return wait_until(job, WaitReason::storage, look_again, result.reason);
         case WorkerOutcome::busy:
-            return wait_until(job, now + condition_delay(now - job.queued_at), result.reason);
+            return wait_until(job, WaitReason::busy, look_again, result.reason);
+        case WorkerOutcome::lingering:
+            job.ended_at = now;
+            return wait_until(job, WaitReason::linger, look_again, result.reason);
         case WorkerOutcome::cancelled:
             break;
     }

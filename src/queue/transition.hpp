@@ -24,6 +24,8 @@ void queue_again(api::Job& job);
 void queue_anew(api::Job& job, std::int64_t now);
 void end_as(api::Job& job, api::JobState state, std::int64_t now, const std::string& reason = "");
 
+/// A worker is about to start on the job.
+void begin_run(api::Job& job, std::int64_t now);
 /// The worker of a running job reported a result; see Queue::finish.
 void apply_result(api::Job& job, const api::WorkerResult& result, std::int64_t now);
 /// The worker of a running job ended without one; see Queue::worker_died.

@@ -17,6 +17,7 @@ namespace vmad::repack {
 
 enum class InPlaceOutcome {
     done,       ///< the canonical archive is in place
+    lingering,  ///< as done, and the old file is still there for a while: see InPlaceOptions::linger
     unchanged,  ///< it was canonical already
     vanished,   ///< there is no such file, or it was removed meanwhile
     changed,    ///< somebody modified or replaced it meanwhile; theirs is in place
@@ -31,16 +32,22 @@ struct InPlaceOptions {
     std::vector<std::string> directories;  ///< only below these; empty: anywhere
     bool announced = false;                ///< known to be finished: its age does not matter
     std::string lock_directory;            ///< absolute; made when missing
-    io::ReplaceFile::Journal journal;      ///< makes the record of the replacement durable
+    /// To be left free beside the archive: io::default_reserve() when not given.
+    std::optional<std::uint64_t> reserve_bytes;
+    /// On a network file system the old file is kept, because another node may be reading it: until
+    /// settle_in_place() is called with the last record.
+    bool linger = false;
+    io::ReplaceFile::Journal journal;  ///< makes the record of the replacement durable
 };
 
 struct InPlaceResult {
     InPlaceOutcome outcome = InPlaceOutcome::done;
     std::uint64_t size_before = 0;
     std::uint64_t size_after = 0;
-    std::uint64_t reread_bytes = 0;   ///< of the archive, read twice because memory was short
-    std::uint64_t spilled_bytes = 0;  ///< written to disk meanwhile, for the same reason
-    std::string notice{};             ///< what was odd about how the archive was stored; or empty
+    std::uint64_t reread_bytes = 0;     ///< of the archive, read twice because memory was short
+    std::uint64_t spilled_bytes = 0;    ///< written to disk meanwhile, for the same reason
+    std::string notice{};               ///< what was odd about how the archive was stored; or empty
+    std::int64_t ready_in_seconds = 0;  ///< too_young: when it will not be any more
 };
 
 /// `path` is absolute. Throws what repack() and prove() throw, io::StorageMissing when its directory is not

@@ -51,8 +51,10 @@ void SpillFile::open() {
         directory_ = fs_.open(place_.directory, O_RDONLY | O_DIRECTORY);
         file_ = open_nameless(fs_, directory_);
         place_.beside = &directory_;
+        place_.reserve_beside.reset();
     }
-    reserve_bytes_ = io::default_reserve(fs_, *place_.beside);
+    reserve_bytes_ =
+        place_.reserve_beside ? *place_.reserve_beside : io::default_reserve(fs_, *place_.beside);
     encoder_ = codec::make_frame_encoder(codec::ArchiveKind::zstd, kLevel);
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ namespace vmad::repack {
 struct SpillPlace {
     const io::File* beside = nullptr;    ///< a directory, used when it has files without names; or none
     std::string directory = "/var/tmp";  ///< else this one
+    /// To be left free in `beside`; else, and in `directory`, io::default_reserve().
+    std::optional<std::uint64_t> reserve_beside{};
 };
 
 /// A cluster on its way to disk or back.

@@ -1,11 +1,10 @@
 #include "settings/setting_value.hpp"
 
 #include <algorithm>
-#include <optional>
 
-#include <climits>
 #include <fmt/format.h>
 
+#include "base/duration_text.hpp"
 #include "base/error.hpp"
 #include "base/size_text.hpp"
 
@@ -31,6 +30,20 @@ const char* kind_of(const toml::node& node) {
     }
 }
 
+/// Nothing where `parse` throws: what is wrong is said with the place and the limits.
+template <typename Parse>
+auto parsed(const std::string& text, Parse parse) -> std::optional<decltype(parse(text))> {
+    try {
+        return parse(text);
+    } catch (const base::UsageError&) {
+        return std::nullopt;
+    }
+}
+
+std::string sizes(std::uint64_t least, std::uint64_t most) {
+    return fmt::format("a size from \"{}\" to \"{}\"", base::size_text(least), base::size_text(most));
+}
+
 }  // namespace
 
 std::int64_t SettingValue::whole_number(std::int64_t least, std::int64_t most) const {
@@ -41,26 +54,57 @@ std::int64_t SettingValue::whole_number(std::int64_t least, std::int64_t most) c
     return number->get();
 }
 
+bool SettingValue::boolean() const {
+    const auto* truth = node_->as_boolean();
+    if (!truth) fail(fmt::format("is {}", kind_of(*node_)), "write true or false, without quotes");
+    return truth->get();
+}
+
 std::uint64_t SettingValue::size(std::uint64_t least, std::uint64_t most) const {
-    const auto instead =
-        fmt::format("write a size from \"{}\" to \"{}\"", base::size_text(least), base::size_text(most));
-    const auto* text = node_->as_string();
-    if (!text) fail(fmt::format("is {}", kind_of(*node_)), instead);
-    std::optional<std::uint64_t> bytes;
-    try {
-        bytes = base::parse_size(text->get());
-    } catch (const base::UsageError&) {
-        // Said below, with the place and the limits.
-    }
-    if (!bytes || *bytes < least || *bytes > most)
-        fail(fmt::format("is {}", toml_text(text->get())), instead);
+    return size_within(least, most, fmt::format("write {}", sizes(least, most)));
+}
+
+std::optional<std::uint64_t> SettingValue::size_or(std::string_view word, std::uint64_t least,
+                                                   std::uint64_t most) const {
+    const std::string instead = fmt::format("write {} or {}", toml_text(word), sizes(least, most));
+    if (text(instead) == word) return std::nullopt;
+    return size_within(least, most, instead);
+}
+
+std::uint64_t SettingValue::size_within(std::uint64_t least, std::uint64_t most,
+                                        std::string_view instead) const {
+    const std::string& given = text(instead);
+    const auto bytes = parsed(given, base::parse_size);
+    if (!bytes || *bytes < least || *bytes > most) fail(fmt::format("is {}", toml_text(given)), instead);
     return *bytes;
 }
 
-std::string SettingValue::path(std::size_t limit_bytes) const {
+std::int64_t SettingValue::duration(std::int64_t least, std::int64_t most) const {
+    const std::string instead = fmt::format("write a length of time from \"{}\" to \"{}\"",
+                                            base::duration_text(least), base::duration_text(most));
+    const std::string& given = text(instead);
+    const auto seconds = parsed(given, base::parse_duration);
+    if (!seconds || *seconds < least || *seconds > most)
+        fail(fmt::format("is {}", toml_text(given)), instead);
+    return *seconds;
+}
+
+StartWindow SettingValue::start_window() const {
+    constexpr std::string_view kInstead =
+        "write two times that differ, from 00:00 to 23:59, for example \"22:00-06:00\", or \"\"";
+    const std::string& given = text(kInstead);
+    const auto window = parsed(given, parse_start_window);
+    if (!window) fail(fmt::format("is {}", toml_text(given)), kInstead);
+    return *window;
+}
+
+bool SettingValue::is_empty_text() const {
     const auto* text = node_->as_string();
-    if (!text) fail(fmt::format("is {}", kind_of(*node_)), "write an absolute path in quotes");
-    const std::string& given = text->get();
+    return text && text->get().empty();
+}
+
+std::string SettingValue::path(std::size_t limit_bytes) const {
+    const std::string& given = text("write an absolute path in quotes");
     const auto fail_path = [&](std::string_view why, std::string_view instead) {
         fail(fmt::format("is {}, which {}", toml_text(given), why), instead);
     };
@@ -83,16 +127,23 @@ std::string SettingValue::path(std::size_t limit_bytes) const {
     return path;
 }
 
-std::vector<std::string> SettingValue::paths() const {
-    const auto* list = node_->as_array();
-    if (!list)
-        fail(fmt::format("is {}", kind_of(*node_)), "write a list of absolute paths in brackets: [\"/…\"]");
+std::vector<std::string> SettingValue::paths(std::size_t limit_bytes) const {
     std::vector<std::string> paths;
-    for (const toml::node& entry : *list) {
-        const SettingValue value(entry, fmt::format("entry {} of {}", paths.size() + 1, name_));
-        paths.push_back(value.path(PATH_MAX - 1));
-    }
+    for (const toml::node& node : list("write a list of absolute paths in brackets: [\"/…\"]"))
+        paths.push_back(SettingValue(node, entry_name(paths.size())).path(limit_bytes));
     return paths;
+}
+
+std::vector<std::string> SettingValue::command(std::size_t limit_bytes) const {
+    std::vector<std::string> words;
+    for (const toml::node& node : list("write a program and what it is given in brackets: [\"/…\", \"…\"]")) {
+        const SettingValue word(node, entry_name(words.size()));
+        words.push_back(words.empty() ? word.path(limit_bytes) : word.text("write a text in quotes"));
+        if (words.back().find('\0') != std::string::npos)
+            word.fail(fmt::format("is {}, which has a NUL in it", toml_text(words.back())),
+                      "write a text without it");
+    }
+    return words;
 }
 
 Origin SettingValue::origin() const { return {*node_->source().path, node_->source().begin.line}; }
@@ -101,9 +152,28 @@ void SettingValue::fail(std::string_view what, std::string_view instead) const {
     fail_at(node_->source(), fmt::format("{} {}", name_, what), instead);
 }
 
+const std::string& SettingValue::text(std::string_view instead) const {
+    const auto* text = node_->as_string();
+    if (!text) fail(fmt::format("is {}", kind_of(*node_)), instead);
+    return text->get();
+}
+
+const toml::array& SettingValue::list(std::string_view instead) const {
+    const auto* list = node_->as_array();
+    if (!list) fail(fmt::format("is {}", kind_of(*node_)), instead);
+    return *list;
+}
+
+std::string SettingValue::entry_name(std::size_t index) const {
+    return fmt::format("entry {} of {}", index + 1, name_);
+}
+
+std::string message_at(const toml::source_region& place, std::string_view what, std::string_view instead) {
+    return fmt::format("{}:{}:{}: {}; {}", *place.path, place.begin.line, place.begin.column, what, instead);
+}
+
 void fail_at(const toml::source_region& place, std::string_view what, std::string_view instead) {
-    throw base::UsageError(
-        fmt::format("{}:{}:{}: {}; {}", *place.path, place.begin.line, place.begin.column, what, instead));
+    throw base::UsageError(message_at(place, what, instead));
 }
 
 std::string toml_text(std::string_view text) {

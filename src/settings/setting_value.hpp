@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,21 +27,44 @@ class SettingValue {
     [[nodiscard]] std::int64_t whole_number(std::int64_t least, std::int64_t most) const;
     /// A number of bytes from `least` to `most`, as base::parse_size() spells it.
     [[nodiscard]] std::uint64_t size(std::uint64_t least, std::uint64_t most) const;
+    /// The same, or nothing for the text `word`.
+    [[nodiscard]] std::optional<std::uint64_t> size_or(std::string_view word, std::uint64_t least,
+                                                       std::uint64_t most) const;
+    [[nodiscard]] bool boolean() const;
+    /// Seconds from `least` to `most`, as base::parse_duration() spells them.
+    [[nodiscard]] std::int64_t duration(std::int64_t least, std::int64_t most) const;
+    /// As parse_start_window() spells it.
+    [[nodiscard]] StartWindow start_window() const;
+    /// Whether it is "", which some keys take for none.
+    [[nodiscard]] bool is_empty_text() const;
     /// An absolute path of at most `limit_bytes`; doubled slashes and one at the end are dropped.
     [[nodiscard]] std::string path(std::size_t limit_bytes) const;
-    /// A list of absolute paths of at most PATH_MAX - 1 bytes each; may be empty.
-    [[nodiscard]] std::vector<std::string> paths() const;
+    /// A list of absolute paths of at most `limit_bytes` each; may be empty.
+    [[nodiscard]] std::vector<std::string> paths(std::size_t limit_bytes) const;
+    /// A list of texts without NUL, of which the first is such a path; may be empty.
+    [[nodiscard]] std::vector<std::string> command(std::size_t limit_bytes) const;
 
     [[nodiscard]] Origin origin() const;
 
   private:
     [[noreturn]] void fail(std::string_view what, std::string_view instead) const;
+    [[nodiscard]] std::uint64_t size_within(std::uint64_t least, std::uint64_t most,
+                                            std::string_view instead) const;
+    /// The text that it is; fails when it is something else.
+    [[nodiscard]] const std::string& text(std::string_view instead) const;
+    /// The same for a list.
+    [[nodiscard]] const toml::array& list(std::string_view instead) const;
+    /// What it is called where it stands in a list, counted from 0.
+    [[nodiscard]] std::string entry_name(std::size_t index) const;
 
     const toml::node* node_;
     std::string name_;
 };
 
-/// Throws base::UsageError for a place in a settings file.
+/// "FILE:LINE:COLUMN: WHAT; INSTEAD"
+[[nodiscard]] std::string message_at(const toml::source_region& place, std::string_view what,
+                                     std::string_view instead);
+/// Throws that as base::UsageError.
 [[noreturn]] void fail_at(const toml::source_region& place, std::string_view what, std::string_view instead);
 
 // How TOML spells a value.

@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "settings/start_window.hpp"
 
 namespace vmad::settings {
 
@@ -30,15 +33,40 @@ struct Settings {
     std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< of a worker, for payload; 16 MiB to 64 GiB
     std::string spill_dir = "/var/tmp";                     ///< for what the memory has no room for
     int zstd_level = 3;                                     ///< 1 to 19
+    std::uint64_t bwlimit_bytes_per_second = 0;  ///< of all jobs together, 64 KiB to 1 TiB; 0: no limit
+    std::optional<std::uint64_t> reserve_bytes;  ///< left free, to 64 TiB; none: 5 %, at most 1 GiB
+    std::optional<StartWindow> start_window;     ///< when jobs start; none: always
+    bool defer_while_vzdump_runs = true;
+    std::int64_t linger_seconds = 15 * 60;  ///< of the old archive on a network file system; to 1 day
+    unsigned keep_days = 30;                ///< for ended jobs; 0 to 3650
+    unsigned keep_jobs = 1000;              ///< most ended jobs; 1 to 100000
+    std::string metrics_file;               ///< empty: none
+    std::vector<std::string> on_success;    ///< the words of a command, first the path of a program; or empty
+    std::vector<std::string> on_failure;    ///< the same
+    std::int64_t command_timeout_seconds = 300;  ///< for on_success and on_failure; 1 second to 1 day
 
     /// By key; a key that is not here has its default.
     std::map<std::string, Origin, std::less<>> origins;
+
+    friend bool operator==(const Settings&, const Settings&) = default;
 };
 
-/// The defaults, overridden by what the file at `path` sets. Throws base::UsageError: "FILE:LINE:COLUMN:
-/// what is wrong; what to write instead", for the first mistake in the file, or "FILE: why" when it cannot
-/// be read.
-[[nodiscard]] Settings load(const std::string& path);
+struct LoadedSettings {
+    Settings settings;
+    std::vector<std::string> warnings;  ///< "FILE:LINE:COLUMN: what is wrong; what to write instead"
+};
+
+// Both give the defaults, overridden by what the files set. They throw base::UsageError in the form of a
+// warning, for the first mistake in the first file that has one, or "FILE: cannot be read: why". An unknown
+// key is a mistake, but in /etc/pve/vmad.toml a warning: the nodes of a cluster share that file and are
+// upgraded one by one. Paths are those of base::system_path().
+
+/// One file alone, which must be there.
+[[nodiscard]] LoadedSettings load_file(const std::string& path);
+
+/// /usr/lib/vmad/vmad.toml, /etc/pve/vmad.toml, /etc/vmad/vmad.toml, and /etc/vmad/vmad.toml.d/*.toml by
+/// name: later ones win key by key, and lists are not joined. A file that is not there is skipped.
+[[nodiscard]] LoadedSettings load_standard();
 
 /// One key with its value, for people and for tests.
 struct SettingLine {

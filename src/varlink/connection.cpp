@@ -1,5 +1,6 @@
 #include "varlink/connection.hpp"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -15,8 +16,9 @@ namespace vmad::varlink {
 
 namespace {
 
-/// Work for one client before the others have their turn.
-constexpr std::size_t kReadBytes = 64 * 1024;
+/// Work for one client before the others have their turn; and a call that takes several reads is so long that
+/// it waits for them, as parsing it may take longer than a client's whole allowance.
+constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kWriteBytes = 256 * 1024;
 
 bool would_block(int error_number) noexcept { return error_number == EAGAIN || error_number == EINTR; }
@@ -29,33 +31,37 @@ Connection::Connection(sd_event* event, base::UniqueFd socket, Peer peer, Connec
     sd_event_source* source = nullptr;
     check_event(sd_event_add_io(event, &source, socket_.get(), EPOLLIN, on_io, this), "sd_event_add_io");
     io_.reset(source);
-    check_event(sd_event_add_defer(event, &source, on_backlog, this), "sd_event_add_defer");
-    backlog_.reset(source);
+    check_event(sd_event_add_defer(event, &source, on_next_turn, this), "sd_event_add_defer");
+    next_turn_.reset(source);
     check_event(sd_event_source_set_enabled(source, SD_EVENT_OFF), "sd_event_source_set_enabled");
 }
 
 Connection::~Connection() { release_pending(); }
 
-// No exception passes through the C code of sd-event: whatever goes wrong costs this client alone.
-
 int Connection::on_io(sd_event_source*, int, std::uint32_t revents, void* self) noexcept {
     auto& connection = *static_cast<Connection*>(self);
-    try {
-        connection.wake(revents);
-    } catch (const std::exception&) {
-        connection.doom();
-    }
+    connection.take_turn([&] { connection.wake(revents); });
     return 0;
 }
 
-int Connection::on_backlog(sd_event_source*, void* self) noexcept {
+int Connection::on_next_turn(sd_event_source*, void* self) noexcept {
     auto& connection = *static_cast<Connection*>(self);
-    try {
-        connection.handle_next();
-    } catch (const std::exception&) {
-        connection.doom();
-    }
+    connection.take_turn([&] { connection.proceed(); });
     return 0;
+}
+
+void Connection::take_turn(const std::function<void()>& work) noexcept {
+    const auto begin = Clock::now();
+    try {
+        work();
+    } catch (const std::exception&) {
+        // No exception passes through the C code of sd-event: whatever goes wrong costs this client alone.
+        doom();
+    }
+    last_turn_ = Clock::now();
+    allowance_.spend(begin, last_turn_);
+    set_priority(allowance_.exceeded() || in_.size() > kReadBytes);
+    owner_.turn_taken();
 }
 
 void Connection::wake(std::uint32_t revents) {
@@ -66,7 +72,7 @@ void Connection::wake(std::uint32_t revents) {
     if ((revents & EPOLLOUT) != 0) transmit();
     if (doomed_) return;
     if (!pending_ && out_.empty() && !at_end_ && !in_.ready()) receive();
-    if (!doomed_) handle_next();
+    proceed();
 }
 
 void Connection::receive() {
@@ -89,27 +95,39 @@ void Connection::transmit() {
     }
     last_active_ = Clock::now();
     sent_ += static_cast<std::size_t>(taken);
-    // Cutting off what is gone moves the rest, so it waits until that is the smaller half.
-    if (sent_ > out_.size() / 2) {
+    if (sent_ == out_.size()) {
+        out_ = {};  // and its memory
+        sent_ = 0;
+    } else if (sent_ > out_.size() / 2) {
+        // Cutting off what is gone moves the rest, so it waits until that is the smaller half.
         out_.erase(0, sent_);
         sent_ = 0;
     }
 }
 
-void Connection::handle_next() {
-    if (!doomed_ && !pending_ && out_.empty()) {
-        if (const auto message = in_.next()) {
-            last_active_ = Clock::now();
-            Call call = parse_message(*message).get<Call>();
-            auto pending = std::make_shared<PendingCall>();
-            if (!call.oneway) {
-                pending->connection = this;
-                pending_ = pending;
-            }
-            owner_.handle(Request(std::move(call), peer_, std::move(pending)));
+/// Does what waits for the client's taking all replies so far: continues a stream, or handles the next call.
+void Connection::proceed() {
+    if (doomed_) return;
+    if (out_.empty()) {
+        if (!pending_) {
+            if (const auto message = in_.next()) handle(*message);
+        } else if (const auto on_drained = std::exchange(pending_->on_drained, nullptr)) {
+            on_drained();
         }
+        if (!doomed_ && !out_.empty()) transmit();
     }
     update();
+}
+
+void Connection::handle(std::string_view message) {
+    last_active_ = Clock::now();
+    Call call = parse_message(message).get<Call>();
+    auto pending = std::make_shared<PendingCall>();
+    if (!call.oneway) {
+        pending->connection = this;
+        pending_ = pending;
+    }
+    owner_.handle(Request(std::move(call), peer_, std::move(pending)));
 }
 
 void Connection::send(const Reply& reply) noexcept {
@@ -129,7 +147,7 @@ void Connection::send(const Reply& reply) noexcept {
 void Connection::doom() noexcept {
     if (std::exchange(doomed_, true)) return;
     sd_event_source_set_enabled(io_.get(), SD_EVENT_OFF);
-    sd_event_source_set_enabled(backlog_.get(), SD_EVENT_OFF);
+    sd_event_source_set_enabled(next_turn_.get(), SD_EVENT_OFF);
     owner_.doomed();
 }
 
@@ -137,33 +155,52 @@ bool Connection::idle_since(Clock::time_point then) const noexcept {
     return !(pending_ && out_.empty()) && last_active_ < then;
 }
 
+std::optional<Connection::Clock::time_point> Connection::waits_since() const noexcept {
+    // A deferred source counts as pending even while it is off.
+    const bool ready = sd_event_source_get_pending(io_.get()) > 0 ||
+                       sd_event_source_get_enabled(next_turn_.get(), nullptr) > 0;
+    if (doomed_ || !last_in_line_ || !ready) return std::nullopt;
+    return last_turn_;
+}
+
+bool Connection::left_behind() const noexcept {
+    pollfd look{socket_.get(), 0, 0};
+    return last_in_line_ && ::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
 std::function<void()> Connection::take_on_gone() noexcept {
     return pending_ ? std::exchange(pending_->on_gone, nullptr) : nullptr;
 }
 
 void Connection::release_pending() noexcept {
-    const auto pending = std::exchange(pending_, nullptr);
-    if (!pending) return;
-    pending->connection = nullptr;
-    pending->on_gone = nullptr;
+    if (const auto pending = std::exchange(pending_, nullptr)) pending->release();
 }
 
-/// Asks the loop for just those events that lead to progress now.
 void Connection::update() noexcept {
     if (doomed_) return;
     std::uint32_t events = 0;
+    bool next_turn = false;
     if (!out_.empty()) {
         events = EPOLLOUT;
-    } else if (!pending_) {
-        if (in_.ready()) {
-            if (sd_event_source_set_enabled(backlog_.get(), SD_EVENT_ONESHOT) < 0) return doom();
-        } else if (at_end_) {
-            return doom();
-        } else {
-            events = EPOLLIN;
-        }
+    } else if (pending_) {
+        next_turn = pending_->on_drained != nullptr;
+    } else if (in_.ready()) {
+        next_turn = true;
+    } else if (at_end_) {
+        return doom();
+    } else {
+        events = EPOLLIN;
     }
+    if (next_turn && sd_event_source_set_enabled(next_turn_.get(), SD_EVENT_ONESHOT) < 0) return doom();
     if (sd_event_source_set_io_events(io_.get(), events) < 0) doom();
+}
+
+void Connection::set_priority(bool last_in_line) noexcept {
+    if (std::exchange(last_in_line_, last_in_line) == last_in_line) return;
+    const std::int64_t priority = last_in_line ? SD_EVENT_PRIORITY_IDLE : SD_EVENT_PRIORITY_NORMAL;
+    if (sd_event_source_set_priority(io_.get(), priority) < 0 ||
+        sd_event_source_set_priority(next_turn_.get(), priority) < 0)
+        doom();
 }
 
 }  // namespace vmad::varlink

@@ -17,8 +17,9 @@ namespace {
 }
 
 /// Exact for what is JSON; for the rest it looks at more than the parser will.
-bool nests_too_deep(std::string_view text) noexcept {
+void check_limits(std::string_view text) {
     int depth = 0;
+    std::size_t values = 1;
     bool in_string = false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
@@ -27,13 +28,15 @@ bool nests_too_deep(std::string_view text) noexcept {
             if (c == '"') in_string = false;
         } else if (c == '"') {
             in_string = true;
-        } else if (c == '[' || c == '{') {
-            if (++depth > kMaxDepth) return true;
         } else if (c == ']' || c == '}') {
             --depth;
+        } else if (c == '[' || c == '{' || c == ',') {
+            if (c != ',' && ++depth > kMaxDepth)
+                throw ProtocolError(fmt::format("message nests deeper than {} levels", kMaxDepth));
+            if (++values > kMaxValues)
+                throw ProtocolError(fmt::format("message holds more than {} values", kMaxValues));
         }
     }
-    return false;
 }
 
 }  // namespace
@@ -56,13 +59,17 @@ std::optional<std::string> MessageSplitter::next() {
     if (scanned_ - start_ > kMaxMessageBytes) throw_too_long();
     std::string message = buffer_.substr(start_, scanned_ - start_);
     start_ = ++scanned_;
+    if (empty()) {
+        // Gives the memory back: a client that once sent a long message may stay for long.
+        buffer_ = {};
+        start_ = scanned_ = 0;
+    }
     return message;
 }
 
 json parse_message(std::string_view text) {
     // Before the parser, because its own hook for this makes "[{},{},…" take quadratic time.
-    if (nests_too_deep(text))
-        throw ProtocolError(fmt::format("message nests deeper than {} levels", kMaxDepth));
+    check_limits(text);
     try {
         // For the parser a NUL is the end of the text.
         if (text.find('\0') == std::string_view::npos) return json::parse(text);

@@ -7,6 +7,12 @@
 
 namespace vmad::varlink {
 
+void PendingCall::release() noexcept {
+    connection = nullptr;
+    const auto gone = std::exchange(on_gone, nullptr);
+    const auto drained = std::exchange(on_drained, nullptr);
+}
+
 Request::Request(Call call, Peer peer, std::shared_ptr<PendingCall> pending) noexcept
     : call_(std::move(call)), peer_(peer), pending_(std::move(pending)) {}
 
@@ -40,6 +46,13 @@ void Request::when_gone(std::function<void()> on_gone) {
     if (open()) pending_->on_gone = std::move(on_gone);
 }
 
+void Request::when_drained(std::function<void()> on_drained) {
+    if (!open()) return;
+    // What it replaces may own a request; it goes when this is over.
+    pending_->on_drained.swap(on_drained);
+    pending_->connection->update();
+}
+
 void Request::send(const Reply& reply) {
     if (open()) pending_->connection->send(reply);
 }
@@ -47,8 +60,8 @@ void Request::send(const Reply& reply) {
 void Request::drop() noexcept {
     const std::shared_ptr<PendingCall> pending = std::exchange(pending_, nullptr);
     if (!pending) return;
-    pending->on_gone = nullptr;
     if (pending->connection != nullptr) pending->connection->doom();
+    pending->release();
 }
 
 }  // namespace vmad::varlink

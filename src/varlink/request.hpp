@@ -29,6 +29,10 @@ struct Peer {
 struct PendingCall {
     Connection* connection = nullptr;  ///< null once no answer is taken any more
     std::function<void()> on_gone;
+    std::function<void()> on_drained;
+
+    /// Unties them. What is dropped here may own the Request, whose end then finds nothing left to do.
+    void release() noexcept;
 };
 
 /// Move-only. One that is dropped before its last reply closes the connection, so that nobody waits for ever.
@@ -60,6 +64,13 @@ class Request {
     /// `on_gone` is called once, from the event loop, when the client goes before the last reply; it may
     /// destroy this request. It must not throw. Not called when the server itself goes.
     void when_gone(std::function<void()> on_gone);
+
+    /// For a long stream: `on_drained` is called once, from a later turn of the event loop, when the kernel
+    /// has taken all replies so far; it may send more and ask again, and end or destroy this request. So a
+    /// stream goes in portions, others get their turn between them, and a client that reads slowly slows
+    /// down its own stream only. What it throws disconnects the client. It is dropped uncalled with the
+    /// last reply or when the client goes, so it may own this request.
+    void when_drained(std::function<void()> on_drained);
 
   private:
     void send(const Reply& reply);

@@ -73,8 +73,10 @@ class Server final : private ConnectionOwner {
     void accept_some();
     void pause_accepting() noexcept;
     void take(base::UniqueFd socket);
+    void make_room() noexcept;
     void handle(Request request) noexcept override;
     void doomed() noexcept override;
+    void turn_taken() noexcept override;
     void dispatch(Request& request);
     void drop_idle() noexcept;
     void bury() noexcept;
@@ -85,6 +87,8 @@ class Server final : private ConnectionOwner {
     sd_event* event_;
     base::UniqueFd listening_;
     std::map<std::string, Interface> interfaces_;
+    Connection::Clock::time_point
+        last_relief_;  ///< when a client that waits behind the others was let forward
     EventSource accepting_;
     EventSource tick_;               ///< runs while there is a client, or while accepting pauses
     EventSource burial_;             ///< destroys connections that are doomed, when none of their code runs

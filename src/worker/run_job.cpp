@@ -27,10 +27,17 @@ bool is_transient(int error_number) {
     return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
 }
 
-WorkerResult result_of(const repack::InPlaceResult& result) {
+WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrder& order) {
     switch (result.outcome) {
         case repack::InPlaceOutcome::done:
-            return {WorkerOutcome::done, "", result.size_before, result.size_after};
+            return {WorkerOutcome::done, "", result.size_before, result.size_after, {}, result.notice};
+        case repack::InPlaceOutcome::lingering:
+            return {WorkerOutcome::lingering,
+                    "canonical; the old file is kept for a while, for restores that run on other nodes",
+                    result.size_before,
+                    result.size_after,
+                    order.linger_seconds,
+                    result.notice};
         case repack::InPlaceOutcome::unchanged:
             return {WorkerOutcome::unchanged, "", result.size_before, result.size_after};
         case repack::InPlaceOutcome::vanished:
@@ -40,7 +47,11 @@ WorkerResult result_of(const repack::InPlaceResult& result) {
         case repack::InPlaceOutcome::busy:
             return {WorkerOutcome::busy, "another process works on the archive", {}, {}};
         case repack::InPlaceOutcome::too_young:
-            return {WorkerOutcome::busy, "modified less than a minute ago: it may still be written", {}, {}};
+            return {WorkerOutcome::busy,
+                    "modified less than a minute ago: it may still be written",
+                    {},
+                    {},
+                    result.ready_in_seconds};
     }
     return {WorkerOutcome::failed, "unknown outcome", {}, {}};
 }
@@ -63,6 +74,7 @@ std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
     if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive", {}, {}};
     switch (*settlement) {
         case io::Settlement::published:
+        case io::Settlement::lingering:  // never: nobody asked for it
             return WorkerResult{WorkerOutcome::done, "", record.original.mark.size_bytes,
                                 record.replacement.size_bytes};
         case io::Settlement::vanished:
@@ -75,13 +87,14 @@ std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
     return std::nullopt;
 }
 
-WorkerResult settle_and_repack(io::FileSystem& fs, const api::Job& job, bool settle_only,
+WorkerResult settle_and_repack(io::FileSystem& fs, const api::WorkerOrder& order,
                                const repack::InPlaceOptions& options) {
+    const auto& job = order.job;
     require_storage(fs, job);
     if (!job.publication.is_null())
         if (auto settled = settle(fs, job, options)) return *settled;
-    if (settle_only) return {WorkerOutcome::failed, job.reason, {}, {}};
-    const auto result = result_of(repack::repack_in_place(fs, job.path, options));
+    if (order.settle_only) return {WorkerOutcome::failed, job.reason, {}, {}};
+    const auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
     // It may have been unmounted in between.
     if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
     return result;
@@ -128,6 +141,8 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.directories = order.directories;
     options.announced = order.job.announced;
     options.lock_directory = order.state_dir + "/locks";
+    options.reserve_bytes = order.reserve_bytes;
+    options.linger = order.linger_seconds > 0;
     auto job = order.job;
     options.journal = [&](const io::Publication& record) {
         reports.record(record);
@@ -135,7 +150,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     };
     WorkerResult result;
     try {
-        return settle_and_repack(fs, job, order.settle_only, options);
+        return settle_and_repack(fs, order, options);
     } catch (...) {
         result = result_of_failure();
     }

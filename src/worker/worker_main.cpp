@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "base/error.hpp"
+#include "io/rate_limited_file_system.hpp"
 #include "worker/daemon_link.hpp"
 #include "worker/run_job.hpp"
 
@@ -55,11 +56,13 @@ int worker_main(pid_t daemon) {
         die_with(daemon);
         prepare_signals();
         be_modest();
-        for (const int fd : {api::kWorkerOrderFd, api::kWorkerEventFd})
-            if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) base::throw_errno("fcntl", "the daemon's pipes");
+        for (const int fd : {api::kWorkerOrderFd, api::kWorkerEventFd, api::kWorkerRateFd})
+            if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+                base::throw_errno("fcntl", "what the daemon passes on");
+        const auto rate = io::RateLimit::attach(base::UniqueFd(api::kWorkerRateFd));
         DaemonLink link{base::UniqueFd(api::kWorkerOrderFd), base::UniqueFd(api::kWorkerEventFd)};
         const auto order = link.receive_order();
-        io::FileSystem fs;
+        io::RateLimitedFileSystem fs(rate, cancel);
         const JobReports reports{[&](const nlohmann::json& record) { link.record(record); },
                                  [&](const api::JobProgress& progress) { link.send(progress); }};
         link.send(run_job(fs, order, cancel, reports));

@@ -67,9 +67,8 @@ class JobFile {
 bool replacement_dies(const Abilities& abilities, const Storage& storage, const JobFile& job, Death death) {
     return dies([&] {
         support::FaultFileSystem fs;
-        restrict_to(abilities, fs);
         arm(death, fs);
-        (void)replace(fs, storage, [&](const io::Publication& record) { job.write(record); });
+        (void)replace(abilities, fs, storage, [&](const io::Publication& record) { job.write(record); });
     });
 }
 
@@ -111,10 +110,14 @@ TEST_CASE("killed at any call, and killed at any call of settling, the archive i
                     CHECK(storage.is_clean());
                     continue;
                 }
+                const bool is_lingering = record->phase == io::Publication::Phase::lingering;
+                CHECK(is_lingering == (abilities.lingers() && n == calls && was_done));
+                if (is_lingering) CHECK(storage.is_lingering());
                 settle_through_deaths(abilities, storage, *record, was_done);
                 io::FileSystem healthy;
                 CHECK(agrees(storage, settle(healthy, storage, *record)));
                 CHECK(storage.is_whole());
+                if (is_lingering) CHECK(storage.content() == kNew);
                 CHECK(storage.is_clean());
             }
         }

@@ -9,9 +9,17 @@ namespace vmad::fault {
 
 const std::vector<Abilities>& all_abilities() {
     static const std::vector<Abilities> all{
-        {"exchange, unnamed", true, true, true},          {"exchange, named", false, true, true},
-        {"rename with link, unnamed", true, false, true}, {"rename with link, named", false, false, true},
-        {"bare rename, unnamed", true, false, false},     {"bare rename, named", false, false, false},
+        {"exchange, unnamed", true, true, true, false},
+        {"exchange, named", false, true, true, false},
+        {"rename with link, unnamed", true, false, true, false},
+        {"rename with link, named", false, false, true, false},
+        {"bare rename, unnamed", true, false, false, false},
+        {"bare rename, named", false, false, false, false},
+        {"exchange, unnamed, lingering", true, true, true, true},
+        {"exchange, named, lingering", false, true, true, true},
+        {"rename with link, unnamed, lingering", true, false, true, true},
+        {"rename with link, named, lingering", false, false, true, true},
+        {"bare rename that cannot linger", true, false, false, true},
     };
     return all;
 }
@@ -43,12 +51,19 @@ bool Storage::is_clean() const {
     return names.empty();
 }
 
+bool Storage::is_lingering() const {
+    auto names = directory_.names();
+    names.erase(kName);
+    return names.size() == 1 && directory_.read(*names.begin()) == kOld;
+}
+
 io::File Storage::open(io::FileSystem& fs) const {
     return fs.open(directory_.path(), O_RDONLY | O_DIRECTORY);
 }
 
-io::Settlement replace(support::FaultFileSystem& fs, const Storage& storage, const Journal& journal,
-                       const std::function<void()>& on_opened) {
+io::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
+                       const Journal& journal, const std::function<void()>& on_opened) {
+    restrict_to(abilities, fs);
     auto entry = io::open_entry(fs, storage.archive(), {storage.directory().path()});
     auto opened = io::open_target(fs, std::move(entry), true, 0);
     if (!std::holds_alternative<io::ArchiveTarget>(opened)) throw base::Error("the archive was not found");
@@ -64,14 +79,13 @@ io::Settlement replace(support::FaultFileSystem& fs, const Storage& storage, con
         io::write_fully_at(fs, file.temporary(), {&vector, 1}, offset);
     }
     file.seal({{"user.vmad", "note"}});
-    return file.publish();
+    return file.publish(abilities.keep_original ? io::Goal::keep_original : io::Goal::finish);
 }
 
 unsigned count_calls(const Abilities& abilities) {
     const Storage storage;
     support::FaultFileSystem fs;
-    restrict_to(abilities, fs);
-    (void)replace(fs, storage, [](const io::Publication&) {});
+    (void)replace(abilities, fs, storage, [](const io::Publication&) {});
     return fs.calls();
 }
 
@@ -85,6 +99,8 @@ bool agrees(const Storage& storage, io::Settlement settlement) {
     switch (settlement) {
         case io::Settlement::published:
             return content == kNew;
+        case io::Settlement::lingering:
+            return content == kNew && storage.is_lingering();
         case io::Settlement::not_published:
             return content == kOld;
         case io::Settlement::vanished:

@@ -17,14 +17,22 @@ inline const std::string kName = "vzdump-qemu-100.vma";
 inline const std::string kOld = "the old archive, as dumped";
 inline const std::string kNew = "the new archive: same guest, other bytes";
 
-/// What the file system under the archive can do.
+/// What the file system under the archive can do, and whether the original is to be kept.
 struct Abilities {
     std::string title;
     bool unnamed;
     bool exchange;
     bool links;
+    bool keep_original;
+
+    /// Without an exchange and without links there is no way to keep it.
+    [[nodiscard]] bool lingers() const { return keep_original && (exchange || links); }
+    /// How a replacement ends when all goes well.
+    [[nodiscard]] io::Settlement success() const {
+        return lingers() ? io::Settlement::lingering : io::Settlement::published;
+    }
 };
-/// All six ways that a replacement may go.
+/// All ways that a replacement may go.
 [[nodiscard]] const std::vector<Abilities>& all_abilities();
 void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs);
 
@@ -40,6 +48,8 @@ class Storage {
     [[nodiscard]] bool is_whole() const;
     /// Nothing but the archive is in the directory.
     [[nodiscard]] bool is_clean() const;
+    /// The old content, and nothing else, is beside the archive.
+    [[nodiscard]] bool is_lingering() const;
     [[nodiscard]] io::File open(io::FileSystem& fs) const;
 
   private:
@@ -49,9 +59,9 @@ class Storage {
 using Journal = std::function<void(const io::Publication&)>;
 
 /// The whole replacement, from opening the archive on; `on_opened` is called when the archive is remembered.
-/// Writing the journal counts as a call of `fs`.
-io::Settlement replace(support::FaultFileSystem& fs, const Storage& storage, const Journal& journal,
-                       const std::function<void()>& on_opened = {});
+/// Writing the journal counts as a call of `fs`, which has no other abilities afterwards.
+io::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
+                       const Journal& journal, const std::function<void()>& on_opened = {});
 
 /// How many calls a replacement takes when all goes well.
 [[nodiscard]] unsigned count_calls(const Abilities& abilities);

@@ -9,6 +9,7 @@
 
 #include "api/job.hpp"
 #include "api/status.hpp"
+#include "api/totals.hpp"
 #include "api/worker_messages.hpp"
 
 class Generate {
@@ -59,10 +60,15 @@ class Generate {
         job.path = path();
         job.state = state();
         job.reason = text();
+        if (coin()) job.waiting_for = static_cast<vmad::api::WaitReason>(below(5));
+        job.notice = text();
+        job.storage = text();
+        job.vmid = maybe_number();
         job.announced = coin();
         job.queued_at = time();
         job.started_at = maybe_time();
         job.ended_at = maybe_time();
+        job.end_number = maybe_number();
         job.retry_at = maybe_time();
         job.starts = small();
         job.tries = small();
@@ -79,15 +85,46 @@ class Generate {
         for (auto& entry : jobs) entry = job();
         return jobs;
     }
+    vmad::api::Totals totals() {
+        vmad::api::Totals totals;
+        for (auto* count :
+             {&totals.done, &totals.unchanged, &totals.vanished, &totals.failed, &totals.cancelled,
+              &totals.bytes_before, &totals.bytes_after, &totals.duration_seconds, &totals.counted})
+            *count = number();
+        for (auto& count : totals.durations) count = number();
+        totals.last_success_at = maybe_time();
+        totals.last_failure_at = maybe_time();
+        return totals;
+    }
     vmad::api::Status status() {
-        vmad::api::Status status{text(), time(), time(), text(), small(), {}, jobs(), jobs()};
+        vmad::api::Status status;
+        status.version = text();
+        status.pid = time();
+        status.started_at = time();
+        status.state_dir = text();
+        status.workers = small();
         for (std::size_t i = 0; i < 9; ++i) status.counts[static_cast<vmad::api::JobState>(i)] = number();
+        if (coin()) status.hold = static_cast<vmad::api::Hold>(below(3));
+        status.hold_until = maybe_time();
+        status.oldest_at = maybe_time();
+        status.totals = totals();
+        status.active = jobs();
+        status.recent = jobs();
         return status;
     }
     vmad::api::WorkerOrder order() {
-        return {
-            job(),  {path(), path()},           path(), coin(), static_cast<unsigned>(below(64)), number(),
-            path(), static_cast<int>(below(19))};
+        vmad::api::WorkerOrder order;
+        order.job = job();
+        order.directories = {path(), path()};
+        order.state_dir = path();
+        order.settle_only = coin();
+        order.threads = static_cast<unsigned>(below(64));
+        order.memory_bytes = number();
+        order.spill_dir = path();
+        order.zstd_level = static_cast<int>(below(19));
+        order.reserve_bytes = maybe_number();
+        order.linger_seconds = static_cast<std::int64_t>(number());
+        return order;
     }
     vmad::api::WorkerEvent event() {
         using namespace vmad::api;
@@ -96,9 +133,16 @@ class Generate {
                 return progress();
             case 1:
                 return WorkerPublication{record()};
-            default:
-                return WorkerResult{static_cast<WorkerOutcome>(below(9)), text(), maybe_number(),
-                                    maybe_number()};
+            default: {
+                WorkerResult result;
+                result.outcome = static_cast<WorkerOutcome>(below(10));
+                result.reason = text();
+                result.size_before = maybe_number();
+                result.size_after = maybe_number();
+                if (coin()) result.retry_after_seconds = static_cast<std::int64_t>(number());
+                result.notice = text();
+                return result;
+            }
         }
     }
 

@@ -29,7 +29,13 @@ TEST_CASE("the JSON form of a job") {
     job.state = JobState::running;
     job.progress = JobProgress{"proving", 1, 2, 3, 4};
     job.publication = json::object();
+    job.waiting_for = WaitReason::linger;
+    job.vmid = 100;
     const json form = job;
+    CHECK(form["waiting_for"] == "linger");
+    CHECK(form["vmid"] == 100);
+    CHECK_FALSE(form.contains("notice"));
+    CHECK_FALSE(form.contains("storage"));
     CHECK(form["publication"] == json::object());
     CHECK(form["progress"].dump() ==
           R"({"bytes_per_second":3,"done_bytes":1,"remaining_seconds":4,"stage":"proving","total_bytes":2})");
@@ -51,6 +57,19 @@ TEST_CASE("the states have names, and five of them are ends") {
                          vmad::base::Error);
     CHECK_THROWS_WITH_AS(static_cast<void>(job_state_from_string("")), "there is no state ''",
                          vmad::base::Error);
+}
+
+TEST_CASE("every reason to wait has its name") {
+    for (std::size_t i = 0; i < kWaitReasonNames.size(); ++i) {
+        Job job;
+        job.id = 1;
+        job.path = "/a";
+        job.waiting_for = static_cast<WaitReason>(i);
+        CHECK(json(job)["waiting_for"] == kWaitReasonNames[i]);
+        CHECK(json(job).get<Job>() == job);
+    }
+    CHECK(std::string(to_string(WaitReason::retry)) == "retry");
+    CHECK(std::string(to_string(WaitReason::busy)) == "busy");
 }
 
 TEST_CASE("a bad job is refused with the field that is wrong") {
@@ -75,6 +94,12 @@ TEST_CASE("a bad job is refused with the field that is wrong") {
         {R"({"state":1})", "job: state is not a string"},
         {R"({"state":"sleeping"})", "job: state 'sleeping' is unknown"},
         {R"({"reason":[]})", "job: reason is not a string"},
+        {R"({"waiting_for":7})", "job: waiting_for is not a string"},
+        {R"({"waiting_for":"godot"})", "job: waiting_for 'godot' is unknown"},
+        {R"({"notice":{}})", "job: notice is not a string"},
+        {R"({"storage":false})", "job: storage is not a string"},
+        {R"({"vmid":"100"})", "job: vmid is not an integer"},
+        {R"({"vmid":-1})", "job: vmid is out of range"},
         {R"({"announced":null})", "job: announced is missing"},
         {R"({"announced":"yes"})", "job: announced is not a boolean"},
         {R"({"announced":1})", "job: announced is not a boolean"},
@@ -83,6 +108,8 @@ TEST_CASE("a bad job is refused with the field that is wrong") {
         {R"({"queued_at":9223372036854775808})", "job: queued_at is out of range"},
         {R"({"started_at":"now"})", "job: started_at is not an integer"},
         {R"({"ended_at":{}})", "job: ended_at is not an integer"},
+        {R"({"end_number":-1})", "job: end_number is out of range"},
+        {R"({"end_number":"last"})", "job: end_number is not an integer"},
         {R"({"retry_at":false})", "job: retry_at is not an integer"},
         {R"({"starts":null})", "job: starts is missing"},
         {R"({"starts":-1})", "job: starts is out of range"},

@@ -34,7 +34,7 @@ std::string wrong_parameter(const char* parameters) {
 TEST_CASE("law: calls and replies survive their JSON text") {
     Generate generate(3);
     for (int round = 0; round < 500; ++round) {
-        const EnqueueCall enqueue{generate.text(), generate.coin()};
+        const EnqueueCall enqueue{generate.text(), generate.coin(), generate.text()};
         CHECK(again(enqueue) == enqueue);
         const EnqueueReply reply{generate.job(), generate.coin()};
         CHECK(again(reply) == reply);
@@ -43,6 +43,13 @@ TEST_CASE("law: calls and replies survive their JSON text") {
         CHECK(again(list) == list);
         const ShowCall show{generate.number()};
         CHECK(again(show) == show);
+        const ChangeCall change{generate.number()};
+        CHECK(again(change) == change);
+        const PauseCall pause{generate.coin()};
+        CHECK(again(pause) == pause);
+        ReloadReply reload;
+        for (auto left = generate.below(4); left > 0; --left) reload.warnings.push_back(generate.text());
+        CHECK(again(reload) == reload);
         WaitCall wait;
         for (auto left = generate.below(4); left > 0; --left) wait.ids.push_back(generate.number());
         for (auto left = generate.below(4); left > 0; --left) wait.paths.push_back(generate.text());
@@ -50,13 +57,17 @@ TEST_CASE("law: calls and replies survive their JSON text") {
         const JobReply job{generate.coin() ? std::optional(generate.job()) : std::nullopt};
         CHECK(again(job) == job);
     }
-    CHECK(again(StatusCall{}) == StatusCall{});
+    CHECK(again(EmptyCall{}) == EmptyCall{});
 }
 
 TEST_CASE("absent and null parameters have their defaults") {
-    CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a"})")) == EnqueueCall{"/a", false});
+    CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a"})")) == EnqueueCall{"/a", false, ""});
     CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a","announced":null})")) ==
-          EnqueueCall{"/a", false});
+          EnqueueCall{"/a", false, ""});
+    CHECK(parameters_as<EnqueueCall>(json::parse(R"({"path":"/a","storage":null})")) ==
+          EnqueueCall{"/a", false, ""});
+    CHECK(parameters_as<PauseCall>(json::object()) == PauseCall{false});
+    CHECK(parameters_as<PauseCall>(json::parse(R"({"now":null})")) == PauseCall{false});
     CHECK(parameters_as<ListCall>(json::object()) == ListCall{});
     CHECK(parameters_as<ListCall>(json::parse(R"({"states":null})")) == ListCall{});
     CHECK(parameters_as<WaitCall>(json::parse(R"({"ids":[],"paths":null})")) == WaitCall{});
@@ -75,7 +86,13 @@ TEST_CASE("a bad parameter is named") {
     CHECK(wrong_parameter<ShowCall>(R"({"id":-1})") == "id");
     CHECK(wrong_parameter<ShowCall>(R"({"id":"1"})") == "id");
     CHECK(wrong_parameter<ShowCall>(R"({"id":1,"job":1})") == "job");
-    CHECK(wrong_parameter<StatusCall>(R"({"verbose":true})") == "verbose");
+    CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","storage":1})") == "storage");
+    CHECK(wrong_parameter<ChangeCall>("{}") == "id");
+    CHECK(wrong_parameter<ChangeCall>(R"({"id":1.5})") == "id");
+    CHECK(wrong_parameter<ChangeCall>(R"({"id":1,"now":true})") == "now");
+    CHECK(wrong_parameter<PauseCall>(R"({"now":"yes"})") == "now");
+    CHECK(wrong_parameter<PauseCall>(R"({"id":1})") == "id");
+    CHECK(wrong_parameter<EmptyCall>(R"({"verbose":true})") == "verbose");
     CHECK(wrong_parameter<WaitCall>(R"({"ids":1})") == "ids");
     CHECK(wrong_parameter<WaitCall>(R"({"ids":[1,-1]})") == "ids");
     CHECK(wrong_parameter<WaitCall>(R"({"paths":[null]})") == "paths");
@@ -87,5 +104,12 @@ TEST_CASE("the errors carry their parameters") {
     CHECK(std::string(no_such_path("/a").what()) == R"(org.vmad.Queue.NoSuchPath {"path":"/a"})");
     CHECK(std::string(path_refused("/a", "no").what()) ==
           R"(org.vmad.Queue.PathRefused {"path":"/a","reason":"no"})");
+    Job ended;
+    ended.id = 17;
+    ended.state = JobState::unchanged;
+    CHECK(std::string(job_has_ended(ended).what()) ==
+          R"(org.vmad.Queue.JobHasEnded {"id":17,"state":"unchanged"})");
+    CHECK(std::string(invalid_settings("line 3: no").what()) ==
+          R"(org.vmad.Queue.InvalidSettings {"reason":"line 3: no"})");
     CHECK(std::string(failed("disk full").what()) == R"(org.vmad.Queue.Failed {"reason":"disk full"})");
 }

@@ -64,6 +64,12 @@ class CannedQueue {
                      {"Show", show},
                      {"Status", status},
                      {"Wait", wait},
+                     {"Monitor", monitor},
+                     {"Cancel", cancel},
+                     {"Retry", retry},
+                     {"Pause", pause},
+                     {"Resume", [](Request& request) { request.reply(); }},
+                     {"Reload", reload},
                      {"Stop", [&](Request& request) { request.reply(), stop(event.get()); }}}});
         ready.set_value();
         vmad::varlink::check_event(sd_event_loop(event.get()), "sd_event_loop");
@@ -85,6 +91,7 @@ class CannedQueue {
         if (call.path != "/dump/2.vma") throw path_refused(call.path, "not below a configured directory");
         Job job = make_job(2, JobState::queued);
         job.announced = call.announced;
+        job.storage = call.storage;
         request.reply(EnqueueReply{job, !call.announced});
     }
     static void list(Request& request) {
@@ -106,7 +113,7 @@ class CannedQueue {
         request.reply({{"job", make_job(1, JobState::failed)}});
     }
     static void status(Request& request) {
-        static_cast<void>(parameters_as<StatusCall>(request.parameters()));
+        static_cast<void>(parameters_as<EmptyCall>(request.parameters()));
         Status status;
         status.version = "1.2";
         status.recent.push_back(make_job(3, JobState::done));
@@ -118,6 +125,31 @@ class CannedQueue {
         if (!call.paths.empty()) throw no_such_path(call.paths.front());
         for (const auto id : call.ids) request.reply_continues(JobReply{make_job(id, JobState::done)});
         request.reply(JobReply{});
+    }
+    /// Job 2 begins and ends.
+    static void monitor(Request& request) {
+        request.require_more();
+        static_cast<void>(parameters_as<EmptyCall>(request.parameters()));
+        request.reply_continues(JobReply{});
+        request.reply_continues(JobReply{make_job(2, JobState::running)});
+        request.reply(JobReply{make_job(2, JobState::done)});
+    }
+    static void cancel(Request& request) {
+        const auto call = parameters_as<ChangeCall>(request.parameters());
+        if (call.id == 3) throw job_has_ended(make_job(3, JobState::done));
+        request.reply({{"job", make_job(call.id, JobState::cancelled)}});
+    }
+    static void retry(Request& request) {
+        const auto call = parameters_as<ChangeCall>(request.parameters());
+        request.reply({{"job", make_job(call.id + 1, JobState::queued)}});
+    }
+    static void pause(Request& request) {
+        if (parameters_as<PauseCall>(request.parameters()).now) throw failed("now is refused");
+        request.reply();
+    }
+    static void reload(Request& request) {
+        static_cast<void>(parameters_as<EmptyCall>(request.parameters()));
+        request.reply(ReloadReply{{"odd", "old"}});
     }
 
     std::filesystem::path directory_;
@@ -135,12 +167,13 @@ std::vector<std::uint64_t> ids_of(const std::vector<Job>& jobs) {
 TEST_CASE("the typed client and the interface fit together") {
     const CannedQueue queue;
     QueueClient client(queue.socket(), kPatience);
-    const EnqueueReply queued = client.enqueue("/dump/2.vma", true);
+    const EnqueueReply queued = client.enqueue({"/dump/2.vma", true, "nas"});
     CHECK(queued.job.announced);
+    CHECK(queued.job.storage == "nas");
     CHECK_FALSE(queued.created);
-    CHECK(client.enqueue("/dump/2.vma", false).created);
+    CHECK(client.enqueue({"/dump/2.vma", false, ""}).created);
     CHECK_THROWS_WITH_AS(
-        client.enqueue("/etc/shadow", true),
+        client.enqueue({"/etc/shadow", true, ""}),
         R"(org.vmad.Queue.PathRefused {"path":"/etc/shadow","reason":"not below a configured directory"})",
         RemoteError);
     CHECK(ids_of(client.list({})) == std::vector<std::uint64_t>{1, 2, 3});
@@ -159,4 +192,29 @@ TEST_CASE("the typed client and the interface fit together") {
     CHECK(ended.empty());
     CHECK_THROWS_WITH_AS(client.wait({{}, {"/a"}}, kPatience, collect),
                          R"(org.vmad.Queue.NoSuchPath {"path":"/a"})", RemoteError);
+}
+
+TEST_CASE("the typed client steers the queue") {
+    const CannedQueue queue;
+    QueueClient client(queue.socket(), kPatience);
+    CHECK(client.cancel(1) == make_job(1, JobState::cancelled));
+    CHECK_THROWS_WITH_AS(client.cancel(3), R"(org.vmad.Queue.JobHasEnded {"id":3,"state":"done"})",
+                         RemoteError);
+    CHECK(client.retry(1).id == 2);
+    client.pause(false);
+    CHECK_THROWS_WITH_AS(client.pause(true), R"(org.vmad.Queue.Failed {"reason":"now is refused"})",
+                         RemoteError);
+    client.resume();
+    CHECK(client.reload() == std::vector<std::string>{"odd", "old"});
+}
+
+TEST_CASE("the typed client follows changes") {
+    const CannedQueue queue;
+    QueueClient client(queue.socket(), kPatience);
+    std::vector<std::string> events;
+    client.monitor([&] { events.emplace_back("begin"); },
+                   [&](const Job& job) { events.emplace_back(to_string(job.state)); });
+    CHECK(events == std::vector<std::string>{"begin", "running", "done"});
+    CHECK_THROWS_WITH_AS(client.monitor([] {}, [](const Job&) { throw std::runtime_error("enough"); }),
+                         "enough", std::runtime_error);
 }

@@ -1,6 +1,7 @@
 // The .varlink file is the schema of --json, so the code has to keep to it.
 #include "api/queue_interface.hpp"
 
+#include <array>
 #include <set>
 #include <string>
 
@@ -25,10 +26,12 @@ std::string type_mismatch(const char* type, const json& value) {
     return schema().mismatch(schema().types.at(type), value);
 }
 
-/// A job or status with every field that there is.
+// With every field that there is.
 Job full_job(Generate& generate) {
     Job job = generate.job();
-    job.reason = "r";
+    job.reason = job.notice = job.storage = "r";
+    job.waiting_for = WaitReason::space;
+    job.vmid = job.end_number = 1;
     job.started_at = job.ended_at = job.retry_at = 1;
     job.size_before = job.size_after = 1;
     job.mount_point = "/";
@@ -36,6 +39,25 @@ Job full_job(Generate& generate) {
     job.progress = generate.progress();
     job.progress->remaining_seconds = 1;
     return job;
+}
+
+Totals full_totals(Generate& generate) {
+    Totals totals = generate.totals();
+    totals.last_success_at = totals.last_failure_at = 1;
+    return totals;
+}
+
+Status full_status(Generate& generate) {
+    Status status = generate.status();
+    status.hold = Hold::paused;
+    status.hold_until = status.oldest_at = 1;
+    status.totals = full_totals(generate);
+    return status;
+}
+
+template <std::size_t N>
+std::set<std::string> names_of(const std::array<const char*, N>& names) {
+    return {names.begin(), names.end()};
 }
 
 std::set<std::string> names_of(const json& object) {
@@ -56,12 +78,13 @@ TEST_CASE("the description names the interface, its methods and its errors") {
     CHECK(schema().name == kQueueInterface);
     std::set<std::string> methods;
     for (const auto& [name, types] : schema().methods) methods.insert(schema().name + "." + name);
-    CHECK(methods ==
-          std::set<std::string>{kEnqueueMethod, kListMethod, kShowMethod, kStatusMethod, kWaitMethod});
+    CHECK(methods == std::set<std::string>{kEnqueueMethod, kListMethod, kShowMethod, kStatusMethod,
+                                           kWaitMethod, kMonitorMethod, kCancelMethod, kRetryMethod,
+                                           kPauseMethod, kResumeMethod, kReloadMethod});
     std::set<std::string> errors;
     for (const auto& [name, type] : schema().errors) errors.insert(schema().name + "." + name);
-    CHECK(errors ==
-          std::set<std::string>{kNoSuchJobError, kNoSuchPathError, kPathRefusedError, kFailedError});
+    CHECK(errors == std::set<std::string>{kNoSuchJobError, kNoSuchPathError, kPathRefusedError,
+                                          kJobHasEndedError, kInvalidSettingsError, kFailedError});
 }
 
 TEST_CASE("law: what is written is what the description declares") {
@@ -69,6 +92,7 @@ TEST_CASE("law: what is written is what the description declares") {
     for (int round = 0; round < 500; ++round) {
         CHECK(type_mismatch("Job", generate.job()) == "");
         CHECK(type_mismatch("JobProgress", generate.progress()) == "");
+        CHECK(type_mismatch("Totals", generate.totals()) == "");
         CHECK(type_mismatch("QueueStatus", generate.status()) == "");
     }
 }
@@ -78,10 +102,13 @@ TEST_CASE("what the description declares is what is written") {
     const Job job = full_job(generate);
     CHECK(names_of(json(job)) == names_of("Job"));
     CHECK(names_of(json(*job.progress)) == names_of("JobProgress"));
-    CHECK(names_of(json(Status{})) == names_of("QueueStatus"));
+    CHECK(names_of(json(full_totals(generate))) == names_of("Totals"));
+    CHECK(names_of(json(full_status(generate))) == names_of("QueueStatus"));
     CHECK(names_of(json(JobCounts{})) == names_of("JobCounts"));
     CHECK(names_of("JobState") == names_of("JobCounts"));
-    CHECK(names_of("JobState").size() == kJobStateNames.size());
+    CHECK(names_of("JobState") == names_of(kJobStateNames));
+    CHECK(names_of("WaitReason") == names_of(kWaitReasonNames));
+    CHECK(names_of("Hold") == names_of(kHoldNames));
 }
 
 TEST_CASE("parameters and errors are as declared") {
@@ -93,14 +120,22 @@ TEST_CASE("parameters and errors are as declared") {
         CHECK(schema().mismatch(out, reply) == "");
     };
     const Job job = full_job(generate);
-    check("Enqueue", EnqueueCall{"/a", true}, EnqueueReply{job, true});
+    check("Enqueue", EnqueueCall{"/a", true, "local"}, EnqueueReply{job, true});
     check("List", ListCall{{JobState::queued, JobState::failed}}, JobReply{job});
     check("List", ListCall{}, JobReply{});
     check("Show", ShowCall{1}, {{"job", job}});
-    check("Status", StatusCall{}, {{"status", generate.status()}});
+    check("Status", EmptyCall{}, {{"status", full_status(generate)}});
+    check("Cancel", ChangeCall{1}, {{"job", job}});
+    check("Retry", ChangeCall{1}, {{"job", job}});
+    check("Pause", PauseCall{true}, json::object());
+    check("Resume", EmptyCall{}, json::object());
+    check("Reload", EmptyCall{}, ReloadReply{{"odd"}});
+    check("Monitor", EmptyCall{}, JobReply{job});
+    check("Monitor", EmptyCall{}, JobReply{});
     check("Wait", WaitCall{{1, 2}, {"/a"}}, JobReply{job});
     check("Wait", WaitCall{}, JobReply{});
-    for (const auto& error : {no_such_job(1), no_such_path("/a"), path_refused("/a", "no"), failed("no")}) {
+    for (const auto& error : {no_such_job(1), no_such_path("/a"), path_refused("/a", "no"),
+                              job_has_ended(job), invalid_settings("no"), failed("no")}) {
         const auto name = error.name().substr(error.name().rfind('.') + 1);
         CHECK(schema().mismatch(schema().errors.at(name), error.parameters()) == "");
     }
@@ -115,6 +150,9 @@ TEST_CASE("the check of the description finds what is wrong") {
     job["state"] = "asleep";
     CHECK(type_mismatch("Job", job) == "state: no such name: \"asleep\"");
     job["state"] = "done";
+    job["waiting_for"] = "godot";
+    CHECK(type_mismatch("Job", job) == "waiting_for: no such name: \"godot\"");
+    job.erase("waiting_for");
     job.erase("path");
     CHECK(type_mismatch("Job", job) == "missing: path");
     job["path"] = 7;

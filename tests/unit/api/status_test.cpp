@@ -26,6 +26,13 @@ TEST_CASE("each state has its own count") {
           R"("vanished":0,"waiting":3})");
 }
 
+TEST_CASE("what holds the queue has its name") {
+    CHECK(std::string(to_string(Hold::paused)) == "paused");
+    CHECK(std::string(to_string(Hold::start_window)) == "start_window");
+    CHECK(std::string(to_string(Hold::vzdump)) == "vzdump");
+    CHECK_FALSE(json(Status{}).contains("hold"));
+}
+
 TEST_CASE("a bad status is refused with the field that is wrong") {
     const struct {
         const char* patch;
@@ -42,6 +49,12 @@ TEST_CASE("a bad status is refused with the field that is wrong") {
         {R"({"counts":1})", "counts is not an object"},
         {R"({"counts":{"failed":null}})", "counts: failed is missing"},
         {R"({"counts":{"failed":-1}})", "counts: failed is out of range"},
+        {R"({"hold":1})", "status: hold is not a string"},
+        {R"({"hold":"tired"})", "status: hold 'tired' is unknown"},
+        {R"({"hold_until":"22:00"})", "status: hold_until is not an integer"},
+        {R"({"oldest_at":[]})", "status: oldest_at is not an integer"},
+        {R"({"totals":null})", "status: totals is missing"},
+        {R"({"totals":[]})", "totals is not an object"},
         {R"({"active":null})", "status: active is missing"},
         {R"({"active":{}})", "status: active is not an array"},
         {R"({"active":[{}]})", "job: id is missing"},

@@ -44,6 +44,9 @@ TEST_CASE("the lines") {
           "{\"event\":\"publication\",\"record\":{\"a\":1}}\n");
     CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::no_space, "full", 5, std::nullopt})) ==
           "{\"event\":\"result\",\"outcome\":\"no_space\",\"reason\":\"full\",\"size_before\":5}\n");
+    CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::lingering, "kept", 5, 4, 900, "odd"})) ==
+          "{\"event\":\"result\",\"notice\":\"odd\",\"outcome\":\"lingering\",\"reason\":\"kept\","
+          "\"retry_after_seconds\":900,\"size_after\":4,\"size_before\":5}\n");
     vmad::varlink::MessageSplitter lines('\n');
     lines.add(kRecordedLine);
     CHECK(lines.next() == "\"recorded\"");
@@ -61,6 +64,7 @@ TEST_CASE("every outcome has its name") {
     CHECK(std::string(to_string(WorkerOutcome::done)) == "done");
     CHECK(std::string(to_string(WorkerOutcome::transient)) == "transient");
     CHECK(std::string(to_string(WorkerOutcome::no_storage)) == "no_storage");
+    CHECK(std::string(to_string(WorkerOutcome::lingering)) == "lingering");
     CHECK(std::string(to_string(WorkerOutcome::cancelled)) == "cancelled");
 }
 
@@ -87,6 +91,9 @@ TEST_CASE("a bad event is refused with the field that is wrong") {
         {R"({"event":"result","outcome":"done"})", "event: reason is missing"},
         {R"({"event":"result","outcome":"done","reason":"","size_before":-1})",
          "event: size_before is out of range"},
+        {R"({"event":"result","outcome":"busy","reason":"","retry_after_seconds":"1"})",
+         "event: retry_after_seconds is not an integer"},
+        {R"({"event":"result","outcome":"done","reason":"","notice":1})", "event: notice is not a string"},
         {R"({"event":"result","outcome":"done","reason":"","record":{}})", "event: record is unknown"},
     };
     for (const auto& [line, message] : table) {
@@ -109,6 +116,8 @@ TEST_CASE("a bad order is refused with the field that is wrong") {
         {R"({"directories":["/dump",1]})", "order: directories is not a string"},
         {R"({"state_dir":null})", "order: state_dir is missing"},
         {R"({"state_dir":1})", "order: state_dir is not a string"},
+        {R"({"linger_seconds":null})", "order: linger_seconds is missing"},
+        {R"({"reserve_bytes":-1})", "order: reserve_bytes is out of range"},
         {R"({"level":3})", "order: level is unknown"},
     };
     const std::string good = without_end(to_line(Generate(5).order()));

@@ -21,6 +21,13 @@ ctl::Failure failure_of(const Exception& exception) {
     }
 }
 
+api::Job ended_job() {
+    api::Job job;
+    job.id = 17;
+    job.state = api::JobState::done;
+    return job;
+}
+
 }  // namespace
 
 TEST_CASE("every exception has its exit code and its words") {
@@ -49,12 +56,17 @@ TEST_CASE("every exception has its exit code and its words") {
         {failure_of(api::no_such_path("/x")), ExitCode::no_such_job, "there is no job for /x"},
         {failure_of(api::path_refused("/x", "it is a directory")), ExitCode::usage,
          "/x cannot be queued: it is a directory"},
+        {failure_of(api::job_has_ended(ended_job())), ExitCode::failed, "job 17 has ended already: done"},
+        {failure_of(api::invalid_settings("vmad.toml, line 3: no such key")), ExitCode::failed,
+         "the old settings stay: vmad.toml, line 3: no such key"},
         {failure_of(api::failed("the disk is full")), ExitCode::failed, "the disk is full"},
         {failure_of(varlink::permission_denied()), ExitCode::failed,
          "the daemon obeys only root: run as root"},
         // A daemon of another version may leave parameters out or send other ones.
         {failure_of(varlink::RemoteError("org.vmad.Queue.NoSuchJob")), ExitCode::no_such_job,
          "there is no job null: there never was, or it ended long ago"},
+        {failure_of(varlink::RemoteError("org.vmad.Queue.JobHasEnded", {{"state", 7}})), ExitCode::failed,
+         "job null has ended already: ?"},
         {failure_of(varlink::RemoteError("org.vmad.Queue.Failed", {{"reason", 7}})), ExitCode::failed, "?"},
     };
     for (const auto& row : rows) {

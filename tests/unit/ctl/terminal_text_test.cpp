@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <ctime>
 
 #include <doctest/doctest.h>
 
@@ -140,10 +141,50 @@ TEST_CASE("a progress line never reaches the last column") {
 
 TEST_CASE("times are local, with their offset") {
     ::setenv("TZ", "XYZ-5:30", 1);
+    ::tzset();
     CHECK(iso_local_time(0) == "1970-01-01T05:30:00+05:30");
     CHECK(iso_local_time(1709208309) == "2024-02-29T17:35:09+05:30");
-    CHECK(short_local_time(1709208309) == "02-29 17:35");
+    CHECK(clock_time(1709208309) == "17:35:09");
     CHECK(iso_local_time(UINT64_MAX) == "@18446744073709551615");
-    CHECK(short_local_time(INT64_MAX) == "@9223372036854775807");
+    CHECK(clock_time(INT64_MAX) == "@9223372036854775807");
+    CHECK(relative_and_iso_time(0, 60) == "1 min ago, 1970-01-01T05:30:00+05:30");
     ::unsetenv("TZ");
+    ::tzset();
+}
+
+TEST_CASE("a time as seen from now has one unit") {
+    struct Row {
+        std::int64_t then;
+        std::int64_t now;
+        const char* text;
+    };
+    const Row rows[] = {
+        {100, 100, "now"},
+        {99, 100, "1 s ago"},
+        {101, 100, "in 1 s"},
+        {0, 59, "59 s ago"},
+        {0, 60, "1 min ago"},
+        {0, 3599, "59 min ago"},
+        {0, 3600, "1 h ago"},
+        {0, 86399, "23 h ago"},
+        {0, 86400, "1 d ago"},
+        {86400 * 400, 0, "in 400 d"},
+        {-3600, 3600, "2 h ago"},
+        {INT64_MIN, INT64_MAX, "213503982334601 d ago"},
+        {INT64_MAX, INT64_MIN, "in 213503982334601 d"},
+    };
+    for (const auto& row : rows) CHECK(relative_time(row.then, row.now) == row.text);
+}
+
+TEST_CASE("a note stands below its row and fits the terminal") {
+    TextTable table({{"ID", TextTable::Align::right}, {"NAME"}});
+    table.add({{"1"}, {"a"}});
+    table.add_note("full\nhere");
+    table.add({{"2"}, {"b"}});
+    table.add_note("");
+    CHECK(table.render(console_of("80")) == "ID  NAME\n 1  a\n    full\\x0ahere\n 2  b\n");
+    table.add_note(std::string(100, 'x') + "end");
+    const auto last = lines(table.render(console_of("40"))).back();
+    CHECK(text_width(last) == 40);
+    CHECK(last.ends_with("xend"));
 }

@@ -35,8 +35,8 @@ std::string refusal(const json& in) {
 }  // namespace
 
 TEST_CASE("a record keeps everything on its way through JSON") {
-    for (const auto phase :
-         {Publication::Phase::preparing, Publication::Phase::publishing, Publication::Phase::renaming}) {
+    using enum Publication::Phase;
+    for (const auto phase : {preparing, publishing, renaming, lingering}) {
         auto record = new_publication("a b\n.vma", some_identity());
         record.replacement = {UINT64_MAX, UINT64_MAX, INT64_MIN};
         record.phase = phase;
@@ -94,7 +94,7 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
         {"other digits", [](json& j) { j["old"] = ".vmad-1123456789abcdef.old"; },
          "old has other digits than temporary"},
         {"unknown phase", [](json& j) { j["phase"] = "done"; },
-         "phase is none of preparing, publishing, renaming"},
+         "phase is none of preparing, publishing, renaming, lingering"},
         {"original is a text", [](json& j) { j["original"] = "x"; }, "original is not an object"},
         {"no changed", [](json& j) { j["original"].erase("changed"); }, "changed is missing"},
         {"negative inode", [](json& j) { j["original"]["inode"] = -1; }, "inode is not a number from 0"},

@@ -272,6 +272,64 @@ TEST_CASE("the record is durable before a name depends on it") {
     }
 }
 
+TEST_CASE("an original that is kept is recorded last, with everything in place") {
+    for (const bool exchange : {true, false}) {
+        CAPTURE(exchange);
+        Place place;
+        place.fs.has_exchange = exchange;
+        const auto before = identity_of(place.status()).mark;
+        Settlement settlement;
+        {
+            ReplaceFile file(place.fs, place.target(), [&](const Publication& record) {
+                place.journal.push_back(record);
+                if (record.phase != Publication::Phase::lingering) return;
+                CHECK(place.storage.read(kName) == "new");
+                CHECK(place.storage.names().size() == 2);
+                place.fs.before = [](const Call&) { throw std::logic_error("a call after the last record"); };
+            });
+            place.write(file, "new");
+            file.seal();
+            settlement = file.publish(Goal::keep_original);
+        }
+        place.fs.before = nullptr;
+        CHECK(settlement == Settlement::lingering);
+        const auto& record = place.journal.back();
+        CHECK(record.phase == Publication::Phase::lingering);
+        const auto kept = exchange ? record.temporary : record.old;
+        CHECK(place.storage.read(kept) == "the old content");
+        const auto directory = place.fs.open(place.storage.path(), O_RDONLY | O_DIRECTORY);
+        CHECK(mark_of(place.fs.status_at(directory, kept).value()) == before);
+        CHECK(settle(place.fs, directory, record) == Settlement::published);
+        CHECK(place.storage.names() == std::set<std::string>{kName});
+    }
+}
+
+TEST_CASE("where an original cannot be kept, the replacement is simply published") {
+    Place place;
+    place.fs.has_exchange = false;
+    place.fs.has_links = false;
+    ReplaceFile file(place.fs, place.target(), place.keep());
+    place.write(file, "new");
+    file.seal();
+    CHECK(file.publish(Goal::keep_original) == Settlement::published);
+    CHECK(place.journal.back().phase == Publication::Phase::renaming);
+    CHECK(place.storage.names() == std::set<std::string>{kName});
+}
+
+TEST_CASE("an original is not given back when the last record could not be kept") {
+    Place place;
+    {
+        ReplaceFile file(place.fs, place.target(), [](const Publication& record) {
+            if (record.phase == Publication::Phase::lingering) throw std::runtime_error("the job file");
+        });
+        place.write(file, "new");
+        file.seal();
+        CHECK_THROWS_WITH((void)file.publish(Goal::keep_original), "the job file");
+    }
+    CHECK(place.storage.read(kName) == "new");
+    CHECK(place.storage.names().size() == 2);
+}
+
 TEST_CASE("both files are closed before the swap, because NFS would keep an open one") {
     Place place;
     place.fs.has_exchange = false;

@@ -18,8 +18,8 @@ using Phase = Publication::Phase;
 
 namespace {
 
-constexpr Phase kPhases[] = {Phase::preparing, Phase::publishing, Phase::renaming};
-constexpr Goal kGoals[] = {Goal::finish, Goal::give_back};
+constexpr Phase kPhases[] = {Phase::preparing, Phase::publishing, Phase::renaming, Phase::lingering};
+constexpr Goal kGoals[] = {Goal::finish, Goal::keep_original, Goal::give_back};
 
 /// The three names and the files at them, where ours and the original are one file each: 0 is none, 1 ours, 2
 /// the original, more are foreign.
@@ -111,22 +111,41 @@ TEST_CASE("settling removes no foreign file, and empties no name") {
     });
 }
 
-TEST_CASE("settling leaves nothing of ours beside the archive") {
-    for_all([](const Model&, const Model& end, Phase, Goal) {
+TEST_CASE("settling leaves nothing of ours beside the archive, but an original that is to be kept") {
+    for_all([](const Model&, const Model& end, Phase phase, Goal goal) {
+        const bool is_kept = phase != Phase::lingering && goal == Goal::keep_original && end.name == 1;
         for (const int beside : {end.temporary, end.old}) {
-            CHECK(beside != 1);
-            CHECK(beside != 2);
+            if (phase != Phase::lingering) CHECK(beside != 1);
+            if (!is_kept) CHECK(beside != 2);
         }
     });
 }
 
+TEST_CASE("an original that is to be kept stays beside our replacement, wherever it is") {
+    for_all([](const Model& start, const Model& end, Phase phase, Goal goal) {
+        if (phase == Phase::lingering || goal != Goal::keep_original || start.name != 1) return;
+        if (end.name == 1) CHECK(end.holds(2) == start.holds(2));
+    });
+}
+
+TEST_CASE("once an original lingers, nothing but it is touched, and nothing comes back") {
+    for_all([](const Model& start, const Model& end, Phase phase, Goal) {
+        if (phase != Phase::lingering) return;
+        CHECK(end.name == start.name);
+        const auto after = [&](int beside) { return beside == 2 || beside == start.name ? 0 : beside; };
+        CHECK(end.temporary == after(start.temporary));
+        CHECK(end.old == after(start.old));
+    });
+}
+
 TEST_CASE("settling keeps the original, or ours where the original was swapped out, whatever it meets") {
-    for_all([](const Model& start, const Model& end, Phase, Goal goal) {
+    for_all([](const Model& start, const Model& end, Phase phase, Goal goal) {
         if (start.name == 2) CHECK(end.name == 2);
         const bool has_foreign = start.temporary >= 3 || start.old >= 3;
         if (start.name == 1 && !has_foreign) {
             const bool has_original = start.temporary == 2 || start.old == 2;
-            CHECK(end.name == (goal == Goal::give_back && has_original ? 2 : 1));
+            const bool comes_back = goal == Goal::give_back && phase != Phase::lingering;
+            CHECK(end.name == (comes_back && has_original ? 2 : 1));
         }
     });
 }
@@ -134,7 +153,8 @@ TEST_CASE("settling keeps the original, or ours where the original was swapped o
 TEST_CASE("what was pruned stays so, unless a plain rename was on its way") {
     for_all([](const Model& start, const Model& end, Phase phase, Goal) {
         const bool has_foreign = start.temporary >= 3 || start.old >= 3;
-        if (start.name != 0 || (has_foreign && phase != Phase::preparing)) return;
+        const bool goes_back = phase == Phase::publishing || phase == Phase::renaming;
+        if (start.name != 0 || (has_foreign && goes_back)) return;
         const bool half_renamed = phase == Phase::renaming && start.temporary == 1;
         if (half_renamed)
             CHECK(end.name != 0);
@@ -155,6 +175,20 @@ TEST_CASE("the steps, scene by scene") {
         // The exchange went well.
         {{ours, original, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
         {{ours, original, nothing}, Phase::publishing, Goal::give_back, Step::exchange_back},
+        {{ours, original, nothing}, Phase::publishing, Goal::keep_original, Step::rest},
+        {{ours, nothing, original}, Phase::renaming, Goal::keep_original, Step::rest},
+        // What did not go well is not kept.
+        {{original, ours, nothing}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
+        {{nothing, original, nothing}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
+        {{ours, foreign, nothing}, Phase::publishing, Goal::keep_original, Step::exchange_back},
+        // Later.
+        {{ours, original, nothing}, Phase::lingering, Goal::finish, Step::remove_temporary},
+        {{ours, nothing, original}, Phase::lingering, Goal::give_back, Step::remove_old},
+        {{nothing, original, nothing}, Phase::lingering, Goal::finish, Step::remove_temporary},
+        {{foreign, nothing, original}, Phase::lingering, Goal::finish, Step::remove_old},
+        {{nothing, foreign, nothing}, Phase::lingering, Goal::finish, Step::rest},
+        {{ours, foreign, nothing}, Phase::lingering, Goal::finish, Step::rest},
+        {{nothing, ours, nothing}, Phase::lingering, Goal::finish, Step::rest},
         // It took somebody else's file.
         {{ours, foreign, nothing}, Phase::publishing, Goal::finish, Step::exchange_back},
         // The rename went well, and then it did not see a writer.

@@ -25,11 +25,19 @@ using Jobs = std::map<std::uint64_t, Job>;
 /// One change after another, so that every kind is there, on new files and on old ones.
 const std::vector<std::function<void(Queue&)>>& changes() {
     static const std::vector<std::function<void(Queue&)>> list = {
-        [](Queue& q) { q.enqueue("/a", true, "/mnt", 1); },
-        [](Queue& q) { q.enqueue("/b", false, "/mnt", 2); },
-        [](Queue& q) { q.enqueue("/b", true, "/", 3); },
-        [](Queue& q) { q.start(1, 4); },
-        [](Queue& q) { q.enqueue("/a", true, "/mnt", 5); },
+        [](Queue& q) {
+            q.enqueue({"/a", "/mnt"}, true, 1);
+        },
+        [](Queue& q) {
+            q.enqueue({"/b", "/mnt"}, false, 2);
+        },
+        [](Queue& q) {
+            q.enqueue({"/b", "/"}, true, 3);
+        },
+        [](Queue& q) { q.start(1, "", 4); },
+        [](Queue& q) {
+            q.enqueue({"/a", "/mnt"}, true, 5);
+        },
         [](Queue& q) {
             q.record_publication(1, JobState::publishing, {{"temporary", "x"}});
         },
@@ -37,19 +45,21 @@ const std::vector<std::function<void(Queue&)>>& changes() {
         [](Queue& q) {
             q.finish(1, {WorkerOutcome::done, "", 2, 1}, 6);
         },
-        [](Queue& q) { q.start(2, 7); },
+        [](Queue& q) { q.start(2, "", 7); },
         [](Queue& q) { q.worker_died(2, "signal 9", 8); },
-        [](Queue& q) { q.start(2, 9); },
+        [](Queue& q) { q.start(2, "", 9); },
         [](Queue& q) {
             q.finish(2, {WorkerOutcome::no_space, "no space", 1, {}}, 10);
         },
         [](Queue& q) { q.cancel(2, 11); },
         [](Queue& q) { q.retry(2, 12); },
-        [](Queue& q) { q.start(3, 13); },
-        [](Queue& q) { q.enqueue("/a", false, "/mnt", 14); },
+        [](Queue& q) { q.start(3, "", 13); },
+        [](Queue& q) {
+            q.enqueue({"/a", "/mnt"}, false, 14);
+        },
         [](Queue& q) {
             q.cancel(3, 15);
-            q.finish(3, {WorkerOutcome::cancelled, "", {}, {}}, 15);
+            q.finish(3, {WorkerOutcome::cancelled, ""}, 15);
         },
         [](Queue& q) { q.prune(0, 1); },
     };
@@ -123,11 +133,11 @@ TEST_CASE("law: whichever operation fails at the start, the next start finds eve
             FaultFileSystem fs;
             Spool spool(fs, state.path());
             Queue queue(spool, 0);
-            queue.enqueue("/a", false, "/mnt", 1);
-            queue.enqueue("/b", false, "/mnt", 1);
-            queue.start(1, 2);
-            queue.enqueue("/a", true, "/mnt", 3);
-            queue.finish(1, {WorkerOutcome::done, "", {}, {}}, 50);
+            queue.enqueue({"/a", "/mnt"}, false, 1);
+            queue.enqueue({"/b", "/mnt"}, false, 1);
+            queue.start(1, "", 2);
+            queue.enqueue({"/a", "/mnt"}, true, 3);
+            queue.finish(1, {WorkerOutcome::done, ""}, 50);
             expected = queue.jobs();
         }
         // The start has to make the third job anew, remove one file and set another aside.

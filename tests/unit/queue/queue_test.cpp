@@ -42,11 +42,11 @@ struct Fixture {
         queue = std::make_unique<Queue>(*spool, now);
     }
     std::uint64_t add(const std::string& path, bool announced = false, std::int64_t now = 0) {
-        return queue->enqueue(path, announced, "/mnt", now).job.id;
+        return queue->enqueue({path, "/mnt"}, announced, now).job.id;
     }
     Queue::Finished finish(std::uint64_t id, WorkerOutcome outcome, std::int64_t now,
                            const std::string& reason = "") {
-        return queue->finish(id, {outcome, reason, std::nullopt, std::nullopt}, now);
+        return queue->finish(id, {outcome, reason}, now);
     }
 };
 
@@ -54,7 +54,7 @@ struct Fixture {
 
 TEST_CASE("a new path is queued, and while it is queued there is one job for it") {
     Fixture f;
-    const auto first = f.queue->enqueue("/a", false, "/mnt", 100);
+    const auto first = f.queue->enqueue({"/a", "/mnt"}, false, 100);
     CHECK(first.created);
     CHECK(first.job.id == 1);
     CHECK(first.job.state == JobState::queued);
@@ -62,7 +62,7 @@ TEST_CASE("a new path is queued, and while it is queued there is one job for it"
     CHECK(first.job.mount_point == "/mnt");
     CHECK_FALSE(first.job.announced);
 
-    const auto again = f.queue->enqueue("/a", true, "/mnt/a", 200);
+    const auto again = f.queue->enqueue({"/a", "/mnt/a"}, true, 200);
     CHECK_FALSE(again.created);
     CHECK(again.job.id == 1);
     CHECK(again.job.announced);
@@ -70,7 +70,7 @@ TEST_CASE("a new path is queued, and while it is queued there is one job for it"
     CHECK(again.job.queued_at == 100);
 
     // Somebody who has not seen the file takes nothing back.
-    const auto third = f.queue->enqueue("/a", false, "/", 300);
+    const auto third = f.queue->enqueue({"/a", "/"}, false, 300);
     CHECK(third.job.announced);
     CHECK(third.job.mount_point == "/mnt/a");
     CHECK(f.add("/b") == 2);
@@ -83,7 +83,7 @@ TEST_CASE("a run from start to a good end") {
                                          std::pair(WorkerOutcome::vanished, JobState::vanished)}) {
         Fixture f;
         const auto id = f.add("/a");
-        CHECK(f.queue->start(id, 10).state == JobState::running);
+        CHECK(f.queue->start(id, "", 10).state == JobState::running);
         CHECK(f.queue->find(id)->starts == 1);
         CHECK(f.queue->find(id)->started_at == 10);
         f.queue->record_publication(id, JobState::running, kRecord);
@@ -106,7 +106,7 @@ TEST_CASE("a run from start to a good end") {
 TEST_CASE("a damaged archive fails at once") {
     Fixture f;
     const auto id = f.add("/a");
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     const auto end = f.finish(id, WorkerOutcome::failed, 2, "at byte 512: bad magic");
     CHECK(end.job.state == JobState::failed);
     CHECK(end.job.reason == "at byte 512: bad magic");
@@ -118,7 +118,7 @@ TEST_CASE("transient failures wait longer each time, and the eighth in a row is 
     const auto id = f.add("/a");
     std::int64_t now = 0;
     for (std::uint32_t tries = 1; tries < kMostTries; ++tries) {
-        f.queue->start(id, now);
+        f.queue->start(id, "", now);
         const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: I/O error").job;
         REQUIRE(job.state == JobState::waiting);
         CHECK(job.reason == "read: I/O error");
@@ -128,7 +128,7 @@ TEST_CASE("transient failures wait longer each time, and the eighth in a row is 
         now = *job.retry_at;
         f.restart(now);
     }
-    f.queue->start(id, now);
+    f.queue->start(id, "", now);
     CHECK(f.queue->find(id)->reason.empty());
     CHECK_FALSE(f.queue->find(id)->retry_at);
     const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: stale handle").job;
@@ -140,11 +140,11 @@ TEST_CASE("a lack of space or storage, and a busy archive, wait without a limit"
     for (const auto outcome : {WorkerOutcome::no_space, WorkerOutcome::no_storage, WorkerOutcome::busy}) {
         Fixture f;
         const auto id = f.add("/a");
-        f.queue->start(id, 0);
+        f.queue->start(id, "", 0);
         f.finish(id, WorkerOutcome::transient, 0, "read: I/O error");
         std::int64_t now = 60;
         for (int i = 0; i < 100; ++i) {
-            f.queue->start(id, now);
+            f.queue->start(id, "", now);
             const Job& job = f.finish(id, outcome, now, "lacking").job;
             REQUIRE(job.state == JobState::waiting);
             CHECK(job.tries == 0);  // no longer in a row
@@ -159,12 +159,12 @@ TEST_CASE("three deaths of the worker end a job, and a result in between starts 
     Fixture f;
     const auto id = f.add("/a");
     const auto die = [&] {
-        f.queue->start(id, 1);
+        f.queue->start(id, "", 1);
         return f.queue->worker_died(id, "signal 11", 2);
     };
     CHECK(die().job.state == JobState::queued);
     CHECK(die().job.state == JobState::queued);
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.finish(id, WorkerOutcome::busy, 2, "locked");
     CHECK(die().job.state == JobState::queued);
     CHECK(die().job.state == JobState::queued);
@@ -177,10 +177,10 @@ TEST_CASE("three deaths of the worker end a job, and a result in between starts 
 TEST_CASE("a worker that was told to stop is not a death") {
     Fixture f;
     const auto id = f.add("/a");
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.queue->worker_died(id, "signal 9", 2);
     for (int i = 0; i < 10; ++i) {
-        f.queue->start(id, 1);
+        f.queue->start(id, "", 1);
         const Job& job = f.finish(id, WorkerOutcome::cancelled, 2).job;
         CHECK(job.state == JobState::queued);
         CHECK(job.starts == 1);
@@ -190,8 +190,8 @@ TEST_CASE("a worker that was told to stop is not a death") {
 TEST_CASE("a path that is named again while it runs gets a job of its own afterwards") {
     Fixture f;
     const auto id = f.add("/a", true);
-    f.queue->start(id, 1);
-    const auto again = f.queue->enqueue("/a", false, "/", 2);
+    f.queue->start(id, "", 1);
+    const auto again = f.queue->enqueue({"/a", "/"}, false, 2);
     CHECK_FALSE(again.created);
     CHECK(again.job.id == id);
     CHECK(again.job.run_again);
@@ -215,7 +215,7 @@ TEST_CASE("a path that is named again while it runs gets a job of its own afterw
 TEST_CASE("the hook's word for the next run outlives a later naming without it") {
     Fixture f;
     const auto id = f.add("/a");
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.add("/a", true);
     f.add("/a", false);
     CHECK(f.finish(id, WorkerOutcome::vanished, 5).next->announced);
@@ -226,7 +226,7 @@ TEST_CASE("a job that was named again while it ran is queued instead of waiting"
          {WorkerOutcome::transient, WorkerOutcome::no_storage, WorkerOutcome::cancelled}) {
         Fixture f;
         const auto id = f.add("/a");
-        f.queue->start(id, 1);
+        f.queue->start(id, "", 1);
         f.add("/a", true);
         const auto end = f.finish(id, outcome, 5, "changed while reading");
         CHECK(end.next == nullptr);
@@ -241,7 +241,7 @@ TEST_CASE("a job that was named again while it ran is queued instead of waiting"
 TEST_CASE("a waiting job is queued at once when a hook names it, and only then") {
     Fixture f;
     const auto id = f.add("/a");
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.finish(id, WorkerOutcome::transient, 2, "read: I/O error");
     const Job before = *f.queue->find(id);
     CHECK(f.add("/a", false, 3) == id);
@@ -263,7 +263,7 @@ TEST_CASE("a job that does not run is cancelled at once") {
     CHECK(f.queue->find(queued)->ended_at == 5);
     CHECK(f.queue->cancel(queued, 6).ended_at == 5);
     const auto waiting = f.add("/waiting");
-    f.queue->start(waiting, 1);
+    f.queue->start(waiting, "", 1);
     f.finish(waiting, WorkerOutcome::no_space, 2, "no space");
     const Job& job = f.queue->cancel(waiting, 7);
     CHECK(job.state == JobState::cancelled);
@@ -274,7 +274,7 @@ TEST_CASE("a job that does not run is cancelled at once") {
 TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has ended by then") {
     const auto run_and_cancel = [](Fixture& f) {
         const auto id = f.add("/a");
-        f.queue->start(id, 1);
+        f.queue->start(id, "", 1);
         f.queue->record_publication(id, JobState::publishing, kRecord);
         CHECK(f.queue->cancel(id, 2).state == JobState::publishing);
         return id;
@@ -290,7 +290,7 @@ TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has e
         CHECK(end.next == nullptr);
         // The wish was for one run only.
         const auto id = f.queue->retry(end.job.id, 4).id;
-        f.queue->start(id, 5);
+        f.queue->start(id, "", 5);
         CHECK(f.finish(id, WorkerOutcome::cancelled, 6).job.state == JobState::queued);
     }
     {
@@ -317,7 +317,7 @@ TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has e
 TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has another") {
     Fixture f;
     const auto id = f.add("/a", true);
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     CHECK(f.queue->retry(id, 2).state == JobState::running);
     f.finish(id, WorkerOutcome::failed, 3, "bad magic");
     const Job& job = f.queue->retry(id, 4);
@@ -328,7 +328,7 @@ TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has 
     CHECK_FALSE(job.ended_at);
     CHECK_FALSE(job.started_at);
     CHECK(f.queue->find("/a") == &job);
-    f.queue->start(id, 5);
+    f.queue->start(id, "", 5);
     f.finish(id, WorkerOutcome::no_space, 6, "no space");
     CHECK(f.queue->retry(id, 7).state == JobState::queued);
     f.queue->cancel(id, 8);
@@ -341,14 +341,14 @@ TEST_CASE("what a killed worker must settle is kept through deaths, the end and 
     Fixture f;
     const auto id = f.add("/a");
     for (int i = 0; i < 3; ++i) {
-        f.queue->start(id, 1);
+        f.queue->start(id, "", 1);
         f.queue->record_publication(id, JobState::publishing, kRecord);
         f.queue->worker_died(id, "signal 9", 2);
     }
     // It has failed, but runs once more to clean up.
     CHECK(f.queue->find(id)->state == JobState::queued);
     CHECK(only_settles(*f.queue->find(id)));
-    CHECK(only_settles(f.queue->start(id, 3)));
+    CHECK(only_settles(f.queue->start(id, "", 3)));
     SUBCASE("which works") {
         f.finish(id, WorkerOutcome::failed, 3, f.queue->find(id)->reason);
         CHECK(f.queue->find(id)->reason == "worker died (signal 9)");
@@ -358,7 +358,7 @@ TEST_CASE("what a killed worker must settle is kept through deaths, the end and 
     CHECK(f.queue->find(id)->publication == kRecord);
     CHECK_FALSE(only_settles(f.queue->retry(id, 3)));
     CHECK(f.queue->find(id)->publication == kRecord);
-    f.queue->start(id, 4);
+    f.queue->start(id, "", 4);
     f.finish(id, WorkerOutcome::no_storage, 5, "not mounted");
     CHECK(f.queue->find(id)->publication == kRecord);
 }
@@ -367,9 +367,9 @@ TEST_CASE("after a crash what ran is queued again, with its starts and its recor
     Fixture f;
     const auto running = f.add("/running");
     const auto publishing = f.add("/publishing");
-    f.queue->start(running, 1);
+    f.queue->start(running, "", 1);
     f.add("/running", true);
-    f.queue->start(publishing, 1);
+    f.queue->start(publishing, "", 1);
     f.queue->record_publication(publishing, JobState::publishing, kRecord);
     f.restart();
     CHECK(f.queue->jobs().size() == 2);
@@ -384,7 +384,7 @@ TEST_CASE("after a crash what ran is queued again, with its starts and its recor
 TEST_CASE("a crash between the end of a job and its next one loses neither") {
     Fixture f;
     const auto id = f.add("/a", true);
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.add("/a", true);
     f.finish(id, WorkerOutcome::done, 2);
     // As if the second file had not been written.
@@ -425,7 +425,10 @@ TEST_CASE("ends are pruned by age and by number, the oldest first") {
     CHECK(f.queue->prune(102, 100) == std::vector<std::uint64_t>{1, 2});
     CHECK(f.queue->prune(0, 2) == std::vector<std::uint64_t>{3});
     CHECK(f.queue->prune(0, 2).empty());
-    CHECK(f.queue->in_state(JobState::cancelled).size() == 2);
+    CHECK(f.queue->counts()[JobState::cancelled] == 2);
+    CHECK(f.queue->ended_count() == 2);
+    CHECK(f.queue->oldest_ended_at() == 103);
+    CHECK(f.queue->oldest_queued_at() == 0);
     CHECK(f.queue->find(alive)->state == JobState::queued);
     CHECK(names_in(f.state / "queue") == std::set<std::string>{"4.json", "5.json", "6.json"});
 }
@@ -433,17 +436,17 @@ TEST_CASE("ends are pruned by age and by number, the oldest first") {
 TEST_CASE("a move that the state does not allow is an error and changes nothing") {
     Fixture f;
     const auto id = f.add("/a");
-    CHECK_THROWS_WITH_AS(f.queue->start(7, 1), "there is no job 7", base::Error);
+    CHECK_THROWS_WITH_AS(f.queue->start(7, "", 1), "there is no job 7", base::Error);
     CHECK_THROWS_WITH_AS(f.finish(id, WorkerOutcome::done, 1), "job 1 is queued, it does not run",
                          base::Error);
     CHECK_THROWS_WITH_AS(f.queue->worker_died(id, "signal 9", 1), "job 1 is queued, it does not run",
                          base::Error);
     CHECK_THROWS_WITH_AS(f.queue->record_publication(id, JobState::publishing, kRecord),
                          "job 1 is queued, it does not run", base::Error);
-    f.queue->start(id, 1);
-    CHECK_THROWS_WITH_AS(f.queue->start(id, 1), "job 1 is running, it cannot be started", base::Error);
+    f.queue->start(id, "", 1);
+    CHECK_THROWS_WITH_AS(f.queue->start(id, "", 1), "job 1 is running, it cannot be started", base::Error);
     f.finish(id, WorkerOutcome::done, 1);
-    CHECK_THROWS_WITH_AS(f.queue->start(id, 1), "job 1 is done, it cannot be started", base::Error);
+    CHECK_THROWS_WITH_AS(f.queue->start(id, "", 1), "job 1 is done, it cannot be started", base::Error);
     CHECK(f.queue->find("/nothing") == nullptr);
 }
 
@@ -490,7 +493,9 @@ std::map<std::uint64_t, Job> as_loaded(std::map<std::uint64_t, Job> jobs) {
 
 }  // namespace
 
-TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is what the disk says") {
+TEST_CASE(
+    "law: on any history no naming is lost, no job doubled, no end is counted twice or not at all, and "
+    "memory is what the disk says") {
     for (unsigned seed = 0; seed < 30; ++seed) {
         CAPTURE(seed);
         std::mt19937 random(seed);
@@ -500,6 +505,8 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
         std::set<std::string> owed;
         std::uint64_t last_id = 0;
         std::size_t expected_count = 0;
+        api::JobCounts ends;  // that ever were
+        std::set<std::uint64_t> had_ended;
         std::int64_t now = 1000;
         const auto created = [&](const Job& job) {
             CHECK(job.id == last_id + 1);
@@ -519,7 +526,7 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
                 case 0:
                 case 1: {
                     const bool is_new = !job || is_end(job->state);
-                    const auto enqueued = f.queue->enqueue(path, below(2) != 0, "/mnt", now);
+                    const auto enqueued = f.queue->enqueue({path, "/mnt"}, below(2) != 0, now);
                     CHECK(enqueued.created == is_new);
                     if (enqueued.created) created(enqueued.job);
                     owed.insert(path);
@@ -529,14 +536,14 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
                 case 3:
                 case 4:
                     if (!startable) break;
-                    f.queue->start(job->id, now);
+                    f.queue->start(job->id, "", now);
                     owed.erase(path);
                     break;
                 case 5:
                     if (runs) f.queue->record_publication(job->id, JobState::publishing, {{"step", step}});
                     break;
                 case 6:
-                    if (runs) ended(f.finish(job->id, static_cast<WorkerOutcome>(below(9)), now, "r"));
+                    if (runs) ended(f.finish(job->id, static_cast<WorkerOutcome>(below(10)), now, "r"));
                     break;
                 case 7:
                     if (runs) ended(f.queue->worker_died(job->id, "signal 9", now));
@@ -555,6 +562,23 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
                         f.restart(now);
             }
             const auto& jobs = f.queue->jobs();
+            api::JobCounts counts;
+            for (const auto& [id, one] : jobs) {
+                ++counts[one.state];
+                if (is_end(one.state) && !had_ended.contains(id)) {
+                    had_ended.insert(id);
+                    ++ends[one.state];
+                } else if (!is_end(one.state)) {
+                    had_ended.erase(id);
+                }
+            }
+            REQUIRE(f.queue->counts() == counts);
+            const auto& totals = f.queue->totals();
+            REQUIRE(totals.done == ends[JobState::done]);
+            REQUIRE(totals.unchanged == ends[JobState::unchanged]);
+            REQUIRE(totals.vanished == ends[JobState::vanished]);
+            REQUIRE(totals.failed == ends[JobState::failed]);
+            REQUIRE(totals.cancelled == ends[JobState::cancelled]);
             REQUIRE(jobs.size() == expected_count);
             REQUIRE((jobs.empty() ? 0 : jobs.rbegin()->first) == last_id);
             std::map<std::string, const Job*> live;
@@ -562,7 +586,11 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
                 REQUIRE(one.id == id);
                 if (!is_end(one.state)) REQUIRE(live.emplace(one.path, &one).second);
                 REQUIRE((one.state == JobState::waiting) == one.retry_at.has_value());
-                REQUIRE(is_end(one.state) == one.ended_at.has_value());
+                REQUIRE((!is_end(one.state) || one.ended_at));
+                REQUIRE(is_end(one.state) == one.end_number.has_value());
+                REQUIRE((one.state == JobState::waiting) == one.waiting_for.has_value());
+                // A failed job that was cancelled keeps its reason.
+                if (one.state == JobState::cancelled) continue;
                 if (only_settles(one))
                     REQUIRE(!one.publication.is_null());
                 else
@@ -584,7 +612,7 @@ TEST_CASE("law: on any history no naming is lost, no job doubled, and memory is 
 TEST_CASE("what a failed job left is settled by the next job of its path, even after many others") {
     Fixture f;
     const auto id = f.add("/a");
-    f.queue->start(id, 1);
+    f.queue->start(id, "", 1);
     f.queue->record_publication(id, JobState::publishing, kRecord);
     f.finish(id, WorkerOutcome::failed, 2, "it cannot be settled");
     f.add("/b");
@@ -594,6 +622,80 @@ TEST_CASE("what a failed job left is settled by the next job of its path, even a
     REQUIRE(next != id);
     CHECK(f.queue->find(next)->publication == kRecord);
     CHECK(f.queue->prune(1000, 0).size() == 1);
+}
+
+TEST_CASE(
+    "a job that lingers waits as long as the worker says, and then ends as of when its archive was there") {
+    Fixture f;
+    const auto id = f.add("/a", true, 5);
+    f.queue->start(id, "/mnt/nas", 10);
+    f.queue->record_publication(id, JobState::publishing, kRecord);
+    api::WorkerResult result{WorkerOutcome::lingering, "the old file is kept", 200, 100};
+    result.retry_after_seconds = 900;
+    const Job& lingers = f.queue->finish(id, result, 30).job;
+    CHECK(lingers.state == JobState::waiting);
+    CHECK(lingers.waiting_for == api::WaitReason::linger);
+    CHECK(lingers.retry_at == 930);
+    CHECK(lingers.publication == kRecord);
+    CHECK(lingers.mount_point == "/mnt/nas");
+    CHECK(f.queue->totals() == api::Totals());
+    f.restart(40);
+    f.queue->start(id, "/", 930);
+    const Job& job = f.finish(id, WorkerOutcome::done, 931).job;
+    CHECK(job.started_at == 10);
+    CHECK(job.ended_at == 30);
+    CHECK(job.mount_point == "/mnt/nas");
+    CHECK(f.queue->totals().duration_seconds == 20);
+}
+
+TEST_CASE("what a waiting job waits for is told, and that a worker knows when to look again") {
+    const std::pair<WorkerOutcome, api::WaitReason> table[] = {
+        {WorkerOutcome::transient, api::WaitReason::retry},
+        {WorkerOutcome::no_space, api::WaitReason::space},
+        {WorkerOutcome::no_storage, api::WaitReason::storage},
+        {WorkerOutcome::busy, api::WaitReason::busy},
+    };
+    for (const auto& [outcome, reason] : table) {
+        Fixture f;
+        const auto id = f.add("/a");
+        f.queue->start(id, "", 1);
+        api::WorkerResult result{outcome, "why"};
+        result.retry_after_seconds = 7;
+        const Job& job = f.queue->finish(id, result, 2).job;
+        CHECK(job.waiting_for == reason);
+        if (outcome != WorkerOutcome::transient) CHECK(job.retry_at == 9);
+    }
+}
+
+TEST_CASE("a failed job that is cancelled is off the list of failures, and is counted once") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, "", 1);
+    f.finish(id, WorkerOutcome::failed, 2, "bad magic");
+    CHECK(f.queue->cancel(id, 3).state == JobState::cancelled);
+    CHECK(f.queue->find(id)->reason == "bad magic");
+    CHECK(f.queue->totals().failed == 1);
+    CHECK(f.queue->totals().cancelled == 0);
+    CHECK(f.queue->counts()[JobState::failed] == 0);
+}
+
+TEST_CASE("totals outlive the jobs that they count, a crash at any time, and a file that makes no sense") {
+    Fixture f;
+    for (int i = 0; i < 5; ++i) {
+        const auto id = f.add("/" + std::to_string(i));
+        f.queue->start(id, "", i);
+        f.queue->finish(id, {WorkerOutcome::done, "", 100, 90}, i + 1);
+        if (i == 2) CHECK(f.queue->prune(100, 0).size() == 2);
+        f.restart();
+        CHECK(f.queue->totals().done == static_cast<std::uint64_t>(i + 1));
+        CHECK(f.queue->totals().bytes_before == static_cast<std::uint64_t>(i + 1) * 100);
+        CHECK(f.queue->totals().last_success_at == i + 1);
+    }
+    f.state.write("totals.json", "{");
+    f.restart();
+    REQUIRE(f.queue->bad_files().size() == 1);
+    CHECK(f.queue->bad_files()[0].name == "totals.json");
+    CHECK(f.queue->totals().done == 3);  // those that are still there
 }
 
 TEST_CASE("a path has one spelling") {

@@ -204,3 +204,39 @@ TEST_CASE("the key is asked for once a change, not once a pick") {
     CHECK(drained == kCount);
     CHECK(asked <= 2 * kCount);
 }
+
+TEST_CASE("while no job is to start on its own, awaited ones still may, the oldest first") {
+    using enum Schedule::Choice;
+    Schedule schedule(first_component, 8);
+    for (std::uint64_t id = 1; id <= 4; ++id) schedule.update(job(id, "/a/" + std::to_string(id)));
+    schedule.set_awaited(9, true);  // not known here
+    CHECK(schedule.next(0, awaited) == std::nullopt);
+    schedule.set_awaited(3, true);
+    schedule.set_awaited(4, true);
+    CHECK(schedule.next(0) == 1);
+    CHECK(schedule.next(0, awaited) == 3);
+    // It stays awaited on its way.
+    schedule.update(waiting(3, "/a/3", 100));
+    CHECK(schedule.next(0, awaited) == 4);
+    CHECK(schedule.next(100, awaited) == 3);
+    schedule.update(job(2, "/a/2", JobState::running));
+    CHECK(schedule.next(100, awaited) == std::nullopt);
+    schedule.update(job(2, "/a/2", JobState::done));
+    schedule.set_awaited(3, false);
+    CHECK(schedule.next(100, awaited) == 4);
+    schedule.ask_keys_again();
+    CHECK(schedule.next(100, awaited) == 4);
+    schedule.update(job(4, "/a/4", JobState::cancelled));
+    CHECK(schedule.next(100, awaited) == std::nullopt);
+    CHECK(schedule.next(100, any) == 1);
+}
+
+TEST_CASE("a waiting job can be woken") {
+    Schedule schedule(first_component, 8);
+    schedule.update(waiting(1, "/a/1", 100));
+    schedule.wake(2);
+    CHECK(schedule.next(0) == std::nullopt);
+    schedule.wake(1);
+    CHECK(schedule.look_again_at() == std::nullopt);
+    CHECK(schedule.next(0) == 1);
+}

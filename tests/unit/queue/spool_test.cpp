@@ -185,3 +185,33 @@ TEST_CASE("ten thousand jobs are loaded with a fixed number of operations each")
     CHECK(contents.jobs.back() == job(kCount));
     CHECK(fs.calls() <= 5 * kCount);
 }
+
+TEST_CASE("a pause and the totals are kept, and what an interrupted write left is removed") {
+    const StateDirectory state;
+    FaultFileSystem fs;
+    {
+        Spool spool(fs, state.path());
+        std::vector<BadFile> bad;
+        CHECK(spool.load_totals(bad) == api::Totals());
+        CHECK_FALSE(spool.is_paused());
+        spool.set_paused(false);
+        spool.set_paused(true);
+        spool.set_paused(true);
+        api::Totals totals;
+        totals.done = 7;
+        totals.last_failure_at = 5;
+        spool.save_totals(totals);
+    }
+    state.write(".0123456789abcdef.tmp", "half");
+    Spool spool(fs, state.path());
+    (void)spool.load();
+    std::vector<BadFile> bad;
+    CHECK(spool.is_paused());
+    CHECK(spool.load_totals(bad).done == 7);
+    CHECK(spool.load_totals(bad).last_failure_at == 5);
+    CHECK(bad.empty());
+    CHECK(names_in(state.path()) ==
+          std::set<std::string>{"incoming", "lock", "paused", "queue", "totals.json"});
+    spool.set_paused(false);
+    CHECK_FALSE(spool.is_paused());
+}

@@ -9,6 +9,7 @@
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/memory_file.hpp"
+#include "support/pretended_mount.hpp"
 #include "support/reference.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -73,7 +74,10 @@ TEST_CASE("a missing, a young, a damaged and a busy archive") {
     CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.archives / "none/a.vma", stage.options),
                     io::StorageMissing);
     stage.options.announced = false;
-    CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::too_young);
+    const auto young = repack::repack_in_place(fs, stage.path(), stage.options);
+    CHECK(young.outcome == InPlaceOutcome::too_young);
+    CHECK(young.ready_in_seconds > 0);
+    CHECK(young.ready_in_seconds <= io::kMinimumAgeSeconds);
     stage.options.announced = true;
 
     io::FileSystem other;
@@ -133,6 +137,79 @@ TEST_CASE("whichever operation fails, the name holds the whole old or new archiv
             }
         }
     }
+}
+
+TEST_CASE("on a network file system the old file is kept until it is settled, elsewhere never") {
+    for (const char* type : {"nfs4", "ext4"}) {
+        for (const bool has_exchange : {true, false}) {
+            for (const bool linger : {true, false}) {
+                CAPTURE(type);
+                CAPTURE(has_exchange);
+                CAPTURE(linger);
+                Stage stage;
+                support::PretendedMount fs;
+                fs.pretend(stage.archives.path(), type);
+                fs.has_exchange = has_exchange;
+                stage.options.linger = linger;
+                const bool lingers = linger && std::string(type) == "nfs4";
+                const auto result = repack::repack_in_place(fs, stage.path(), stage.options);
+                CHECK(result.outcome == (lingers ? InPlaceOutcome::lingering : InPlaceOutcome::done));
+                CHECK(result.size_before == stage.original.size());
+                CHECK(result.size_after == stage.canonical.size());
+                CHECK(stage.archives.read("a.vma") == stage.canonical);
+                CHECK(stage.archives.names().size() == (lingers ? 2 : 1));
+                if (lingers) {
+                    const auto kept = has_exchange ? stage.record->temporary : stage.record->old;
+                    CHECK(stage.archives.read(kept) == stage.original);
+                    // It is nobody's archive, and the new one is left alone.
+                    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.archives / kept, stage.options),
+                                    base::Error);
+                    CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome ==
+                          InPlaceOutcome::unchanged);
+                }
+                CHECK(repack::settle_in_place(fs, stage.path(), stage.options, *stage.record) ==
+                      io::Settlement::published);
+                CHECK(stage.archives.read("a.vma") == stage.canonical);
+                CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+            }
+        }
+    }
+}
+
+TEST_CASE("the reserve is left free, beside the archive and for what is spilled there") {
+    Stage stage;
+    io::FileSystem fs;
+    const auto space = fs.space(fs.open(stage.archives.path(), O_RDONLY | O_DIRECTORY));
+    const auto available = space.f_bavail * space.f_frsize;
+    stage.options.reserve_bytes = available;
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), io::NoSpace);
+    stage.options.reserve_bytes = 0;
+    // At each look somebody else has filled the disk but for a bit: the first look is before all others.
+    struct FillingDisk : io::FileSystem {
+        unsigned looks = 0;
+        unsigned full_at = 0;
+        struct statvfs space(const io::File& file) override {
+            auto result = io::FileSystem::space(file);
+            if (++looks == full_at) result.f_bavail = 1;
+            return result;
+        }
+    };
+    unsigned looks = 0;
+    for (bool was_full = true; was_full; ++looks) {
+        CAPTURE(looks);
+        FillingDisk filling;
+        filling.full_at = looks + 1;
+        stage.options.repack.memory_bytes = 0;  // so that it spills, if it must
+        try {
+            (void)repack::repack_in_place(filling, stage.path(), stage.options);
+            was_full = false;
+        } catch (const io::NoSpace&) {
+            CHECK(stage.archives.read("a.vma") == stage.original);
+            CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+        }
+    }
+    CHECK(looks > 2);
+    CHECK(stage.archives.read("a.vma") == stage.canonical);
 }
 
 TEST_CASE("a disk that is full at any operation leaves a compressed archive as it was, or replaced") {

@@ -1,70 +1,111 @@
 #include "settings/settings.hpp"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+#include <random>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "settings_text.hpp"
 
 using namespace vmad;
 using namespace vmad::settings;
 
 namespace {
 
-/// A settings file that is gone with the object.
-class SettingsFile {
-  public:
-    explicit SettingsFile(const std::string& text) {
-        char name[] = "/tmp/vmad-settings-XXXXXX";
-        const int fd = ::mkstemp(name);
-        REQUIRE(fd >= 0);
-        ::close(fd);
-        path_ = name;
-        std::ofstream(path_) << text;
-    }
-    SettingsFile(const SettingsFile&) = delete;
-    SettingsFile& operator=(const SettingsFile&) = delete;
-    ~SettingsFile() { ::unlink(path_.c_str()); }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-  private:
-    std::string path_;
-};
-
-Settings load_text(const std::string& text) { return load(SettingsFile(text).path()); }
-
-/// The message of the UsageError, with the path of the file left out; "" when there was none.
-std::string mistake(const std::string& text) {
-    const SettingsFile file(text);
-    try {
-        (void)load(file.path());
-        return "";
-    } catch (const base::UsageError& error) {
-        const std::string message = error.what();
-        REQUIRE(message.starts_with(file.path() + ':'));
-        return message.substr(file.path().size() + 1);
-    }
+std::vector<std::string> shipped_lines() {
+    std::ifstream shipped(VMAD_SHIPPED_SETTINGS);
+    REQUIRE(shipped);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(shipped, line);) lines.push_back(line);
+    return lines;
 }
+
+/// "#key = value", where "# prose" has a space.
+bool is_setting(const std::string& line) { return line.size() > 1 && line[0] == '#' && line[1] != ' '; }
 
 /// The shipped file with the settings in it, but not the prose, made effective.
 std::string uncommented_shipped_file() {
-    std::ifstream shipped(VMAD_SHIPPED_SETTINGS);
-    REQUIRE(shipped);
     std::string text;
-    for (std::string line; std::getline(shipped, line);) {
-        const bool setting = line.size() > 1 && line[0] == '#' && line[1] != ' ';
-        text += (setting ? line.substr(1) : line) + '\n';
-    }
+    for (const auto& line : shipped_lines()) text += (is_setting(line) ? line.substr(1) : line) + '\n';
     return text;
 }
 
 const std::string kSocketText = "/" + std::string(106, 's');
+
+// Values that are hard to spell, at the limits, and in between.
+
+std::string random_word(std::mt19937_64& random) {
+    const char* parts[] = {"a",    " ", "\"", "\\", "'", "\n",     "\t",         "\x01",
+                           "\x7f", "#", "=",  "]",  ",", "\u20ac", "\U0001F4BE", "%s"};
+    std::string word;
+    for (auto count = random() % 6; count > 0; --count) word += parts[random() % std::size(parts)];
+    return word;
+}
+
+std::string random_path(std::mt19937_64& random) {
+    std::string path;
+    for (auto count = random() % 4; count > 0; --count) path += "/x" + random_word(random);
+    return path.empty() ? "/" : path;
+}
+
+std::vector<std::string> random_command(std::mt19937_64& random) {
+    std::vector<std::string> words;
+    for (auto count = random() % 4; count > 0; --count)
+        words.push_back(words.empty() ? random_path(random) : random_word(random));
+    return words;
+}
+
+/// From `least` to `most`, of any magnitude, and often one of the two.
+template <typename Number>
+Number random_number(std::mt19937_64& random, Number least, Number most) {
+    const std::uint64_t span = static_cast<std::uint64_t>(most) - static_cast<std::uint64_t>(least);
+    switch (random() % 8) {
+        case 0:
+            return least;
+        case 1:
+            return most;
+        default:
+            return static_cast<Number>(static_cast<std::uint64_t>(least) +
+                                       (random() >> (random() % 64)) % (span + 1));
+    }
+}
+
+StartWindow random_window(std::mt19937_64& random) {
+    const auto begin = random_number<unsigned>(random, 0, 1439);
+    return {begin, (begin + random_number<unsigned>(random, 1, 1439)) % 1440};
+}
+
+Settings random_settings(std::mt19937_64& random) {
+    Settings settings;
+    settings.socket = random_path(random);
+    settings.state_dir = random_path(random);
+    for (auto count = random() % 4; count > 0; --count) settings.directories.push_back(random_path(random));
+    settings.workers = random_number<unsigned>(random, 1, 64);
+    settings.threads = random_number<unsigned>(random, 0, 64);
+    settings.memory_bytes = random_number<std::uint64_t>(random, 16 << 20, std::uint64_t{64} << 30);
+    settings.spill_dir = random_path(random);
+    settings.zstd_level = random_number(random, 1, 19);
+    if (random() % 4 != 0)
+        settings.bwlimit_bytes_per_second =
+            random_number<std::uint64_t>(random, 64 << 10, std::uint64_t{1} << 40);
+    if (random() % 4 != 0)
+        settings.reserve_bytes = random_number<std::uint64_t>(random, 0, std::uint64_t{64} << 40);
+    if (random() % 4 != 0) settings.start_window = random_window(random);
+    settings.defer_while_vzdump_runs = random() % 2 != 0;
+    settings.linger_seconds = random_number<std::int64_t>(random, 0, 86400);
+    settings.keep_days = random_number<unsigned>(random, 0, 3650);
+    settings.keep_jobs = random_number<unsigned>(random, 1, 100'000);
+    if (random() % 4 != 0) settings.metrics_file = random_path(random);
+    settings.on_success = random_command(random);
+    settings.on_failure = random_command(random);
+    settings.command_timeout_seconds = random_number<std::int64_t>(random, 1, 86400);
+    return settings;
+}
 
 }  // namespace
 
@@ -73,7 +114,18 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
     const std::string range = "write a whole number from 1 to 64";
     const std::string size = "write a size from \"16M\" to \"64G\"";
     const std::string keys =
-        "the keys are directories, memory, socket, spill_dir, state_dir, threads, workers, zstd_level";
+        "the keys are bwlimit, command_timeout, defer_while_vzdump_runs, directories, keep_days, keep_jobs, "
+        "linger, memory, metrics_file, on_failure, on_success, reserve, socket, spill_dir, start_window, "
+        "state_dir, threads, workers, zstd_level";
+    const std::string bwlimit = "write \"0\" or a size from \"64K\" to \"1024G\"";
+    const std::string reserve = "write \"auto\" or a size from \"0\" to \"65536G\"";
+    const std::string linger = "write a length of time from \"0s\" to \"1d\"";
+    const std::string timeout = "write a length of time from \"1s\" to \"1d\"";
+    const std::string truth = "write true or false, without quotes";
+    const std::string window =
+        "write two times that differ, from 00:00 to 23:59, for example \"22:00-06:00\", or \"\"";
+    const std::string program = "write a program and what it is given in brackets: [\"/…\", \"…\"]";
+    const std::string not_absolute = "which is not an absolute path; write a path that begins with \"/\"";
     const struct {
         std::string text;
         std::string message;
@@ -86,7 +138,13 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         {"\"a\\u0007\\\"\" = 1", "1:1: unknown key \"a\\u0007\\\"\"; " + keys},
         {"[limits]\nbandwidth = 1", "2:1: unknown key \"limits.bandwidth\"; " + keys},
         {"[limits]", "1:2: unknown key \"limits\"; " + keys},
-        {"socket.path = '/x'", "1:8: unknown key \"socket.path\"; " + keys},
+        {"\"socket.path\" = '/x'", "1:1: unknown key \"socket.path\"; " + keys},
+        {"socket.path = '/x'", "1:1: socket is a table; " + any_path},
+        {"[start_window]\nbegin = 1", "1:1: start_window is a table; " + window},
+        {"Bwlimit = '0'", "1:1: unknown key \"Bwlimit\"; write \"bwlimit\""},
+        {"on_sucess = []", "1:1: unknown key \"on_sucess\"; write \"on_success\""},
+        {"start-window = ''", "1:1: unknown key \"start-window\"; write \"start_window\""},
+        {"start_windows = ''", "1:1: unknown key \"start_windows\"; write \"start_window\""},
         {"workers = 0", "1:11: workers is 0; " + range},
         {"workers = 65", "1:11: workers is 65; " + range},
         {"workers = -9223372036854775808", "1:11: workers is -9223372036854775808; " + range},
@@ -130,6 +188,58 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         {"zstd_level = 20", "1:14: zstd_level is 20; write a whole number from 1 to 19"},
         {"spill_dir = 'tmp'",
          "1:13: spill_dir is \"tmp\", which is not an absolute path; write a path that begins with \"/\""},
+        {"bwlimit = 0", "1:11: bwlimit is a whole number; " + bwlimit},
+        {"bwlimit = '65535'", "1:11: bwlimit is \"65535\"; " + bwlimit},
+        {"bwlimit = '1025G'", "1:11: bwlimit is \"1025G\"; " + bwlimit},
+        {"bwlimit = '200MB/s'", "1:11: bwlimit is \"200MB/s\"; " + bwlimit},
+        {"bwlimit = '0K'", "1:11: bwlimit is \"0K\"; " + bwlimit},
+        {"bwlimit = ''", "1:11: bwlimit is \"\"; " + bwlimit},
+        {"bwlimit = 'auto'", "1:11: bwlimit is \"auto\"; " + bwlimit},
+        {"reserve = 0", "1:11: reserve is a whole number; " + reserve},
+        {"reserve = 'Auto'", "1:11: reserve is \"Auto\"; " + reserve},
+        {"reserve = '5%'", "1:11: reserve is \"5%\"; " + reserve},
+        {"reserve = '65537G'", "1:11: reserve is \"65537G\"; " + reserve},
+        {"reserve = '-1'", "1:11: reserve is \"-1\"; " + reserve},
+        {"defer_while_vzdump_runs = 'true'", "1:27: defer_while_vzdump_runs is a text; " + truth},
+        {"defer_while_vzdump_runs = 1", "1:27: defer_while_vzdump_runs is a whole number; " + truth},
+        {"keep_days = -1", "1:13: keep_days is -1; write a whole number from 0 to 3650"},
+        {"keep_days = 3651", "1:13: keep_days is 3651; write a whole number from 0 to 3650"},
+        {"keep_days = '30d'", "1:13: keep_days is a text; write a whole number from 0 to 3650"},
+        {"keep_jobs = 0", "1:13: keep_jobs is 0; write a whole number from 1 to 100000"},
+        {"keep_jobs = 100001", "1:13: keep_jobs is 100001; write a whole number from 1 to 100000"},
+        {"keep_jobs = 4294967297", "1:13: keep_jobs is 4294967297; write a whole number from 1 to 100000"},
+        {"linger = 900", "1:10: linger is a whole number; " + linger},
+        {"linger = 15:00:00", "1:10: linger is a date or a time; " + linger},
+        {"linger = '15m'", "1:10: linger is \"15m\"; " + linger},
+        {"linger = '0'", "1:10: linger is \"0\"; " + linger},
+        {"linger = '25h'", "1:10: linger is \"25h\"; " + linger},
+        {"linger = '99999999999999999999d'", "1:10: linger is \"99999999999999999999d\"; " + linger},
+        {"command_timeout = '0s'", "1:19: command_timeout is \"0s\"; " + timeout},
+        {"command_timeout = '86401s'", "1:19: command_timeout is \"86401s\"; " + timeout},
+        {"command_timeout = ''", "1:19: command_timeout is \"\"; " + timeout},
+        {"command_timeout = 1.5", "1:19: command_timeout is a number with a fraction; " + timeout},
+        {"metrics_file = false", "1:16: metrics_file is true or false; " + any_path},
+        {"metrics_file = 'vmad.prom'", "1:16: metrics_file is \"vmad.prom\", " + not_absolute},
+        {"metrics_file = ' '", "1:16: metrics_file is \" \", " + not_absolute},
+        {"metrics_file = '/a/../b'",
+         "1:16: metrics_file is \"/a/../b\", which has \"..\" in it; write the path that it stands for"},
+        {"on_success = '/bin/true'", "1:14: on_success is a text; " + program},
+        {"on_success = ''", "1:14: on_success is a text; " + program},
+        {"on_success = ['true']", "1:15: entry 1 of on_success is \"true\", " + not_absolute},
+        {"on_success = ['']", "1:15: entry 1 of on_success is \"\", " + not_absolute},
+        {"on_success = [\"/a\\u0000b\"]",
+         "1:15: entry 1 of on_success is \"/a\\u0000b\", which has a NUL in it; write a path without it"},
+        {"on_failure = [1]", "1:15: entry 1 of on_failure is a whole number; " + any_path},
+        {"on_failure = ['/a', 1]", "1:21: entry 2 of on_failure is a whole number; write a text in quotes"},
+        {"on_failure = ['/a', ['b']]", "1:21: entry 2 of on_failure is a list; write a text in quotes"},
+        {"on_failure = [\n'/a',\n'',\n\"b\\u0000\"]",
+         "4:1: entry 3 of on_failure is \"b\\u0000\", which has a NUL in it; write a text without it"},
+        {"start_window = true", "1:16: start_window is true or false; " + window},
+        {"start_window = 22:00:00", "1:16: start_window is a date or a time; " + window},
+        {"start_window = '22:00'", "1:16: start_window is \"22:00\"; " + window},
+        {"start_window = '18:00-24:00'", "1:16: start_window is \"18:00-24:00\"; " + window},
+        {"start_window = '06:00-06:00'", "1:16: start_window is \"06:00-06:00\"; " + window},
+        {"start_window = ['22:00-06:00']", "1:16: start_window is a list; " + window},
         // The first of several mistakes.
         {"workers = 0\nbogus = 1\ndirectories = 1", "1:11: workers is 0; " + range},
         {"xyzzy = 1\nabc = 1", "1:1: unknown key \"xyzzy\"; " + keys},
@@ -165,11 +275,11 @@ TEST_CASE("what is not TOML is refused at its place") {
 }
 
 TEST_CASE("a file that cannot be read is an error, not the defaults") {
-    CHECK_THROWS_WITH_AS((void)load("/nonexistent/vmad.toml"),
+    CHECK_THROWS_WITH_AS((void)load_file("/nonexistent/vmad.toml"),
                          "/nonexistent/vmad.toml: cannot be read: No such file or directory",
                          base::UsageError);
-    CHECK_THROWS_WITH_AS((void)load("/tmp"), "/tmp: cannot be read: Is a directory", base::UsageError);
-    CHECK_THROWS_WITH_AS((void)load("/dev/zero"), "/dev/zero: cannot be read: larger than 1048576 bytes",
+    CHECK_THROWS_WITH_AS((void)load_file("/tmp"), "/tmp: cannot be read: Is a directory", base::UsageError);
+    CHECK_THROWS_WITH_AS((void)load_file("/dev/zero"), "/dev/zero: cannot be read: larger than 1048576 bytes",
                          base::UsageError);
 }
 
@@ -183,6 +293,25 @@ TEST_CASE("values are taken and paths are tidied") {
     CHECK(engine.threads == 3);
     CHECK(engine.spill_dir == "/x");
     CHECK(engine.zstd_level == 19);
+    const Settings daemon = load_text(
+        "bwlimit = '64K'\nreserve = '0'\ndefer_while_vzdump_runs = false\nkeep_days = 0\nkeep_jobs = 100000\n"
+        "linger = '0s'\ncommand_timeout = '24 h'\nmetrics_file = '/x//y.prom'\nstart_window = '22:00-06:30'\n"
+        "on_success = ['//bin/a', '', '../b ']\non_failure = []\n");
+    CHECK(daemon.bwlimit_bytes_per_second == 65536);
+    CHECK(daemon.reserve_bytes == 0);
+    CHECK_FALSE(daemon.defer_while_vzdump_runs);
+    CHECK(daemon.keep_days == 0);
+    CHECK(daemon.keep_jobs == 100'000);
+    CHECK(daemon.linger_seconds == 0);
+    CHECK(daemon.command_timeout_seconds == 86400);
+    CHECK(daemon.metrics_file == "/x/y.prom");
+    CHECK(daemon.start_window == StartWindow{22 * 60, 6 * 60 + 30});
+    CHECK(daemon.on_success == std::vector<std::string>{"/bin/a", "", "../b "});
+    CHECK(daemon.on_failure.empty());
+    CHECK_FALSE(load_text("reserve = 'auto'").reserve_bytes);
+    CHECK_FALSE(load_text("start_window = ''").start_window);
+    CHECK(load_text("metrics_file = ''").metrics_file.empty());
+    CHECK(load_text("bwlimit = '1024G'").bwlimit_bytes_per_second == std::uint64_t{1} << 40);
     CHECK(settings.socket == kSocketText);
     CHECK(settings.state_dir == "/var/lib/vmad");
     CHECK(settings.directories == std::vector<std::string>{"/", "/mnt/b\u00e4ckup", "/a b", "/x/y"});
@@ -190,7 +319,7 @@ TEST_CASE("values are taken and paths are tidied") {
 
 TEST_CASE("each value remembers where it comes from") {
     const SettingsFile file("# nothing\n\nworkers = 2\ndirectories = [\n'/a']\n");
-    const Settings settings = load(file.path());
+    const Settings settings = load_file(file.path()).settings;
     CHECK(settings.origins.size() == 2);
     CHECK(settings.origins.at("workers") == Origin{file.path(), 3});
     const auto lines = describe(settings);
@@ -201,20 +330,38 @@ TEST_CASE("each value remembers where it comes from") {
     }
 }
 
-TEST_CASE("what describe prints loads as the same values") {
-    const Settings settings = load_text(
-        "workers = 7\nsocket = \"/a \\\"b\\\" \\\\ \\u0001\\u007f\"\ndirectories = ['/x', '/\u20ac']");
+TEST_CASE("law: what describe prints loads as the same settings") {
+    std::mt19937_64 random(1);
+    for (int i = 0; i < 300; ++i) {
+        const Settings settings = random_settings(random);
+        std::string text;
+        for (const auto& line : describe(settings)) text += fmt::format("{} = {}\n", line.key, line.value);
+        CAPTURE(text);
+        Settings again = load_text(text);
+        CHECK(again.origins.size() == describe(settings).size());
+        again.origins.clear();
+        CHECK(again == settings);
+    }
+}
+
+TEST_CASE("every key tells its origin, in alphabetical order") {
     std::string text;
-    for (const auto& line : describe(settings)) text += std::string(line.key) + " = " + line.value + '\n';
-    const Settings again = load_text(text);
-    CHECK(again.workers == 7);
-    CHECK(again.socket == settings.socket);
-    CHECK(again.directories == settings.directories);
+    for (const auto& line : describe(Settings{})) text += fmt::format("\n{} = {}\n", line.key, line.value);
+    const SettingsFile file(text);
+    const Settings settings = load_file(file.path()).settings;
+    unsigned place = 0;
+    std::string_view before;
+    for (const auto& line : describe(settings)) {
+        CAPTURE(line.key);
+        CHECK(before < line.key);
+        before = line.key;
+        CHECK(line.origin == fmt::format("{}:{}", file.path(), place += 2));
+    }
 }
 
 TEST_CASE("an empty file and the shipped file mean the defaults") {
-    CHECK(load_text("").origins.empty());
-    CHECK(load(VMAD_SHIPPED_SETTINGS).origins.empty());
+    CHECK(load_text("") == Settings{});
+    CHECK(load_file(VMAD_SHIPPED_SETTINGS).settings == Settings{});
 }
 
 TEST_CASE("the shipped file documents every key with its default") {
@@ -227,4 +374,21 @@ TEST_CASE("the shipped file documents every key with its default") {
         CHECK(documented[i].origin != "default");
         CHECK(documented[i].value == defaults[i].value);
     }
+}
+
+TEST_CASE("the shipped file says what each key is for, and which files are read") {
+    std::string before;
+    std::string prose;
+    for (const auto& line : shipped_lines()) {
+        CAPTURE(line);
+        CHECK(line.size() <= 120);
+        CHECK((line.empty() || line[0] == '#'));
+        if (is_setting(line)) CHECK(before.starts_with('#'));
+        before = line;
+        prose += line + '\n';
+    }
+    for (const auto* name :
+         {"/usr/lib/vmad/vmad.toml ", "/etc/pve/vmad.toml ", "/etc/vmad/vmad.toml ",
+          "/etc/vmad/vmad.toml.d/*.toml ", "\"vmactl settings check\"", "\"vmactl reload\""})
+        CHECK(prose.find(name) != prose.npos);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -87,8 +88,10 @@ TEST_CASE("empty messages and other terminators") {
     CHECK(lines.next() == std::nullopt);
     CHECK_FALSE(lines.empty());
     lines.add("\n");
+    CHECK(lines.size() > 0);
     CHECK(lines.next() == "b");
     CHECK(lines.empty());
+    CHECK(lines.size() == 0);
 }
 
 TEST_CASE("the depth of a message is limited before it is parsed") {
@@ -104,10 +107,40 @@ TEST_CASE("the depth of a message is limited before it is parsed") {
     CHECK(parse_message(siblings + "0]").size() == 101);
 }
 
-TEST_CASE("a message of many small objects takes no quadratic time") {
-    std::string many = "[";
-    while (many.size() < kMaxMessageBytes - 10) many += "{},";
-    CHECK(parse_message(many + "0]").size() > 300'000);
+TEST_CASE("the values of a message are limited before it is parsed") {
+    const auto list = [](std::size_t count, const std::string& item) {
+        std::string text = "[";
+        for (std::size_t i = 0; i < count; ++i) text += (i == 0 ? "" : ",") + item;
+        return text + "]";
+    };
+    // The list is one value too, and each object or array counts by its bracket as well.
+    const std::size_t room = kMaxValues - 1;
+    for (const std::string item : {"1", "\"\"", "null", "\"[,]{\\\",\""}) {
+        CAPTURE(item);
+        CHECK(parse_message(list(room, item)).size() == room);
+        CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(list(room + 1, item))),
+                             "message holds more than 16384 values", ProtocolError);
+    }
+    for (const std::string item : {"{}", "[]", "{\"a\":1}"}) {
+        CAPTURE(item);
+        CHECK(parse_message(list(room / 2, item)).size() == room / 2);
+        CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(list(room / 2 + 1, item))),
+                             "message holds more than 16384 values", ProtocolError);
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(std::string(kMaxMessageBytes, ','))),
+                         "message holds more than 16384 values", ProtocolError);
+}
+
+TEST_CASE("the largest calls that anybody needs pass") {
+    json ids = json::array();
+    for (int i = 0; i < 10'000; ++i) ids.push_back(4'000'000'000 + i);
+    json paths = json::array();
+    for (int i = 0; i < 1000; ++i) paths.push_back("/" + std::string(1000, 'x') + std::to_string(i));
+    for (const auto& [name, list] : {std::pair("ids", ids), std::pair("paths", paths)}) {
+        std::string bytes = frame_message(Call{"org.test.Wait", {{name, list}}, true, false});
+        bytes.pop_back();
+        CHECK(parse_message(bytes).get<Call>().parameters.at(name) == list);
+    }
 }
 
 TEST_CASE("what is not JSON is refused with one message") {

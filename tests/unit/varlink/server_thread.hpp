@@ -13,6 +13,7 @@
 #include <functional>
 #include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -93,11 +94,34 @@ class ServerThread {
     std::vector<vmad::varlink::Request> held;
     int noted = 0;
     int gone = 0;
-    std::vector<std::string> failures;
+    int portions = 0;  ///< of all streams
+    int streams = 0;   ///< that have not ended
+    std::vector<std::string> recorded;
 
   private:
     using json = nlohmann::json;
     using Request = vmad::varlink::Request;
+
+    /// Replies {"number": 1} to {"number": count} in portions of 100.
+    struct Stream {
+        Stream(ServerThread& of, Request to) : server(of), request(std::move(to)) { ++server.streams; }
+        Stream(const Stream&) = delete;
+        Stream& operator=(const Stream&) = delete;
+        ~Stream() { --server.streams; }
+
+        ServerThread& server;
+        Request request;
+        int next = 1;
+    };
+    static void send_portion(const std::shared_ptr<Stream>& stream) {
+        ++stream->server.portions;
+        const int count = stream->request.parameters().at("count").get<int>();
+        for (int i = 0; i < 100; ++i, ++stream->next) {
+            if (stream->next == count) return stream->request.reply({{"number", count}});
+            stream->request.reply_continues({{"number", stream->next}});
+        }
+        stream->request.when_drained([stream] { send_portion(stream); });
+    }
 
     void serve(vmad::varlink::ServerOptions options, std::promise<void>& ready) {
         const auto event = vmad::varlink::make_event();
@@ -147,6 +171,23 @@ class ServerThread {
                  held.push_back(std::move(request));
              }},
             {"Note", [this](Request& request) { ++noted, request.reply(); }},
+            {"Stream",
+             [this](Request& request) {
+                 request.require_more();
+                 send_portion(std::make_shared<Stream>(*this, std::move(request)));
+             }},
+            {"Record",
+             [this](Request& request) {
+                 recorded.push_back(request.parameters().at("name").get<std::string>());
+                 request.reply();
+             }},
+            {"Burn",
+             [](Request& request) {
+                 const auto time = std::chrono::milliseconds(request.parameters().at("ms").get<int>());
+                 const auto end = std::chrono::steady_clock::now() + time;
+                 while (std::chrono::steady_clock::now() < end) continue;
+                 request.reply();
+             }},
             {"Drop", [](Request&) {}},
             {"Refuse",
              [](Request&) {

@@ -1,0 +1,20 @@
+// The archive that a word of the command line means: a path, or a Proxmox volume id.
+#pragma once
+
+#include <string>
+
+#include "io/file_system.hpp"
+
+namespace vmad::ctl {
+
+struct ArchiveName {
+    std::string path;     ///< as it was written; absolute for a volume id
+    std::string storage;  ///< Proxmox's name for it; empty for a path
+};
+
+/// "local:backup/NAME" is a volume id, unless there is a file of that name: "./local:backup/NAME" is a path
+/// whatever there is. Throws base::Error when the storages cannot be read, and base::UsageError when there is
+/// no such storage or it holds no files.
+[[nodiscard]] ArchiveName archive_name(io::FileSystem& fs, const std::string& word);
+
+}  // namespace vmad::ctl

@@ -1,0 +1,27 @@
+// The state of the daemon as monitoring systems ask for it, by the guidelines for Nagios plugins. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "api/status.hpp"
+#include "ctl/failure.hpp"
+
+namespace vmad::ctl {
+
+/// The values are the exit codes of a plugin.
+enum class CheckResult { ok = 0, warning = 1, critical = 2, unknown = 3 };
+
+struct Check {
+    CheckResult result = CheckResult::unknown;
+    std::string line;  ///< "VMAD OK - 3 queued | queued=3;;;0 …\n"
+};
+
+/// A job that was queued longer ago than this, and has not ended, is worth a warning.
+inline constexpr std::int64_t kOldJobSeconds = 24 * 60 * 60;
+
+[[nodiscard]] Check check_of(const api::Status& status, std::int64_t now);
+/// When the status could not be had.
+[[nodiscard]] Check check_of(const Failure& failure);
+
+}  // namespace vmad::ctl

@@ -1,0 +1,144 @@
+#include "ctl/status_text.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "base/quantity.hpp"
+#include "ctl/job_table.hpp"
+#include "ctl/job_text.hpp"
+#include "ctl/local_time.hpp"
+#include "ctl/printable_text.hpp"
+#include "ctl/text_table.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+using Align = TextTable::Align;
+
+constexpr std::size_t kWaitingShown = 5;
+
+std::string counts_text(const api::JobCounts& counts) {
+    std::string text;
+    for (const auto state : {api::JobState::queued, api::JobState::running, api::JobState::publishing,
+                             api::JobState::waiting, api::JobState::failed})
+        if (counts[state] != 0)
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[state], api::to_string(state));
+    return text.empty() ? "none to do" : text;
+}
+
+std::string hold_text(const api::Status& status, std::int64_t now) {
+    switch (*status.hold) {
+        case api::Hold::paused:
+            return "nothing starts: paused by \"vmactl pause\", until \"vmactl resume\"";
+        case api::Hold::start_window:
+            if (!status.hold_until) return "nothing starts outside of start_window";
+            return fmt::format("nothing starts until {}, {} (start_window)",
+                               clock_time(static_cast<std::uint64_t>(*status.hold_until)).substr(0, 5),
+                               relative_time(*status.hold_until, now));
+        case api::Hold::vzdump:
+            return "nothing starts while vzdump runs (defer_while_vzdump_runs)";
+    }
+    return {};
+}
+
+std::string totals_text(const api::Totals& totals) {
+    auto text = fmt::format("{} {}", totals.done, totals.done == 1 ? "archive" : "archives");
+    if (totals.done != 0)
+        text += fmt::format(", {} → {}", base::format_size(totals.bytes_before),
+                            base::format_size(totals.bytes_after));
+    return text;
+}
+
+std::string header(const api::Status& status, std::int64_t now, const Console& console) {
+    std::string text;
+    const auto line = [&](std::string_view label, const std::string& value, Colour colour = Colour::none) {
+        text += fmt::format("{:<8}{}\n", label, console.paint(colour, value));
+    };
+    const std::chrono::seconds up(std::max<std::int64_t>(now - status.started_at, 0));
+    line("daemon", fmt::format("vmad {}, pid {}, {} {}", printable(status.version), status.pid,
+                               status.workers, status.workers == 1 ? "worker" : "workers"));
+    line("up", fmt::format("{}, since {}", base::format_duration(up),
+                           iso_local_time(static_cast<std::uint64_t>(status.started_at))));
+    if (status.hold) line("held", hold_text(status, now), Colour::yellow);
+    line("jobs", counts_text(status.counts));
+    if (status.oldest_at)
+        line("oldest", fmt::format("queued {}", relative_and_iso_time(*status.oldest_at, now)));
+    line("done", totals_text(status.totals));
+    if (status.totals.last_success_at)
+        line("", fmt::format("last success {}", relative_and_iso_time(*status.totals.last_success_at, now)));
+    if (status.totals.last_failure_at)
+        line("", fmt::format("last failure {}", relative_and_iso_time(*status.totals.last_failure_at, now)));
+    return text;
+}
+
+std::string active_table(const api::Status& status, const Console& console) {
+    TextTable table({{"ID", Align::right},
+                     {"VMID", Align::right},
+                     {"STATE"},
+                     {"DONE", Align::right},
+                     {"RATE", Align::right},
+                     {"LEFT", Align::right},
+                     {"ARCHIVE", Align::left, true}});
+    for (const auto& job : status.active) {
+        const auto progress = job.progress.value_or(api::JobProgress{});
+        const auto rate = progress.bytes_per_second;
+        const auto left = progress.remaining_seconds;
+        table.add({{fmt::format("{}", job.id)},
+                   {vmid_text(job)},
+                   {job.progress ? progress.stage : api::to_string(job.state)},
+                   {percent_text(progress)},
+                   {rate == 0 ? "" : base::format_size(rate) + "/s"},
+                   {left ? base::format_duration(std::chrono::seconds(*left)) : ""},
+                   {file_name(job)}});
+    }
+    return table.empty() ? "" : "\n" + table.render(console);
+}
+
+std::string waiting_table(const std::vector<api::Job>& waiting, std::int64_t now, const Console& console) {
+    if (waiting.empty()) return {};
+    const auto shown = std::min(waiting.size(), kWaitingShown);
+    auto text = "\n" + job_table({waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(shown)}, now,
+                                 console);
+    if (const auto others = waiting.size() - shown; others != 0)
+        text += fmt::format("and {} more: \"vmactl list --state waiting\"\n", others);
+    return text;
+}
+
+std::string took(const api::Job& job) {
+    if (!job.started_at || !job.ended_at) return {};
+    return rough_duration(
+        static_cast<std::uint64_t>(std::max(*job.ended_at - *job.started_at, std::int64_t{0})));
+}
+
+std::string recent_table(const api::Status& status, std::int64_t now, const Console& console) {
+    TextTable table({{"ID", Align::right},
+                     {"VMID", Align::right},
+                     {"RESULT"},
+                     {"SIZE"},
+                     {"TOOK", Align::right},
+                     {"ENDED", Align::right},
+                     {"ARCHIVE", Align::left, true}});
+    for (const auto& job : status.recent) {
+        table.add({{fmt::format("{}", job.id)},
+                   {vmid_text(job)},
+                   {api::to_string(job.state), colour_of(job.state)},
+                   {sizes_text(job)},
+                   {took(job)},
+                   {when_text(job, now)},
+                   {file_name(job)}});
+        table.add_note(job.reason);
+    }
+    return table.empty() ? "" : "\n" + table.render(console);
+}
+
+}  // namespace
+
+std::string status_text(const api::Status& status, const std::vector<api::Job>& waiting, std::int64_t now,
+                        const Console& console) {
+    return header(status, now, console) + active_table(status, console) +
+           waiting_table(waiting, now, console) + recent_table(status, now, console);
+}
+
+}  // namespace vmad::ctl

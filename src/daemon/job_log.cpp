@@ -1,0 +1,186 @@
+#include "daemon/job_log.hpp"
+
+// The place in the source would be the same for all records.
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <sys/uio.h>
+
+#include <chrono>
+#include <deque>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-journal.h>
+
+#include "base/quantity.hpp"
+#include "daemon/log.hpp"
+
+namespace vmad::daemon {
+namespace {
+
+using api::Job;
+using api::JobState;
+using spdlog::level::level_enum;
+
+/// What is told about a state.
+struct Event {
+    std::string_view name;
+    level_enum level;
+    /// 128 bits that mean this event for ever; systemd/vmad.catalog has the text for each.
+    std::string_view message_id;
+};
+
+constexpr Event kQueued{"queued", level_enum::info, "67f2a7dd5724412aa81555c65053bf91"};
+constexpr Event kStarted{"started", level_enum::info, "ebfc70ae306e4bf7ae35562edbc96bc3"};
+constexpr Event kWaiting{"waiting", level_enum::warn, "fece02b03556449caca555e55106bb73"};
+/// What needs nobody's attention: it has the same meaning otherwise.
+constexpr Event kWaitingAsUsual{kWaiting.name, level_enum::info, kWaiting.message_id};
+constexpr Event kDone{"done", level_enum::info, "ac9facf00d4946f0a4d2a308336dab18"};
+constexpr Event kUnchanged{"unchanged", level_enum::info, "66dea262c8214899a9a778a6e8b5becb"};
+constexpr Event kVanished{"vanished", level_enum::info, "f53c1fe1ad674fb6a65b457e448e28a9"};
+constexpr Event kFailed{"failed", level_enum::err, "70ad576030e446fe874bd6fcd62ea728"};
+constexpr Event kCancelled{"cancelled", level_enum::info, "7a4c9e7b46264a5584b3215bfa5d2ad6"};
+
+/// Nothing for a state that is no event.
+const Event* event_of(const Job& job) {
+    switch (job.state) {
+        case JobState::queued:
+            return &kQueued;
+        case JobState::running:
+            return &kStarted;
+        case JobState::publishing:
+            return nullptr;
+        case JobState::waiting:
+            return job.waiting_for == api::WaitReason::busy || job.waiting_for == api::WaitReason::linger
+                       ? &kWaitingAsUsual
+                       : &kWaiting;
+        case JobState::done:
+            return &kDone;
+        case JobState::unchanged:
+            return &kUnchanged;
+        case JobState::vanished:
+            return &kVanished;
+        case JobState::failed:
+            return &kFailed;
+        case JobState::cancelled:
+            return &kCancelled;
+    }
+    return nullptr;
+}
+
+std::chrono::seconds duration_of(const Job& job) {
+    return std::chrono::seconds(job.ended_at.value_or(0) - job.started_at.value_or(0));
+}
+
+/// "30.0 GiB -> 29.8 GiB in 2 min 5 s, 246 MiB/s"
+std::string what_was_done(const Job& job) {
+    const auto before = job.size_before.value_or(0);
+    const auto took = duration_of(job);
+    auto text = fmt::format("{} -> {} in {}", base::format_size(before),
+                            base::format_size(job.size_after.value_or(0)), base::format_duration(took));
+    if (took.count() > 0) text += ", " + base::format_rate(before, took);
+    return text;
+}
+
+/// Of syslog, as the journal has them.
+int priority_of(level_enum level) {
+    switch (level) {
+        case level_enum::trace:
+        case level_enum::debug:
+            return 7;
+        case level_enum::info:
+            return 6;
+        case level_enum::warn:
+            return 4;
+        case level_enum::err:
+            return 3;
+        default:
+            return 2;
+    }
+}
+
+/// A path may hold any byte, but must not make up lines of the log or steer a terminal.
+std::string in_one_line(std::string_view text) {
+    std::string result;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f)
+            result += fmt::format("\\x{:02x}", byte);
+        else
+            result += c;
+    }
+    return result;
+}
+
+/// The fields of one record.
+class Fields {
+  public:
+    template <typename Value>
+    void add(std::string_view name, const Value& value) {
+        texts_.push_back(fmt::format("{}={}", name, value));
+    }
+    template <typename Value>
+    void add_known(std::string_view name, const std::optional<Value>& value) {
+        if (value) add(name, *value);
+    }
+    void send() {
+        std::vector<iovec> slices;
+        for (auto& text : texts_) slices.push_back({text.data(), text.size()});
+        // There is nobody to tell that the journal cannot be written.
+        (void)sd_journal_sendv(slices.data(), static_cast<int>(slices.size()));
+    }
+
+  private:
+    std::vector<std::string> texts_;
+};
+
+Fields fields_of(const Job& job, level_enum level, std::string_view message) {
+    Fields fields;
+    fields.add("MESSAGE", message);
+    fields.add("PRIORITY", priority_of(level));
+    fields.add("SYSLOG_IDENTIFIER", kSyslogIdentifier);
+    fields.add("VMAD_JOB", job.id);
+    fields.add("VMAD_ARCHIVE", job.path);
+    fields.add_known("VMAD_VMID", job.vmid);
+    if (!job.storage.empty()) fields.add("VMAD_STORAGE", job.storage);
+    fields.add("VMAD_STATE", api::to_string(job.state));
+    return fields;
+}
+
+void log_event(const Job& job, const Event& event) {
+    auto text = fmt::format("job {}: {}: {}", job.id, event.name, job.path);
+    if (job.state == JobState::done) text += ": " + what_was_done(job);
+    if (job.state == JobState::waiting || job.state == JobState::failed) text += ": " + job.reason;
+    text = in_one_line(text);
+    if (!logs_to_journal()) return spdlog::log(event.level, "{}", text);
+    auto fields = fields_of(job, event.level, text);
+    fields.add("MESSAGE_ID", event.message_id);
+    if (job.state == JobState::done) {
+        fields.add_known("VMAD_SIZE_BEFORE", job.size_before);
+        fields.add_known("VMAD_SIZE_AFTER", job.size_after);
+        fields.add("VMAD_DURATION_SEC", duration_of(job).count());
+    }
+    fields.send();
+}
+
+}  // namespace
+
+void log_job(const Job& job) noexcept {
+    try {
+        if (const auto* event = event_of(job)) log_event(job, *event);
+    } catch (const std::exception& error) {
+        spdlog::error("job {}: {}", job.id, error.what());
+    }
+}
+
+void log_about_job(const Job& job, level_enum level, std::string_view text) noexcept {
+    try {
+        const auto line = in_one_line(fmt::format("job {}: {}", job.id, text));
+        if (!logs_to_journal()) return spdlog::log(level, "{}", line);
+        fields_of(job, level, line).send();
+    } catch (const std::exception& error) {
+        spdlog::error("job {}: {}", job.id, error.what());
+    }
+}
+
+}  // namespace vmad::daemon

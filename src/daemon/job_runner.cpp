@@ -1,0 +1,220 @@
+#include "daemon/job_runner.hpp"
+
+#include <ctime>
+
+#include <spdlog/spdlog.h>
+
+#include "base/error.hpp"
+#include "daemon/job_log.hpp"
+#include "io/publication.hpp"
+#include "pve/vzdump_lock.hpp"
+#include "queue/transition.hpp"
+
+namespace vmad::daemon {
+namespace {
+
+using api::Job;
+using api::JobState;
+
+/// After something could not be written to the state directory, or a worker not be started.
+constexpr std::int64_t kTryAgainSeconds = 10;
+/// The end of a backup is not told by anybody: while jobs wait for it, it is looked for.
+constexpr std::int64_t kLookForVzdumpSeconds = 2;
+
+std::int64_t now() { return std::time(nullptr); }
+
+}  // namespace
+
+JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
+                     const settings::Settings& settings, bool paused, Callbacks callbacks)
+    : event_(event),
+      fs_(fs),
+      queue_(queue),
+      settings_(settings),
+      callbacks_(std::move(callbacks)),
+      paused_(paused),
+      rate_(io::RateLimit::create()),
+      mounts_(event, fs, [this] { mounts_changed(); }),
+      schedule_(
+          [this](const std::string& path) {
+              const auto* mount = mounts_.find(path);
+              return mount != nullptr ? mount->device : std::string();
+          },
+          settings.workers),
+      alarm_(event, [this] {
+          settle_run_ends();
+          start_what_can();
+      }) {
+    rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
+    for (const auto& [id, job] : queue_.jobs()) schedule_.update(job);
+}
+
+void JobRunner::settings_changed() {
+    rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
+    schedule_.set_workers(settings_.workers);
+    start_what_can();
+}
+
+void JobRunner::pause(bool now) {
+    paused_ = true;
+    if (!now) return;
+    for (const auto& [id, worker] : workers_) abandon(id);
+}
+
+void JobRunner::resume() {
+    paused_ = false;
+    start_what_can();
+}
+
+void JobRunner::abandon(std::uint64_t id) {
+    const auto worker = workers_.find(id);
+    if (worker == workers_.end()) return;
+    abandoned_.insert(id);
+    worker->second->stop();
+}
+
+void JobRunner::stop() {
+    stopping_ = true;
+    for (const auto& [id, worker] : workers_) abandon(id);
+    if (workers_.empty()) sd_event_exit(event_, 0);
+}
+
+std::optional<JobRunner::Held> JobRunner::held() const {
+    if (paused_) return Held{api::Hold::paused, {}};
+    const auto& window = settings_.start_window;
+    if (window && !window->contains(now())) return Held{api::Hold::start_window, window->next_opening(now())};
+    if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
+    return std::nullopt;
+}
+
+void JobRunner::start_what_can() {
+    // Whether a backup runs is looked up only when there is a job that it could hold.
+    while (!stopping_ && schedule_.next(now())) {
+        const auto hold = held();
+        if (hold && hold->why == api::Hold::paused) break;
+        const auto choice = hold ? queue::Schedule::Choice::awaited : queue::Schedule::Choice::any;
+        const auto id = schedule_.next(now(), choice);
+        if (!id) {
+            alarm_.at(hold->until.value_or(now() + kLookForVzdumpSeconds));
+            break;
+        }
+        try {
+            start(*id);
+        } catch (const base::Error& error) {
+            log_about_job(*queue_.find(*id), spdlog::level::err,
+                          std::string("cannot start: ") + error.what());
+            alarm_.at(now() + kTryAgainSeconds);
+            break;
+        }
+    }
+    if (const auto time = schedule_.look_again_at()) alarm_.at(*time);
+}
+
+void JobRunner::start(std::uint64_t id) {
+    const auto& job = queue_.start(id, mount_point_of(queue_.find(id)->path), now());
+    changed(job);
+    try {
+        const api::WorkerOrder order{job,
+                                     settings_.directories,
+                                     settings_.state_dir,
+                                     queue::only_settles(job),
+                                     settings_.threads,
+                                     settings_.memory_bytes,
+                                     settings_.spill_dir,
+                                     settings_.zstd_level,
+                                     settings_.reserve_bytes,
+                                     settings_.linger_seconds};
+        workers_[id] = std::make_unique<WorkerProcess>(
+            event_, order, rate_,
+            WorkerProcess::Callbacks{
+                [this, id](const api::JobProgress& progress) {
+                    progress_[id] = progress;
+                    callbacks_.progressed(with_progress(*queue_.find(id)));
+                },
+                [this, id](const nlohmann::json& record) { keep_record(id, record); },
+                [this, id](const std::string& line) {
+                    log_about_job(*queue_.find(id), spdlog::level::warn, line);
+                },
+                [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {
+                    worker_ended(id, {result, how});
+                }});
+    } catch (const base::Error& error) {
+        workers_.erase(id);
+        run_ends_[id] = {api::WorkerResult{api::WorkerOutcome::transient, error.what()}, ""};
+        settle_run_ends();
+    }
+}
+
+void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
+    const bool publishing = record.get<io::Publication>().phase != io::Publication::Phase::preparing;
+    const auto state = publishing ? JobState::publishing : JobState::running;
+    const bool moves = queue_.find(id)->state != state;
+    const auto& job = queue_.record_publication(id, state, record);
+    if (moves) changed(job);
+}
+
+void JobRunner::worker_ended(std::uint64_t id, RunEnd end) {
+    workers_.erase(id);
+    progress_.erase(id);
+    // Killed because it did not stop in time: that is no death of its own.
+    if (abandoned_.erase(id) != 0 && !end.result)
+        end.result = api::WorkerResult{api::WorkerOutcome::cancelled, ""};
+    run_ends_[id] = std::move(end);
+    settle_run_ends();
+    if (stopping_ && workers_.empty()) sd_event_exit(event_, 0);
+    start_what_can();
+}
+
+void JobRunner::settle_run_ends() {
+    for (auto next = run_ends_.begin(); next != run_ends_.end();) {
+        const auto current = next++;
+        const auto& [id, end] = *current;
+        try {
+            if (!end.result)
+                log_about_job(*queue_.find(id), spdlog::level::err, "the worker died (" + end.how + ")");
+            const auto [job, again] =
+                end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
+            run_ends_.erase(current);
+            if (!job.notice.empty()) log_about_job(job, spdlog::level::warn, job.notice);
+            changed(job);
+            if (again != nullptr) changed(*again);
+        } catch (const base::Error& error) {
+            log_about_job(*queue_.find(id), spdlog::level::err,
+                          std::string("its end cannot be written: ") + error.what());
+            alarm_.at(now() + kTryAgainSeconds);
+        }
+    }
+}
+
+void JobRunner::changed(const Job& job) {
+    schedule_.update(job);
+    callbacks_.changed(job);
+}
+
+void JobRunner::mounts_changed() {
+    schedule_.ask_keys_again();
+    for (const auto& [id, job] : queue_.jobs())
+        if (job.waiting_for == api::WaitReason::storage &&
+            mount_point_of(job.path).size() >= job.mount_point.size())
+            schedule_.wake(id);
+    start_what_can();
+}
+
+std::vector<Job> JobRunner::active() const {
+    std::vector<Job> jobs;
+    for (const auto& [id, worker] : workers_) jobs.push_back(with_progress(*queue_.find(id)));
+    return jobs;
+}
+
+Job JobRunner::with_progress(const Job& job) const {
+    Job result = job;
+    if (const auto found = progress_.find(job.id); found != progress_.end()) result.progress = found->second;
+    return result;
+}
+
+std::string JobRunner::mount_point_of(const std::string& path) const {
+    const auto* mount = mounts_.find(path);
+    return mount != nullptr ? mount->mount_point : "";
+}
+
+}  // namespace vmad::daemon

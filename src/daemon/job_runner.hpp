@@ -1,0 +1,102 @@
+// Runs the jobs of the queue: which starts when (queue/schedule), its worker process, and what the queue is
+// told of its end.
+//
+// Never touches the storage itself: workers do. One thread, that of the event loop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "api/status.hpp"
+#include "daemon/alarm.hpp"
+#include "daemon/mount_watch.hpp"
+#include "daemon/worker_process.hpp"
+#include "io/rate_limit.hpp"
+#include "queue/queue.hpp"
+#include "queue/schedule.hpp"
+#include "settings/settings.hpp"
+
+namespace vmad::daemon {
+
+class JobRunner {
+  public:
+    struct Callbacks {
+        /// A job is in another state; the queue has made it durable.
+        std::function<void(const api::Job&)> changed;
+        /// The worker of a running job is further.
+        std::function<void(const api::Job&)> progressed;
+    };
+
+    /// Takes up the jobs of `queue`, and starts none before start_what_can(). The references outlive this.
+    JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue, const settings::Settings& settings,
+              bool paused, Callbacks callbacks);
+    JobRunner(const JobRunner&) = delete;
+    JobRunner& operator=(const JobRunner&) = delete;
+
+    /// To be told after a change of a job that was not made here.
+    void update(const api::Job& job) { schedule_.update(job); }
+    /// Somebody waits for the job, or no longer does: it may start also while others are held.
+    void set_awaited(std::uint64_t id, bool awaited) { schedule_.set_awaited(id, awaited); }
+    void start_what_can();
+
+    /// The settings have changed. They hold for jobs that start from now on, the rate for all.
+    void settings_changed();
+    /// `now`: running jobs are abandoned, and queued again.
+    void pause(bool now);
+    void resume();
+    /// Stops the worker of a job that runs.
+    void abandon(std::uint64_t id);
+    /// Starts no more jobs, stops the running ones, which are queued again, and then ends the event loop.
+    void stop();
+
+    struct Held {
+        api::Hold why;
+        std::optional<std::int64_t> until;
+    };
+    /// Why queued jobs do not start now; nothing when they do.
+    [[nodiscard]] std::optional<Held> held() const;
+    /// Running and publishing jobs.
+    [[nodiscard]] std::vector<api::Job> active() const;
+    [[nodiscard]] api::Job with_progress(const api::Job& job) const;
+    /// Where the file system of an absolute path is mounted; empty when nothing is.
+    [[nodiscard]] std::string mount_point_of(const std::string& path) const;
+
+  private:
+    /// How a worker ended, as far as the queue does not know yet.
+    struct RunEnd {
+        std::optional<api::WorkerResult> result;
+        std::string how;
+    };
+
+    void start(std::uint64_t id);
+    void keep_record(std::uint64_t id, const nlohmann::json& record);
+    void worker_ended(std::uint64_t id, RunEnd end);
+    /// Tells the queue of runs that ended; those that it cannot write stay for the next time.
+    void settle_run_ends();
+    void changed(const api::Job& job);
+    void mounts_changed();
+
+    sd_event* event_;
+    io::FileSystem& fs_;
+    queue::Queue& queue_;
+    const settings::Settings& settings_;
+    Callbacks callbacks_;
+    bool paused_;
+    bool stopping_ = false;
+    io::RateLimit rate_;
+    MountWatch mounts_;
+    queue::Schedule schedule_;
+    std::map<std::uint64_t, std::unique_ptr<WorkerProcess>> workers_;  ///< by job id
+    std::set<std::uint64_t> abandoned_;                                ///< jobs whose worker was told to stop
+    std::map<std::uint64_t, api::JobProgress> progress_;
+    std::map<std::uint64_t, RunEnd> run_ends_;
+    Alarm alarm_;
+};
+
+}  // namespace vmad::daemon

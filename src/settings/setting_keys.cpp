@@ -1,0 +1,173 @@
+#include "settings/setting_keys.hpp"
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include <climits>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/duration_text.hpp"
+#include "base/size_text.hpp"
+
+namespace vmad::settings {
+namespace {
+
+constexpr std::size_t kPathLimitBytes = PATH_MAX - 1;
+/// Of a Unix socket's address, without the NUL at its end.
+constexpr std::size_t kSocketLimitBytes = sizeof(sockaddr_un::sun_path) - 1;
+constexpr std::int64_t kMostWorkers = 64;
+constexpr std::int64_t kMostThreads = 64;
+constexpr std::int64_t kMaxZstdLevel = 19;
+constexpr std::int64_t kMostKeepDays = 3650;
+constexpr std::int64_t kMostKeepJobs = 100'000;
+constexpr std::int64_t kDaySeconds = 24 * 60 * 60;
+constexpr std::uint64_t kLeastMemoryBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kMostMemoryBytes = std::uint64_t{64} << 30;
+constexpr std::uint64_t kLeastBwlimit = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMostBwlimit = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMostReserveBytes = std::uint64_t{64} << 40;
+
+std::string toml_size(std::uint64_t bytes) { return toml_text(base::size_text(bytes)); }
+
+std::string toml_duration(std::int64_t seconds) { return toml_text(base::duration_text(seconds)); }
+
+constexpr Key kKeys[] = {
+    {"bwlimit",
+     [](const SettingValue& value, Settings& settings) {
+         settings.bwlimit_bytes_per_second = value.size_or("0", kLeastBwlimit, kMostBwlimit).value_or(0);
+     },
+     [](const Settings& settings) { return toml_size(settings.bwlimit_bytes_per_second); }},
+    {"command_timeout",
+     [](const SettingValue& value, Settings& settings) {
+         settings.command_timeout_seconds = value.duration(1, kDaySeconds);
+     },
+     [](const Settings& settings) { return toml_duration(settings.command_timeout_seconds); }},
+    {"defer_while_vzdump_runs",
+     [](const SettingValue& value, Settings& settings) {
+         settings.defer_while_vzdump_runs = value.boolean();
+     },
+     [](const Settings& settings) -> std::string {
+         return settings.defer_while_vzdump_runs ? "true" : "false";
+     }},
+    {"directories",
+     [](const SettingValue& value, Settings& settings) {
+         settings.directories = value.paths(kPathLimitBytes);
+     },
+     [](const Settings& settings) { return toml_text(settings.directories); }},
+    {"keep_days",
+     [](const SettingValue& value, Settings& settings) {
+         settings.keep_days = static_cast<unsigned>(value.whole_number(0, kMostKeepDays));
+     },
+     [](const Settings& settings) { return std::to_string(settings.keep_days); }},
+    {"keep_jobs",
+     [](const SettingValue& value, Settings& settings) {
+         settings.keep_jobs = static_cast<unsigned>(value.whole_number(1, kMostKeepJobs));
+     },
+     [](const Settings& settings) { return std::to_string(settings.keep_jobs); }},
+    {"linger",
+     [](const SettingValue& value, Settings& settings) {
+         settings.linger_seconds = value.duration(0, kDaySeconds);
+     },
+     [](const Settings& settings) { return toml_duration(settings.linger_seconds); }},
+    {"memory",
+     [](const SettingValue& value, Settings& settings) {
+         settings.memory_bytes = value.size(kLeastMemoryBytes, kMostMemoryBytes);
+     },
+     [](const Settings& settings) { return toml_size(settings.memory_bytes); }},
+    {"metrics_file",
+     [](const SettingValue& value, Settings& settings) {
+         settings.metrics_file = value.is_empty_text() ? "" : value.path(kPathLimitBytes);
+     },
+     [](const Settings& settings) { return toml_text(settings.metrics_file); }},
+    {"on_failure",
+     [](const SettingValue& value, Settings& settings) {
+         settings.on_failure = value.command(kPathLimitBytes);
+     },
+     [](const Settings& settings) { return toml_text(settings.on_failure); }},
+    {"on_success",
+     [](const SettingValue& value, Settings& settings) {
+         settings.on_success = value.command(kPathLimitBytes);
+     },
+     [](const Settings& settings) { return toml_text(settings.on_success); }},
+    {"reserve",
+     [](const SettingValue& value, Settings& settings) {
+         settings.reserve_bytes = value.size_or("auto", 0, kMostReserveBytes);
+     },
+     [](const Settings& settings) {
+         return settings.reserve_bytes ? toml_size(*settings.reserve_bytes) : toml_text("auto");
+     }},
+    {"socket",
+     [](const SettingValue& value, Settings& settings) { settings.socket = value.path(kSocketLimitBytes); },
+     [](const Settings& settings) { return toml_text(settings.socket); }},
+    {"spill_dir",
+     [](const SettingValue& value, Settings& settings) { settings.spill_dir = value.path(kPathLimitBytes); },
+     [](const Settings& settings) { return toml_text(settings.spill_dir); }},
+    {"start_window",
+     [](const SettingValue& value, Settings& settings) {
+         settings.start_window = value.is_empty_text() ? std::nullopt : std::optional(value.start_window());
+     },
+     [](const Settings& settings) {
+         return toml_text(settings.start_window ? settings.start_window->text() : "");
+     }},
+    {"state_dir",
+     [](const SettingValue& value, Settings& settings) { settings.state_dir = value.path(kPathLimitBytes); },
+     [](const Settings& settings) { return toml_text(settings.state_dir); }},
+    {"threads",
+     [](const SettingValue& value, Settings& settings) {
+         settings.threads = static_cast<unsigned>(value.whole_number(0, kMostThreads));
+     },
+     [](const Settings& settings) { return std::to_string(settings.threads); }},
+    {"workers",
+     [](const SettingValue& value, Settings& settings) {
+         settings.workers = static_cast<unsigned>(value.whole_number(1, kMostWorkers));
+     },
+     [](const Settings& settings) { return std::to_string(settings.workers); }},
+    {"zstd_level",
+     [](const SettingValue& value, Settings& settings) {
+         settings.zstd_level = static_cast<int>(value.whole_number(1, kMaxZstdLevel));
+     },
+     [](const Settings& settings) { return std::to_string(settings.zstd_level); }},
+};
+
+/// How many letters must be added, dropped or changed to make one word of the other.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), 0);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        std::size_t diagonal = row[0]++;
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            const std::size_t changed = diagonal + (a[i] != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = std::min({changed, row[j] + 1, diagonal + 1});
+        }
+    }
+    return row.back();
+}
+
+}  // namespace
+
+std::span<const Key> all_keys() { return kKeys; }
+
+const Key* find_key(std::string_view name) {
+    const auto* key = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                   [&](const Key& known) { return known.name == name; });
+    return key == std::end(kKeys) ? nullptr : key;
+}
+
+std::string instead_of_key(std::string_view unknown) {
+    constexpr std::size_t kCloseDistance = 2;
+    const auto distance = [&](const Key& key) { return edit_distance(key.name, unknown); };
+    const auto* nearest =
+        std::min_element(std::begin(kKeys), std::end(kKeys),
+                         [&](const Key& a, const Key& b) { return distance(a) < distance(b); });
+    if (distance(*nearest) <= kCloseDistance) return fmt::format("write \"{}\"", nearest->name);
+    std::vector<std::string_view> names;
+    for (const Key& key : kKeys) names.push_back(key.name);
+    return fmt::format("the keys are {}", fmt::join(names, ", "));
+}
+
+}  // namespace vmad::settings

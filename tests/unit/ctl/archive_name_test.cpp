@@ -1,0 +1,89 @@
+#include "ctl/archive_name.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "base/error.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace vmad;
+using ctl::archive_name;
+
+namespace {
+
+/// A node with storages, and its directory as the current one.
+class Node {
+  public:
+    Node() : before_(std::filesystem::current_path()) {
+        std::filesystem::create_directories(root_ / "etc/pve");
+        std::filesystem::create_directories(root_ / "local:backup");
+        root_.write("etc/pve/storage.cfg", "dir: a\n\tpath /srv/a\n\npbs: p\n\tserver s\n");
+        ::setenv("VMAD_ROOT", root_.path().c_str(), 1);
+        std::filesystem::current_path(root_.path());
+    }
+    ~Node() {
+        std::filesystem::current_path(before_);
+        ::unsetenv("VMAD_ROOT");
+    }
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    [[nodiscard]] const support::TemporaryDirectory& root() const { return root_; }
+
+  private:
+    std::filesystem::path before_;
+    support::TemporaryDirectory root_;
+};
+
+}  // namespace
+
+TEST_CASE("a volume id is the path of a file on its storage") {
+    const Node node;
+    io::FileSystem fs;
+    const auto name = archive_name(fs, "a:backup/x.vma");
+    CHECK(name.path == "/srv/a/dump/x.vma");
+    CHECK(name.storage == "a");
+    CHECK(archive_name(fs, "local:backup/x.vma").path == "/var/lib/vz/dump/x.vma");
+}
+
+TEST_CASE("every other word is a path as it stands") {
+    const Node node;
+    io::FileSystem fs;
+    for (const char* word :
+         {"", "-", "x.vma", "/srv/a/dump/x.vma", "./a:backup/x.vma", "a:iso/x.vma", "17", "../a:backup/x"}) {
+        CAPTURE(word);
+        CHECK(archive_name(fs, word).path == word);
+        CHECK(archive_name(fs, word).storage.empty());
+    }
+}
+
+TEST_CASE("a file that has the name of a volume id comes first") {
+    const Node node;
+    io::FileSystem fs;
+    node.root().write("local:backup/x.vma", "");
+    CHECK(archive_name(fs, "local:backup/x.vma").path == "local:backup/x.vma");
+    CHECK(archive_name(fs, "local:backup/y.vma").path == "/var/lib/vz/dump/y.vma");
+}
+
+TEST_CASE("a volume id without a storage is refused") {
+    const Node node;
+    io::FileSystem fs;
+    const auto config = node.root() / "etc/pve/storage.cfg";
+    CHECK_THROWS_WITH_AS((void)archive_name(fs, "nas:backup/x"),
+                         ("there is no storage \"nas\" in " + config).c_str(), base::UsageError);
+    CHECK_THROWS_WITH_AS((void)archive_name(fs, "p:backup/x"),
+                         "the storage \"p\" is of type pbs, which keeps no archives as files",
+                         base::UsageError);
+    node.root().remove("etc/pve/storage.cfg");
+    CHECK_THROWS_WITH_AS((void)archive_name(fs, "a:backup/x"),
+                         ("there is no file a:backup/x, and as a volume id it needs the storages of Proxmox "
+                          "VE, which are not here (open " +
+                          config + ": No such file or directory)")
+                             .c_str(),
+                         base::Error);
+}

@@ -1,0 +1,123 @@
+#include "ctl/job_text.hpp"
+
+#include <doctest/doctest.h>
+
+#include "ctl/job_argument.hpp"
+
+using namespace vmad;
+using namespace vmad::ctl;
+using api::JobState;
+
+namespace {
+
+constexpr std::int64_t kNow = 1'000'000;
+
+api::Job job_in(JobState state) {
+    api::Job job;
+    job.id = 17;
+    job.path = "/mnt/pve/nas/dump/vzdump-qemu-100-2024_02_29-13_05_09.vma";
+    job.state = state;
+    job.queued_at = kNow - 7200;
+    return job;
+}
+
+}  // namespace
+
+TEST_CASE("each state has its time") {
+    struct Row {
+        JobState state;
+        const char* bare;      ///< when only the time of queueing is known
+        const char* complete;  ///< when all times are
+    };
+    const Row rows[] = {
+        {JobState::queued, "2 h ago", "2 h ago"},      {JobState::running, "2 h ago", "1 h ago"},
+        {JobState::publishing, "2 h ago", "1 h ago"},  {JobState::waiting, "now", "in 5 min"},
+        {JobState::done, "2 h ago", "3 min ago"},      {JobState::unchanged, "2 h ago", "3 min ago"},
+        {JobState::vanished, "2 h ago", "3 min ago"},  {JobState::failed, "2 h ago", "3 min ago"},
+        {JobState::cancelled, "2 h ago", "3 min ago"},
+    };
+    for (const auto& row : rows) {
+        auto job = job_in(row.state);
+        CHECK(when_text(job, kNow) == row.bare);
+        job.started_at = kNow - 3600;
+        job.ended_at = kNow - 200;
+        job.retry_at = kNow + 300;
+        CHECK(when_text(job, kNow) == row.complete);
+    }
+    // Its time has come, but not its turn.
+    auto job = job_in(JobState::waiting);
+    job.retry_at = kNow - 500;
+    CHECK(when_text(job, kNow) == "now");
+}
+
+TEST_CASE("names and numbers") {
+    auto job = job_in(JobState::queued);
+    CHECK(file_name(job) == "vzdump-qemu-100-2024_02_29-13_05_09.vma");
+    CHECK(vmid_text(job) == "");
+    job.vmid = 100;
+    CHECK(vmid_text(job) == "100");
+    job.path = "/a.vma";
+    CHECK(file_name(job) == "a.vma");
+}
+
+TEST_CASE("a saving is of the size before") {
+    struct Row {
+        std::optional<std::uint64_t> before;
+        std::optional<std::uint64_t> after;
+        const char* sizes;
+        const char* saving;
+    };
+    const Row rows[] = {
+        {{}, {}, "", ""},
+        {4096, {}, "4.0 KiB", ""},
+        {0, 512, "0 B → 512 B", ""},
+        {1000, 900, "1000 B → 900 B", "10.0 % saved"},
+        {1000, 1000, "1000 B → 1000 B", "0.0 % saved"},
+        {1000, 1200, "1000 B → 1.2 KiB", "20.0 % more"},
+        {1, 3, "1 B → 3 B", "200.0 % more"},
+    };
+    for (const auto& row : rows) {
+        auto job = job_in(JobState::done);
+        job.size_before = row.before;
+        job.size_after = row.after;
+        CHECK(saving_text(job) == row.saving);
+        CHECK(sizes_text(job) == row.sizes);
+    }
+}
+
+TEST_CASE("progress says what is known") {
+    api::JobProgress progress;
+    progress.stage = "proving";
+    CHECK(progress_text(progress) == "proving");
+    progress.done_bytes = 21;
+    progress.total_bytes = 50;
+    CHECK(percent_text(progress) == "42 %");
+    CHECK(progress_text(progress) == "proving, 42 %");
+    progress.bytes_per_second = 212 << 20;
+    progress.remaining_seconds = 63;
+    CHECK(progress_text(progress) == "proving, 42 %, 212 MiB/s, 1 min 3 s left");
+    progress.done_bytes = 60;
+    CHECK(percent_text(progress) == "100 %");
+}
+
+TEST_CASE("what can be done about a job fits a line of 80 columns behind its label") {
+    for (std::size_t i = 0; i < api::kJobStateNames.size(); ++i) {
+        auto job = job_in(static_cast<JobState>(i));
+        job.id = 100'000;
+        const auto advice = advice_for(job);
+        CHECK(advice.size() <= 80 - 13);
+        const bool needs_one = job.state == JobState::waiting || job.state == JobState::failed ||
+                               job.state == JobState::cancelled;
+        CHECK((advice.find("vmactl retry 100000") != advice.npos) == needs_one);
+    }
+    auto lingering = job_in(JobState::waiting);
+    lingering.waiting_for = api::WaitReason::linger;
+    CHECK(advice_for(lingering).empty());
+}
+
+TEST_CASE("a word of digits only is an id") {
+    CHECK(job_id_from("17") == 17);
+    CHECK(job_id_from("0") == 0);
+    for (const auto* word : {"", "x", "./17", "17x", "-1", "+1", " 1", "1 ", "1.0", "99999999999999999999"})
+        CHECK_FALSE(job_id_from(word));
+}

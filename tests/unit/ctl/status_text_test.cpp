@@ -1,0 +1,151 @@
+#include "ctl/status_text.hpp"
+
+#include <cstdlib>
+#include <ctime>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include "ctl/job_table.hpp"
+#include "ctl/printable_text.hpp"
+#include "support/random.hpp"
+
+using namespace vmad;
+using namespace vmad::ctl;
+using api::JobState;
+
+namespace {
+
+constexpr std::int64_t kNow = 1'709'208'309;
+
+/// A console that is no terminal and has this width.
+Console console_of(std::size_t columns) {
+    ::setenv("COLUMNS", fmt::format("{}", columns).c_str(), 1);
+    const Console console;
+    ::unsetenv("COLUMNS");
+    return console;
+}
+
+api::Job random_job(testing::Random& random, std::uint64_t id) {
+    api::Job job;
+    job.id = id;
+    job.vmid =
+        random.below(2) == 0 ? std::optional<std::uint64_t>(100 + random.below(900'000)) : std::nullopt;
+    job.path =
+        fmt::format("/mnt/pve/nas/dump/vzdump-qemu-{}-2024_02_29-13_05_09.vma.zst", job.vmid.value_or(0));
+    job.state = static_cast<JobState>(random.below(9));
+    job.queued_at = kNow - static_cast<std::int64_t>(random.below(10'000'000));
+    if (random.below(2) == 0) job.started_at = job.queued_at + 5;
+    if (random.below(2) == 0) job.ended_at = job.queued_at + static_cast<std::int64_t>(random.below(90'000));
+    if (random.below(2) == 0) job.retry_at = kNow + static_cast<std::int64_t>(random.below(4000));
+    if (random.below(2) == 0) job.size_before = random.below(UINT64_C(1) << 42);
+    if (random.below(2) == 0) job.size_after = random.below(UINT64_C(1) << 42);
+    if (random.below(2) == 0) job.reason = std::string(random.below(200), 'r');
+    if (random.below(2) == 0)
+        job.progress = api::JobProgress{"repacking", random.below(1 << 30), 1 << 30,
+                                        random.below(UINT64_C(1) << 32), random.below(40'000)};
+    return job;
+}
+
+std::vector<api::Job> random_jobs(testing::Random& random, std::uint64_t count) {
+    std::vector<api::Job> jobs;
+    for (std::uint64_t i = 0; i < count; ++i) jobs.push_back(random_job(random, 1 + random.below(20'000)));
+    return jobs;
+}
+
+void check_width(const std::string& text, std::size_t width) {
+    for (std::size_t at = 0; at < text.size();) {
+        const auto end = text.find('\n', at);
+        REQUIRE(end != text.npos);
+        CAPTURE(text.substr(at, end - at));
+        CHECK(text_width(text.substr(at, end - at)) <= width);
+        at = end + 1;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("law: a status fits 80 columns, whatever there is") {
+    testing::Random random(1);
+    for (int round = 0; round < 300; ++round) {
+        api::Status status;
+        status.version = "1.20.300";
+        status.pid = 4'194'304;
+        status.started_at = kNow - static_cast<std::int64_t>(random.below(10'000'000));
+        status.workers = static_cast<std::uint32_t>(random.below(100));
+        for (std::size_t i = 0; i < api::kJobStateNames.size(); ++i)
+            status.counts[static_cast<JobState>(i)] = random.below(3) == 0 ? 0 : random.below(20'000);
+        // No more than there are workers.
+        status.counts[JobState::running] = random.below(100);
+        status.counts[JobState::publishing] = random.below(100);
+        if (random.below(2) == 0) status.hold = static_cast<api::Hold>(random.below(3));
+        if (random.below(2) == 0) status.hold_until = kNow + static_cast<std::int64_t>(random.below(80'000));
+        if (random.below(2) == 0) status.oldest_at = kNow - 100'000;
+        status.totals.done = random.below(1'000'000);
+        status.totals.bytes_before = random.below(UINT64_C(1) << 55);
+        status.totals.bytes_after = random.below(UINT64_C(1) << 55);
+        if (random.below(2) == 0) status.totals.last_success_at = kNow - 5;
+        if (random.below(2) == 0) status.totals.last_failure_at = kNow - 5;
+        status.active = random_jobs(random, random.below(3));
+        status.recent = random_jobs(random, random.below(20));
+        check_width(status_text(status, random_jobs(random, random.below(8)), kNow, console_of(80)), 80);
+    }
+}
+
+TEST_CASE("a queue without work is told in a few lines") {
+    api::Status status;
+    status.version = "1.0";
+    status.pid = 7;
+    status.workers = 1;
+    status.started_at = kNow;
+    ::setenv("TZ", "UTC", 1);
+    ::tzset();
+    CHECK(status_text(status, {}, kNow, console_of(80)) ==
+          "daemon  vmad 1.0, pid 7, 1 worker\n"
+          "up      0 s, since 2024-02-29T12:05:09+00:00\n"
+          "jobs    none to do\n"
+          "done    0 archives\n");
+    status.hold = api::Hold::start_window;
+    status.hold_until = kNow + 35'691;
+    const auto text = status_text(status, {}, kNow, console_of(80));
+    CHECK(text.find("held    nothing starts until 22:00, in 9 h (start_window)\n") != text.npos);
+    ::unsetenv("TZ");
+    ::tzset();
+}
+
+TEST_CASE("of many waiting jobs the first are shown") {
+    api::Status status;
+    testing::Random random(2);
+    const auto text = status_text(status, random_jobs(random, 10'000), kNow, console_of(80));
+    CHECK(text.find("and 9995 more: \"vmactl list --state waiting\"\n") != text.npos);
+    CHECK(text.size() < 4000);
+}
+
+TEST_CASE("a table of jobs shows the whole name where there is room") {
+    api::Job job;
+    job.id = 12345;
+    job.vmid = 100;
+    job.path = "/mnt/pve/nas/dump/vzdump-qemu-100-2024_02_29-13_05_09.vma.zst";
+    job.queued_at = kNow - 59 * 60;
+    CHECK(job_table({job}, kNow, console_of(80)) ==
+          "   ID  VMID  STATE         WHEN  ARCHIVE\n"
+          "12345   100  queued  59 min ago  vzdump-qemu-100-2024_02_29-13_05_09.vma.zst\n");
+    auto waiting = job;
+    waiting.id = 7;
+    waiting.state = JobState::waiting;
+    waiting.reason = "no room";
+    waiting.retry_at = kNow + 300;
+    waiting.size_before = UINT64_C(4) << 30;
+    CHECK(job_table({waiting, job}, kNow, console_of(80)) ==
+          "   ID  VMID  STATE          WHEN     SIZE  ARCHIVE\n"
+          "    7   100  waiting    in 5 min  4.0 GiB  vzdump-qemu-…4_02_29-13_05_09.vma.zst\n"
+          "    no room\n"
+          "12345   100  queued   59 min ago           vzdump-qemu-…4_02_29-13_05_09.vma.zst\n");
+    CHECK(job_table({}, kNow, console_of(80)).empty());
+}
+
+TEST_CASE("law: a table of jobs fits 80 columns") {
+    testing::Random random(3);
+    for (int round = 0; round < 300; ++round)
+        check_width(job_table(random_jobs(random, random.below(10)), kNow, console_of(80)), 80);
+}

@@ -1,0 +1,260 @@
+#include "daemon/metrics.hpp"
+
+#include <sys/stat.h>
+
+#include <doctest/doctest.h>
+
+#include "log_capture.hpp"
+#include "support/random.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace vmad;
+using daemon::metrics_text;
+using Lines = std::vector<std::string>;
+
+namespace {
+
+bool has(const std::string& text, const std::string& line) {
+    return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+/// Lets the loop do what is due, without waiting.
+void run_due(sd_event* event) {
+    while (sd_event_run(event, 0) > 0) {
+    }
+}
+
+/// A file of metrics with a status that a test can change.
+struct Fixture {
+    api::Status status;
+    support::TemporaryDirectory directory;
+    varlink::Event event = varlink::make_event();
+    daemon::LogCapture log;
+    daemon::MetricsFile file{event.get(), [this] { return status; }};
+
+    [[nodiscard]] std::string content() const { return directory.read("vmad.prom"); }
+};
+
+}  // namespace
+
+TEST_CASE("the text of a daemon that has done nothing yet") {
+    api::Status status;
+    status.version = "1.2";
+    status.started_at = 1700000000;
+    CHECK(metrics_text(status) == R"(# HELP vmad_build_info The running daemon; always 1.
+# TYPE vmad_build_info gauge
+vmad_build_info{version="1.2"} 1
+# HELP vmad_start_time_seconds When the daemon was started, in seconds since the epoch.
+# TYPE vmad_start_time_seconds gauge
+vmad_start_time_seconds 1700000000
+# HELP vmad_jobs Jobs that have not ended, by state.
+# TYPE vmad_jobs gauge
+vmad_jobs{state="queued"} 0
+vmad_jobs{state="running"} 0
+vmad_jobs{state="publishing"} 0
+vmad_jobs{state="waiting"} 0
+# HELP vmad_hold 1 for what keeps jobs from starting, else 0.
+# TYPE vmad_hold gauge
+vmad_hold{reason="paused"} 0
+vmad_hold{reason="start_window"} 0
+vmad_hold{reason="vzdump"} 0
+# HELP vmad_jobs_ended_total Jobs that have ended, by result.
+# TYPE vmad_jobs_ended_total counter
+vmad_jobs_ended_total{result="done"} 0
+vmad_jobs_ended_total{result="unchanged"} 0
+vmad_jobs_ended_total{result="vanished"} 0
+vmad_jobs_ended_total{result="failed"} 0
+vmad_jobs_ended_total{result="cancelled"} 0
+# HELP vmad_repack_input_bytes_total Sizes of the archives of done jobs before.
+# TYPE vmad_repack_input_bytes_total counter
+vmad_repack_input_bytes_total 0
+# HELP vmad_repack_output_bytes_total Sizes of the archives of done jobs after.
+# TYPE vmad_repack_output_bytes_total counter
+vmad_repack_output_bytes_total 0
+# HELP vmad_job_duration_seconds How long the last run of each done job took.
+# TYPE vmad_job_duration_seconds histogram
+vmad_job_duration_seconds_bucket{le="1"} 0
+vmad_job_duration_seconds_bucket{le="10"} 0
+vmad_job_duration_seconds_bucket{le="60"} 0
+vmad_job_duration_seconds_bucket{le="300"} 0
+vmad_job_duration_seconds_bucket{le="900"} 0
+vmad_job_duration_seconds_bucket{le="1800"} 0
+vmad_job_duration_seconds_bucket{le="3600"} 0
+vmad_job_duration_seconds_bucket{le="10800"} 0
+vmad_job_duration_seconds_bucket{le="36000"} 0
+vmad_job_duration_seconds_bucket{le="+Inf"} 0
+vmad_job_duration_seconds_sum 0
+vmad_job_duration_seconds_count 0
+)");
+}
+
+TEST_CASE("every figure of a status is where it belongs") {
+    api::Status status;
+    std::uint64_t next = 1;
+    for (std::size_t i = 0; i < api::kJobStateNames.size(); ++i)
+        status.counts[static_cast<api::JobState>(i)] = 100 + next++;
+    auto& totals = status.totals;
+    totals.done = 11;
+    totals.unchanged = 12;
+    totals.vanished = 13;
+    totals.failed = 14;
+    totals.cancelled = 15;
+    totals.bytes_before = UINT64_MAX;
+    totals.bytes_after = 17;
+    totals.durations = {1, 2, 0, 0, 0, 0, 0, 0, 0, 8};
+    totals.duration_seconds = 18;
+    totals.last_success_at = 19;
+    totals.last_failure_at = -1;
+    status.oldest_at = 21;
+    status.hold = api::Hold::start_window;
+    const auto text = metrics_text(status);
+    for (const auto* line : {"vmad_jobs{state=\"queued\"} 101",
+                             "vmad_jobs{state=\"running\"} 102",
+                             "vmad_jobs{state=\"publishing\"} 103",
+                             "vmad_jobs{state=\"waiting\"} 104",
+                             "vmad_jobs_ended_total{result=\"done\"} 11",
+                             "vmad_jobs_ended_total{result=\"unchanged\"} 12",
+                             "vmad_jobs_ended_total{result=\"vanished\"} 13",
+                             "vmad_jobs_ended_total{result=\"failed\"} 14",
+                             "vmad_jobs_ended_total{result=\"cancelled\"} 15",
+                             "vmad_repack_input_bytes_total 18446744073709551615",
+                             "vmad_repack_output_bytes_total 17",
+                             "vmad_job_duration_seconds_bucket{le=\"1\"} 1",
+                             "vmad_job_duration_seconds_bucket{le=\"10\"} 3",
+                             "vmad_job_duration_seconds_bucket{le=\"36000\"} 3",
+                             "vmad_job_duration_seconds_bucket{le=\"+Inf\"} 11",
+                             "vmad_job_duration_seconds_sum 18",
+                             "vmad_job_duration_seconds_count 11",
+                             "vmad_last_success_timestamp_seconds 19",
+                             "vmad_last_failure_timestamp_seconds -1",
+                             "vmad_oldest_job_timestamp_seconds 21",
+                             "vmad_hold{reason=\"paused\"} 0",
+                             "vmad_hold{reason=\"start_window\"} 1",
+                             "vmad_hold{reason=\"vzdump\"} 0"}) {
+        INFO(line);
+        CHECK(has(text, line));
+    }
+}
+
+TEST_CASE("the value of a label is escaped") {
+    api::Status status;
+    status.version = "a\\b\"c\nd";
+    CHECK(has(metrics_text(status), "vmad_build_info{version=\"a\\\\b\\\"c\\nd\"} 1"));
+}
+
+TEST_CASE("buckets never fall, and the last one is the count") {
+    testing::Random random(3);
+    for (int round = 0; round < 100; ++round) {
+        api::Status status;
+        std::uint64_t count = 0;
+        for (auto& jobs : status.totals.durations) count += jobs = random.below(1000);
+        const auto text = metrics_text(status);
+        std::uint64_t last = 0;
+        for (auto at = text.find("_bucket{"); at != std::string::npos; at = text.find("_bucket{", at + 1)) {
+            const auto value = std::stoull(text.substr(text.find("} ", at) + 2));
+            CHECK(value >= last);
+            last = value;
+        }
+        CHECK(last == count);
+        CHECK(has(text, "vmad_job_duration_seconds_count " + std::to_string(count)));
+    }
+}
+
+TEST_CASE("without a path nothing is written") {
+    Fixture test;
+    test.file.changed();
+    run_due(test.event.get());
+    test.file.flush();
+    CHECK(test.directory.names().empty());
+}
+
+TEST_CASE("the first change is written at once, the next ones not; flush() writes what is missing") {
+    Fixture test;
+    const auto umask = ::umask(077);
+    test.file.set_path(test.directory / "vmad.prom");
+    CHECK(test.directory.names().empty());  // not in the middle of the caller's change
+    test.status.started_at = 5;
+    run_due(test.event.get());
+    ::umask(umask);
+    CHECK(test.content() == metrics_text(test.status));
+    struct stat status {};
+    REQUIRE(::stat((test.directory / "vmad.prom").c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777) == 0644);
+    CHECK(test.directory.names() == std::set<std::string>{"vmad.prom"});
+
+    const auto before = test.content();
+    test.status.started_at = 6;
+    test.file.changed();
+    run_due(test.event.get());
+    CHECK(test.content() == before);
+    test.file.flush();
+    CHECK(test.content() == metrics_text(test.status));
+}
+
+TEST_CASE("what was not changed is not written") {
+    Fixture test;
+    test.file.set_path(test.directory / "vmad.prom");
+    run_due(test.event.get());
+    test.directory.write("vmad.prom", "mine");
+    test.file.set_path(test.directory / "vmad.prom");
+    run_due(test.event.get());
+    test.file.flush();
+    CHECK(test.content() == "mine");
+}
+
+TEST_CASE("another path is written at once, and what lies at the old one stays") {
+    Fixture test;
+    test.file.set_path(test.directory / "old.prom");
+    run_due(test.event.get());
+    test.file.set_path(test.directory / "vmad.prom");
+    run_due(test.event.get());
+    test.file.set_path("");
+    run_due(test.event.get());
+    CHECK(test.directory.names() == std::set<std::string>{"old.prom", "vmad.prom"});
+    CHECK(test.content() == metrics_text(test.status));
+}
+
+TEST_CASE("a link at the temporary name is replaced, not followed") {
+    Fixture test;
+    test.directory.write("precious", "precious");
+    std::filesystem::create_symlink(test.directory / "precious", test.directory / ".vmad.prom.tmp");
+    test.file.set_path(test.directory / "vmad.prom");
+    run_due(test.event.get());
+    CHECK(test.directory.read("precious") == "precious");
+    CHECK(test.content() == metrics_text(test.status));
+    CHECK(test.directory.names() == std::set<std::string>{"precious", "vmad.prom"});
+}
+
+TEST_CASE("a failure is logged once, until it works again") {
+    Fixture test;
+    const auto path = test.directory / "new/vmad.prom";
+    test.file.set_path(path);
+    run_due(test.event.get());
+    test.file.flush();
+    test.file.flush();
+    CHECK(test.log.take() == Lines{"warning: metrics: create " + (test.directory / "new/.vmad.prom.tmp") +
+                                   ": No such file or directory"});
+    std::filesystem::create_directory(test.directory / "new");
+    test.file.flush();
+    CHECK(test.log.take() == Lines{"info: metrics: " + path + " can be written again"});
+    CHECK(test.directory.read("new/vmad.prom") == metrics_text(test.status));
+
+    // A directory is in its place: nothing is left beside it.
+    std::filesystem::remove(path);
+    std::filesystem::create_directory(path);
+    test.file.changed();
+    test.file.flush();
+    CHECK(test.log.take() == Lines{"warning: metrics: replace " + path + ": Is a directory"});
+    CHECK_FALSE(test.directory.has("new/.vmad.prom.tmp"));
+}
+
+TEST_CASE("a status that cannot be told disturbs nobody") {
+    daemon::LogCapture log;
+    support::TemporaryDirectory directory;
+    const auto event = varlink::make_event();
+    daemon::MetricsFile file(event.get(), []() -> api::Status { throw std::runtime_error("no status"); });
+    file.set_path(directory / "vmad.prom");
+    run_due(event.get());
+    CHECK(log.take() == Lines{"warning: metrics: no status"});
+    CHECK(directory.names().empty());
+}
