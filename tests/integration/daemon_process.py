@@ -71,11 +71,11 @@ class Archive:
 class Daemon:
     """A running vmad. The caller ends it by stop() or kill()."""
 
-    def __init__(self, sandbox, injections=(), watched=(), wrapper=(), environment=None):
+    def __init__(self, sandbox, injections=(), watched=(), wrapper=(), environment=None, arguments=None, pass_fds=()):
         self.socket = sandbox.socket
         self.trace = sandbox.dir / "trace"
         self.log = sandbox.dir / "log"
-        command = [*wrapper, VMAD, "--config", sandbox.config]
+        command = [*wrapper, VMAD, *(("--config", sandbox.config) if arguments is None else arguments)]
         if injections:
             calls = ",".join(sorted({text.split(":")[0] for text in injections}))
             command = ["strace", "-D", "-f", "-o", self.trace, "-e", f"trace={calls}",
@@ -85,7 +85,8 @@ class Daemon:
         # Not even a test that is killed leaves a daemon behind.
         command = ["setpriv", "--pdeathsig", "KILL", *command]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environment or {})})
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environment or {})},
+                                            pass_fds=pass_fds)
         try:
             wait_until(self.answers, "the daemon answers")
         except BaseException:

@@ -1,144 +1,350 @@
-"""vmactl status, add and wait against a made-up daemon, which can say what a real one says only rarely.
+"""vmactl's commands for the queue against a made-up daemon.
 
 Run as: VMAD_BUILD=builddir python3 test_queue_commands.py
 """
 
+import datetime
 import json
 import os
+import signal
 import socket
-import threading
 import unittest
 
 import support
-from support import ProcessTest
-
-QUEUE = "org.vmad.Queue."
+from made_up_daemon import DAY, HOUR, MINUTE, QUEUE, MadeUpDaemon, QueueCommandTest, ago, job, replies_of, status
 
 
-class MadeUpDaemon:
-    """Answers each call with the replies that `answer` returns for it, or closes the connection for None.
-
-    A reply is {parameters} or {error, parameters}; when there are several, all but the last continue.
-    """
-
-    def __init__(self, path, answer):
-        self.calls = []
-        self.answer = answer
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
-        self.listener.listen()
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve_client, args=(client,), daemon=True).start()
-
-    def serve_client(self, client):
-        with client:
-            buffer = b""
-            while block := client.recv(65536):
-                buffer += block
-                while b"\0" in buffer:
-                    message, buffer = buffer.split(b"\0", 1)
-                    call = json.loads(message)
-                    self.calls.append(call)
-                    replies = self.answer(call)
-                    if replies is None:
-                        return
-                    for number, reply in enumerate(replies, 1):
-                        if number < len(replies):
-                            reply = {**reply, "continues": True}
-                        client.sendall(json.dumps(reply).encode() + b"\0")
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+def iso(seconds):
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
 
 
-def job(number, state, **fields):
-    return {"id": number, "path": f"/mnt/pve/nas/dump/vzdump-qemu-{number}-2024_02_29-13_05_09.vma", "state": state,
-            "announced": True, "queued_at": 1709208000, "starts": 0, "tries": 0, "run_again": False, **fields}
+def plain(output):
+    """What a terminal got, without its colours and its line ends."""
+    for number in (0, 1, 31, 32, 33):
+        output = output.replace(f"\x1b[{number}m", "")
+    return output.replace("\r\n", "\n")
 
 
-def status(active=(), recent=(), **counts):
-    every = dict.fromkeys(("queued", "running", "publishing", "waiting", "done", "unchanged", "vanished",
-                           "failed", "cancelled"), 0)
-    return {"version": "0.1.0", "pid": 4711, "started_at": 1709208309, "state_dir": "/var/lib/vmad", "workers": 2,
-            "counts": {**every, **counts}, "active": list(active), "recent": list(recent)}
-
-
-class QueueCommandTest(ProcessTest):
-    def setUp(self):
-        super().setUp()
-        self.socket = self.dir / "socket"
-        self.environment["VMAD_SOCKET"] = str(self.socket)
-
-    def daemon(self, answer):
-        daemon = MadeUpDaemon(self.socket, answer)
-        self.addCleanup(daemon.close)
-        return daemon
-
-    def daemon_that_replies(self, *replies):
-        return self.daemon(lambda call: list(replies))
-
-    def daemon_that_waits(self):
-        """One that never answers."""
-        return self.daemon(lambda call: [])
+RUNNING = job(17, "running", started_at=ago(5 * MINUTE),
+              progress={"stage": "proving", "done_bytes": 3 << 30, "total_bytes": 7 << 30,
+                        "bytes_per_second": 212 << 20, "remaining_seconds": 63})
+PUBLISHING = job(18, "publishing", started_at=ago(HOUR))
+FAILED = job(16, "failed", reason="at byte 5: \x1b[2J is bad", started_at=ago(HOUR) - 309, ended_at=ago(HOUR))
+DONE = job(15, "done", started_at=ago(DAY) - 125, ended_at=ago(DAY), size_before=4 << 30, size_after=3 << 30)
+VANISHED = job(14, "vanished", ended_at=ago(2 * DAY))
+NAMELESS = {key: value for key, value in job(19, "queued", path="/d/own.vma").items() if key != "vmid"}
+WAITING = [job(number, "waiting", reason="there is no room: " + "x" * 100, waiting_for="space",
+               retry_at=ago(-HOUR)) for number in range(20, 27)]
 
 
 class StatusTest(QueueCommandTest):
     BUSY = status(
-        [job(17, "running", started_at=1709208400,
-             progress={"stage": "proving", "done_bytes": 3 << 30, "total_bytes": 7 << 30,
-                       "bytes_per_second": 212 << 20, "remaining_seconds": 63}),
-         job(18, "publishing", started_at=1709208400)],
-        [job(16, "failed", reason="at byte 5: \x1b[2J is bad", started_at=1709208000, ended_at=1709208309),
-         job(15, "done", started_at=1709208000, ended_at=1709208125, size_before=4 << 30, size_after=3 << 30),
-         job(14, "vanished", ended_at=1709208000)],
-        queued=3, running=1, publishing=1, waiting=2, failed=1, done=9)
+        [RUNNING, PUBLISHING], [FAILED, DONE, VANISHED],
+        {"done": 1234, "bytes_before": 4 << 40, "bytes_after": 3 << 40,
+         "last_success_at": ago(3 * HOUR), "last_failure_at": ago(2 * DAY)},
+        {"hold": "paused", "oldest_at": ago(3 * DAY)},
+        queued=3, running=1, publishing=1, waiting=7, failed=1, done=9)
 
     def test_text(self):
-        self.daemon_that_replies({"parameters": {"status": self.BUSY}})
-        text = self.succeed("status")
-        self.assertEqual(text, """\
-vmad 0.1.0, pid 4711, up since 2024-02-29T12:05:09+00:00, 2 workers
-jobs: 3 queued, 1 running, 1 publishing, 2 waiting, 1 failed
-
-ID  STATE       STAGE    DONE       RATE       LEFT  ARCHIVE
-17  running     proving  42 %  212 MiB/s  1 min 3 s  /mnt/pve…02_29-13_05_09.vma
-18  publishing                                       /mnt/pve…02_29-13_05_09.vma
-
-ID  RESULT    SIZE                    TOOK  ENDED        ARCHIVE
-16  failed                       5 min 9 s  02-29 12:05  /mnt/pv…29-13_05_09.vma
-15  done      4.0 GiB → 3.0 GiB  2 min 5 s  02-29 12:02  /mnt/pv…29-13_05_09.vma
-14  vanished                                02-29 12:00  /mnt/pv…29-13_05_09.vma
-
-job 16: at byte 5: \\x1b[2J is bad
+        daemon = self.daemon_with(WAITING, self.BUSY)
+        head, active, waiting, recent = self.succeed("status").split("\n\n")
+        totals = self.BUSY["totals"]
+        self.assertRegex(head.splitlines()[1], r"^up      3 h( 1 min)?, since ")
+        self.assertEqual(head.replace("3 h 1 min", "3 h"), f"""\
+daemon  vmad 0.1.0, pid 4711, 2 workers
+up      3 h, since {iso(self.BUSY["started_at"])}
+held    nothing starts: paused by "vmactl pause", until "vmactl resume"
+jobs    3 queued, 1 running, 1 publishing, 7 waiting, 1 failed
+oldest  queued 3 d ago, {iso(self.BUSY["oldest_at"])}
+done    1234 archives, 4.0 TiB → 3.0 TiB
+        last success 3 h ago, {iso(totals["last_success_at"])}
+        last failure 2 d ago, {iso(totals["last_failure_at"])}""")
+        self.assertEqual(active, """\
+ID  VMID  STATE       DONE       RATE       LEFT  ARCHIVE
+17    17  proving     42 %  212 MiB/s  1 min 3 s  vzdump-qe…_29-13_05_09.vma.zst
+18    18  publishing                              vzdump-qe…_29-13_05_09.vma.zst""")
+        self.assertEqual(recent, """\
+ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
+16    16  failed                       5 min  1 h ago  vzdump-q…13_05_09.vma.zst
+    at byte 5: \\x1b[2J is bad
+15    15  done      4.0 GiB → 3.0 GiB  2 min  1 d ago  vzdump-q…13_05_09.vma.zst
+14    14  vanished                            2 d ago  vzdump-q…13_05_09.vma.zst
 """)
+        lines = waiting.splitlines()
+        self.assertEqual(len(lines), 1 + 2 * 5 + 1)
+        self.assertRegex(lines[1], r"^20    20  waiting  in \d\d min  vzdump-qemu-20-2024_02_29-13_05_09\.vma\.zst$")
+        self.assertRegex(lines[2], r"^    there is no room: x+…x+$")
+        self.assertEqual(lines[-1], 'and 2 more: "vmactl list --state waiting"')
+        self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status", QUEUE + "List"])
 
     def test_it_fits_the_terminal(self):
-        self.daemon_that_replies({"parameters": {"status": self.BUSY}})
+        self.daemon_with(WAITING, self.BUSY)
+        self.assert_fits(self.succeed("status"))
         for columns in (80, 100, 200):
             code, output = self.vmactl_on_terminal("status", columns=columns)
             self.assertEqual(code, 0)
-            plain = output.replace("\x1b[0m", "")
-            for number in (1, 31, 32, 33):
-                plain = plain.replace(f"\x1b[{number}m", "")
-            self.assertNotIn("\x1b", plain)
-            self.assertLessEqual(max(map(len, plain.splitlines())), columns)
+            self.assertIn("\x1b[31mfailed", output)
+            self.assertNotIn("\x1b", plain(output))
+            self.assert_fits(plain(output), columns)
+        self.environment["NO_COLOR"] = "1"
+        self.assertNotIn("\x1b", self.vmactl_on_terminal("status")[1])
 
     def test_nothing_to_do(self):
-        self.daemon_that_replies({"parameters": {"status": status()}})
-        self.assertEqual(self.succeed("status"), "vmad 0.1.0, pid 4711, up since 2024-02-29T12:05:09+00:00, 2 workers\n"
-                                                 "jobs: none to do\n")
+        idle = status()
+        daemon = self.daemon_with([], idle)
+        self.assertRegex(self.succeed("status"),
+                         r"^daemon  vmad 0\.1\.0, pid 4711, 2 workers\nup      3 h( 1 min)?, since \S+\n"
+                         r"jobs    none to do\ndone    0 archives\n$")
+        self.assertEqual(len(daemon.calls), 1)
+
+    def test_every_hold(self):
+        said = {}
+        self.daemon(lambda call: [{"parameters": {"status": status(more=said)}}])
+        until = ago(-5 * HOUR)
+        for hold, text in (({"hold": "paused"}, 'nothing starts: paused by "vmactl pause", until "vmactl resume"'),
+                           ({"hold": "start_window"}, "nothing starts outside of start_window"),
+                           ({"hold": "start_window", "hold_until": until},
+                            f"nothing starts until {iso(until)[11:16]}, in 4 h (start_window)"),
+                           ({"hold": "vzdump"}, "nothing starts while vzdump runs (defer_while_vzdump_runs)")):
+            said.clear()
+            said.update(hold)
+            self.assertIn(f"held    {text}\n", self.succeed("status"))
 
     def test_json_is_the_reply(self):
-        self.daemon_that_replies({"parameters": {"status": self.BUSY}})
+        daemon = self.daemon_with(WAITING, self.BUSY)
         self.assertEqual(self.succeed_json("status"), [self.BUSY])
+        self.assertEqual(len(daemon.calls), 1)
+
+    def watch(self, *arguments):
+        """Starts it, and returns it with what came before the daemon was asked a third time."""
+        daemon = self.daemon_with([], self.BUSY)
+        process = self.start_vmactl("status", "--watch", *arguments)
+        support.wait_for(lambda: sum(call["method"] == QUEUE + "Status" for call in daemon.calls) > 2)
+        process.send_signal(signal.SIGINT)
+        output, messages = process.communicate()
+        self.assertEqual((process.returncode, messages), (-signal.SIGINT, ""))
+        return output
+
+    def test_watch_prints_it_anew(self):
+        output = self.watch("1")
+        self.assertGreaterEqual(output.count("\n\ndaemon  vmad 0.1.0"), 1)
+        self.assertTrue(output.startswith("daemon  "))
+        self.assertNotIn("\x1b", output)
+
+    def test_watch_in_json(self):
+        lines = self.watch("1", "--json").splitlines()
+        self.assertGreaterEqual(len(lines), 2)
+        for line in lines:
+            self.assertEqual(json.loads(line), self.BUSY)
+
+    def test_watch_redraws_a_terminal(self):
+        answers = []
+
+        def answer(call):
+            if call["method"] == QUEUE + "List":
+                return replies_of(WAITING)
+            answers.append(call)
+            return [{"parameters": {"status": self.BUSY}}] if len(answers) < 3 else None
+        self.daemon(answer)
+        code, output = self.vmactl_on_terminal("status", "--watch", "1")
+        self.assertEqual(code, 3)  # the daemon went
+        screens = output.split("\x1b[H")[1:]
+        self.assertEqual(len(screens), 2)
+        for screen in screens:
+            # The terminal has 24 lines: none of them scrolls away.
+            self.assertEqual(screen.count("\n") - screen.count("vmactl: "), 23)
+            self.assertEqual(screen.count("\x1b[K"), 23)
+
+    def test_watch_takes_whole_seconds(self):
+        for interval in ("0", "-1", "1.5", "x", "86401"):
+            self.refuse(2, "status", "--watch", interval)
+
+
+class ListTest(QueueCommandTest):
+    def test_many_jobs(self):
+        jobs = [job(number, "queued") for number in range(1, 10001)]
+        self.daemon_with(jobs, None)
+        lines = self.succeed("list").splitlines()
+        self.assertEqual(len(lines), 10001)
+        self.assertEqual(lines[0], "   ID   VMID  STATE      WHEN  ARCHIVE")
+        self.assertEqual(lines[-1], "10000  10000  queued  1 h ago  vzdump-qemu-10000-2024_02_29-13_05_09.vma.zst")
+        self.assertEqual(self.succeed_json("list"), jobs)
+
+    def test_states(self):
+        daemon = self.daemon_with([FAILED, DONE, RUNNING, *WAITING], None)
+        self.assertEqual([job["id"] for job in self.succeed_json("list")], [17, *range(20, 27)])
+        self.assertEqual(daemon.calls[-1]["parameters"]["states"], ["queued", "running", "publishing", "waiting"])
+        self.succeed("list", "--state", "failed", "--state", "queued")
+        self.assertEqual(daemon.calls[-1]["parameters"]["states"], ["queued", "failed"])
+        self.assertTrue(daemon.calls[-1]["more"])
+        text = self.succeed("list", "--all")
+        self.assert_fits(text)
+        self.assertIn("    at byte 5: \\x1b[2J is bad\n", text)
+
+    def test_none(self):
+        self.daemon_with([], None)
+        self.assertEqual(self.succeed("list"), "")
+        self.assertEqual(self.succeed_json("list"), [])
+
+
+class ShowTest(QueueCommandTest):
+    def show(self, shown):
+        daemon = MadeUpDaemon(self.socket, lambda call: [{"parameters": {"job": shown}}])
+        try:
+            return self.succeed("show", "7")
+        finally:
+            daemon.close()
+            self.socket.unlink()
+
+    def test_every_field(self):
+        full = job(7, "waiting", path="/d/a\x1b.vma", reason="the share does not answer", waiting_for="storage",
+                   notice="odd header", storage="nas", vmid=100, queued_at=0, started_at=60, ended_at=185,
+                   end_number=3, retry_at=3600, starts=2, tries=5, run_again=True, size_before=1000,
+                   size_after=900, mount_point="/d", publication={"a": 1}, announced=False,
+                   progress=RUNNING["progress"])
+        days = r"\d+ d ago"
+        self.assertRegex(self.show(full), rf"""^Job:         7
+Archive:     /d/a\\x1b\.vma
+VMID:        100
+Storage:     nas
+State:       waiting
+Waits for:   its storage
+Reason:      the share does not answer
+To do:       "vmactl retry 7" tries now, "vmactl cancel 7" gives up
+Notice:      odd header
+Progress:    proving, 42 %, 212 MiB/s, 1 min 3 s left
+Queued:      {days}, 1970-01-01T00:00:00\+00:00
+Started:     {days}, 1970-01-01T00:01:00\+00:00
+Next try:    {days}, 1970-01-01T01:00:00\+00:00
+Ended:       {days}, 1970-01-01T00:03:05\+00:00
+Took:        2 min 5 s
+Size before: 1000 B \(1000 bytes\)
+Size after:  900 B \(900 bytes\)
+Saving:      10\.0 % saved
+Announced:   no, so it has to be old enough
+Run again:   yes, it was named once more while it ran
+Starts:      2 without a result
+Tries:       5 failed in a row
+Mounted at:  /d
+Swap:        begun; a restart finishes or undoes it
+End:         number 3
+$""")
+
+    def test_what_a_job_waits_for(self):
+        for reason, text in (("retry", "an error that may go away"), ("space", "room for the copy"),
+                             ("storage", "its storage"), ("busy", "the archive to be free"),
+                             ("linger", "the end of linger; the archive is canonical already")):
+            self.assertIn(f"Waits for:   {text}\n", self.show(job(7, "waiting", waiting_for=reason)))
+
+    def test_what_to_do(self):
+        for state, advice in (("failed", '"vmactl retry 7" tries again, "vmactl cancel 7" gives up'),
+                              ("cancelled", '"vmactl retry 7" queues it again'), ("done", None), ("queued", None)):
+            text = self.show(job(7, state))
+            self.assertEqual(f"To do:       {advice}\n" in text, advice is not None)
+            self.assertEqual("To do:" in text, advice is not None)
+
+    def test_a_path_names_its_latest_job(self):
+        first = job(3, "failed", path="/d/x.vma")
+        second = job(9, "queued", path="/d/x.vma")
+        jobs = {7: job(7, "queued"), 9: second}
+        daemon = self.daemon(lambda call: replies_of([first, jobs[7], second]) if call["method"] == QUEUE + "List"
+                             else [{"parameters": {"job": jobs[call["parameters"]["id"]]}}])
+        shown = self.succeed_json("show", "7", "/d/x.vma", "/d//./x.vma")
+        self.assertEqual([each["id"] for each in shown], [7, 9, 9])
+        self.assertEqual([call["method"].removeprefix(QUEUE) for call in daemon.calls],
+                         ["List", "Show", "Show", "Show"])
+        self.assertEqual(self.succeed("show", "7", "/d/x.vma").count("\n\nJob: "), 1)
+        self.assertEqual(self.refuse(4, "show", "7", "/d/y.vma"), "there is no job for /d/y.vma")
+
+
+class ChangeTest(QueueCommandTest):
+    def test_cancel_and_retry(self):
+        def answer(call):
+            number = call["parameters"]["id"]
+            if number == 4:
+                return [{"error": QUEUE + "NoSuchJob", "parameters": {"id": number}}]
+            if number == 5:
+                return [{"error": QUEUE + "JobHasEnded", "parameters": {"id": number, "state": "done"}}]
+            return [{"parameters": {"job": {**RUNNING, "id": 17, "path": "/d/\x1b.vma"}}}]
+        self.daemon(answer)
+        result = self.vmactl("cancel", "4", "17", "5")
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (4, "job 17: being stopped: /d/\\x1b.vma\n",
+                          "vmactl: there is no job 4: there never was, or it ended long ago\n"
+                          "vmactl: job 5 has ended already: done\n"))
+        self.assertEqual(self.refuse(1, "cancel", "5"), "job 5 has ended already: done")
+        self.assertEqual(self.succeed("retry", "16"), "job 16: its archive has job 17 by now, running: /d/\\x1b.vma\n")
+
+    def test_pause_and_resume(self):
+        daemon = self.daemon_that_replies({"parameters": {}})
+        for arguments, method, parameters in ((["pause"], "Pause", {"now": False}),
+                                              (["pause", "--now"], "Pause", {"now": True}),
+                                              (["resume"], "Resume", {})):
+            self.assertTrue(self.succeed(*arguments).startswith("vmad: "))
+            self.assertEqual((daemon.calls[-1]["method"], daemon.calls[-1]["parameters"]),
+                             (QUEUE + method, parameters))
+            self.assertEqual(self.succeed_json(*arguments), [{}])
+
+    def test_reload(self):
+        self.daemon_that_replies({"parameters": {"warnings": ["a: odd", "b\x1b: old"]}})
+        result = self.vmactl("reload")
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (0, "vmad: settings reloaded\n",
+                          "vmactl: warning: a: odd\nvmactl: warning: b\\x1b: old\n"))
+        self.assertEqual(self.succeed_json("reload"), [{"warnings": ["a: odd", "b\x1b: old"]}])
+
+    def test_reload_of_invalid_settings(self):
+        self.daemon_that_replies({"error": QUEUE + "InvalidSettings",
+                                  "parameters": {"reason": "/etc/vmad/vmad.toml: line 3: workers: write a number"}})
+        self.assertEqual(self.refuse(1, "reload"),
+                         "the old settings stay: /etc/vmad/vmad.toml: line 3: workers: write a number")
+
+
+class MonitorTest(QueueCommandTest):
+    CHANGES = [NAMELESS, RUNNING, RUNNING,
+               {**RUNNING, "progress": {**RUNNING["progress"], "stage": "repacking"}}, WAITING[0],
+               {**WAITING[0], "reason": "another"}, DONE, FAILED]
+
+    def answer(self, call):
+        """The changes, and then the end of the daemon."""
+        self.assertTrue(call["more"])
+        return [{"parameters": {}}, *replies_of(self.CHANGES)]
+
+    def test_lines(self):
+        self.daemon(self.answer)
+        name = "vzdump-qemu-{}-2024_02_29-13_05_09.vma.zst"
+        output = self.succeed("monitor")
+        self.assert_fits(output)
+        lines = output.splitlines()
+        for line in lines:
+            self.assertRegex(line, r"^(\d\d:\d\d:\d\d  |          \S)")
+        self.assertEqual([line[10:] for line in lines if not line.startswith(" ")], [
+            "   19         queued      own.vma",
+            f"   17     17  running     {name.format(17)}",
+            "   17     17  running     proving, 42 %, 212 MiB/s, 1 min 3 s left",
+            "   17     17  running     repacking, 42 %, 212 MiB/s, 1 min 3 s left",
+            f"   20     20  waiting     {name.format(20)}",
+            f"   20     20  waiting     {name.format(20)}",
+            f"   15     15  done        {name.format(15)}",
+            f"   16     16  failed      {name.format(16)}"])
+        self.assertEqual([line[10:] for line in lines if line.startswith(" ")][1:],
+                         ["another", "4.0 GiB → 3.0 GiB, 25.0 % saved, in 2 min 5 s", "at byte 5: \\x1b[2J is bad"])
+
+    def test_a_bar_on_a_terminal(self):
+        self.daemon(self.answer)
+        code, output = self.vmactl_on_terminal("monitor")
+        self.assertEqual(code, 0)
+        self.assertIn("\rjob 17: proving  42 % [", output)
+        self.assertNotIn("proving, 42 %", output)
+        self.assertIn("\r\x1b[K", output)
+
+    def test_json_is_every_reply(self):
+        self.daemon(self.answer)
+        self.assertEqual(self.succeed_json("monitor"), self.CHANGES)
+
+    def test_the_daemon_goes(self):
+        self.daemon(lambda call: None)
+        self.assertIn("the server closed the connection", self.refuse(3, "monitor"))
 
 
 class AddTest(QueueCommandTest):
@@ -194,7 +400,7 @@ class WaitTest(QueueCommandTest):
             {"parameters": {"job": job(1, "done", size_before=4 << 30, size_after=3 << 30)}},
             {"parameters": {"job": job(2, "failed", reason="at byte 5: bad")}})
         result = self.vmactl("wait")
-        path = "/mnt/pve/nas/dump/vzdump-qemu-{}-2024_02_29-13_05_09.vma"
+        path = "/mnt/pve/nas/dump/vzdump-qemu-{}-2024_02_29-13_05_09.vma.zst"
         self.assertEqual((result.returncode, result.stdout),
                          (1, f"job 1: done: {path.format(1)}, 4.0 GiB → 3.0 GiB\n"
                              f"job 2: failed: {path.format(2)}: at byte 5: bad\n"))

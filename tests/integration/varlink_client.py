@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 
 
 class VarlinkError(Exception):
@@ -14,10 +15,12 @@ class VarlinkError(Exception):
 class VarlinkClient:
     def __init__(self, path, timeout=10):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
         self.buffer = b""
+        # A connect that waits for room in the backlog: with a timeout of Python's own it would fail at once.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", timeout, 0))
         try:
             self.socket.connect(str(path))
+            self.socket.settimeout(timeout)
         except OSError:
             self.socket.close()
             raise

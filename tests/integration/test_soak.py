@@ -1,0 +1,155 @@
+"""Everything at once: many backups through the hook while daemon and workers are killed, and backups are pruned and
+replaced. In the end every archive that is still wanted is canonical, and nothing else is left.
+
+VMAD_SOAK_ARCHIVES says how many backups (2000).
+"""
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from daemon_process import ENDS, Archive, DaemonTest, send, wait_until
+
+ARCHIVES = int(os.environ.get("VMAD_SOAK_ARCHIVES", "2000"))
+HOOKS = 16
+VARIANTS = 24
+# Time for the rest of the queue once nobody makes trouble any more.
+CALM_SECONDS = 300
+
+
+class Soak(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.write_settings(keep_jobs=100000, workers=2)
+        self.random = random.Random(int.from_bytes(os.urandom(4)))
+        self.lock = threading.Lock()
+        self.count = collections.Counter()
+        # What a path is to hold in the end: the bytes of a canonical archive, or None after a prune.
+        self.expected = {}
+        self.path_locks = collections.defaultdict(threading.Lock)
+        self.failures = []
+        samples = self.dir / "samples" / "dump"
+        samples.mkdir(parents=True)
+        self.variants = [Archive(samples / f"variant-{seed}", seed=seed, disk="drive-scsi0=1M")
+                         for seed in range(1, VARIANTS + 1)]
+
+    def path(self, number):
+        return self.dump / f"vzdump-qemu-{100 + number}-2026_01_01-02_00_00.vma"
+
+    def back_up(self, number):
+        """As vzdump does it: under another name first, then the hook."""
+        path, variant = self.path(number), self.random.choice(self.variants)
+        with self.path_locks[number]:
+            part = path.with_suffix(".dat")
+            part.write_bytes(variant.old)
+            with self.lock:
+                self.expected[path] = variant.new
+            part.rename(path)
+            code, output = self.run_hook(path)
+        self.count["hook calls"] += 1
+        if "left in" in output:
+            self.count["left in incoming/"] += 1
+        if code != 0 or ("queued" not in output and "left in" not in output):
+            self.failures.append(f"hook: exit code {code}: {output}")
+
+    def prune(self, number):
+        with self.path_locks[number], self.lock:
+            self.expected[self.path(number)] = None
+            self.path(number).unlink(missing_ok=True)
+        self.count["pruned"] += 1
+
+    def hook_thread(self, numbers):
+        try:
+            for number in numbers:
+                self.back_up(number)
+                chance = self.random.random()
+                if chance < 0.05:
+                    self.prune(self.random.randrange(number + 1) if chance < 0.03 else number)
+                elif chance < 0.1:
+                    self.back_up(number)
+                    self.count["replaced"] += 1
+        except Exception as error:  # of any kind: to be told by the test, not by a thread
+            self.failures.append(repr(error))
+
+    def make_trouble(self):
+        """Kills what runs, and starts the daemon again as systemd would. In the main thread, because a daemon of
+        these tests dies with the thread that started it."""
+        daemon = self.daemons[-1]
+        if self.random.random() < 0.5:
+            daemon.kill()
+            self.count["daemons killed"] += 1
+            self.start()
+        else:
+            for pid in daemon.workers():
+                send(pid, signal.SIGKILL)
+                self.count["workers killed"] += 1
+
+    def test_soak(self):
+        began = time.monotonic()
+        self.start()
+        hooks = [threading.Thread(target=self.hook_thread, args=(range(first, ARCHIVES, HOOKS),))
+                 for first in range(HOOKS)]
+        for thread in hooks:
+            thread.start()
+        # On until most of the queue is done in spite of it.
+        while any(thread.is_alive() for thread in hooks) or self.unfinished() > ARCHIVES // 20:
+            time.sleep(self.random.uniform(0.5, 3))
+            self.make_trouble()
+        daemon = self.daemons[-1]
+        try:
+            wait_until(lambda: self.unfinished() == 0, "every job ends", CALM_SECONDS)
+        except AssertionError:
+            self.fail(str([job for job in daemon.jobs() if job["state"] not in ENDS]))
+        self.assertEqual(self.failures, [])
+        # Three deaths of one job in a row are a failure by design; then an administrator tries again.
+        jobs = daemon.jobs()
+        for job in jobs:
+            if job["state"] == "failed":
+                self.assertIn("worker died (", job["reason"])
+                self.count["failed by three deaths"] += 1
+                self.vmactl("retry", str(job["id"]))
+                daemon.wait(job["id"])
+        self.check_jobs(daemon.jobs())
+        self.check_files()
+        self.count["jobs"] = len(jobs)
+        self.count["seconds"] = round(time.monotonic() - began)
+        print("soak:", ", ".join(f"{value} {name}" for name, value in self.count.items()), flush=True)
+
+    def unfinished(self):
+        try:
+            with self.daemons[-1].client() as client:
+                counts = client.call("org.vmad.Queue.Status")["status"]["counts"]
+        except (OSError, EOFError):
+            return ARCHIVES
+        return sum(number for state, number in counts.items() if state not in ENDS)
+
+    def check_jobs(self, jobs):
+        self.assertEqual(len({job["id"] for job in jobs}), len(jobs))
+        last = {job["path"]: job for job in jobs}
+        for path, content in self.expected.items():
+            job = last.get(str(path))
+            self.assertIsNotNone(job, f"no job for {path}")
+            self.assertIn(job["state"], ("done", "unchanged", "vanished") if content is None else ("done", "unchanged"),
+                          job)
+        self.assertEqual(set(last), {str(path) for path in self.expected})
+        # No naming makes more than one job.
+        self.assertLessEqual(len(jobs), self.count["hook calls"] + self.count["left in incoming/"])
+
+    def check_files(self):
+        kept = {path for path, content in self.expected.items() if content is not None}
+        self.assertEqual({entry for entry in self.dump.iterdir()}, kept)
+        for path in kept:
+            self.assertTrue(path.read_bytes() == self.expected[path], f"{path} holds something else")
+        self.assertEqual(list((self.state / "incoming").iterdir()), [])
+        self.assertTrue(all(entry.name.endswith(".json") for entry in (self.state / "queue").iterdir()))
+        self.assertEqual(subprocess.run(["find", self.state / "locks", "-type", "f"], capture_output=True, text=True,
+                                        check=False).stdout, "")
+
+
+if __name__ == "__main__":
+    unittest.main()
