@@ -41,17 +41,9 @@ void from_json(const json& in, ListCall& call) {
     fields.refuse_others();
 }
 
-void to_json(json& out, const ShowCall& call) { out = {{"id", call.id}}; }
+void to_json(json& out, const JobCall& call) { out = {{"id", call.id}}; }
 
-void from_json(const json& in, ShowCall& call) {
-    Fields fields(in, "Show");
-    call.id = fields.get<std::uint64_t>("id");
-    fields.refuse_others();
-}
-
-void to_json(json& out, const ChangeCall& call) { out = {{"id", call.id}}; }
-
-void from_json(const json& in, ChangeCall& call) {
+void from_json(const json& in, JobCall& call) {
     Fields fields(in, "call");
     call.id = fields.get<std::uint64_t>("id");
     fields.refuse_others();

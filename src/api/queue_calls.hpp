@@ -32,15 +32,10 @@ struct ListCall {
     friend bool operator==(const ListCall&, const ListCall&) = default;
 };
 
-struct ShowCall {
+/// The parameters of Show, Cancel and Retry.
+struct JobCall {
     std::uint64_t id = 0;
-    friend bool operator==(const ShowCall&, const ShowCall&) = default;
-};
-
-/// The parameters of Cancel and Retry.
-struct ChangeCall {
-    std::uint64_t id = 0;
-    friend bool operator==(const ChangeCall&, const ChangeCall&) = default;
+    friend bool operator==(const JobCall&, const JobCall&) = default;
 };
 
 struct PauseCall {
@@ -78,10 +73,8 @@ void to_json(nlohmann::json& out, const EnqueueReply& reply);
 void from_json(const nlohmann::json& in, EnqueueReply& reply);
 void to_json(nlohmann::json& out, const ListCall& call);
 void from_json(const nlohmann::json& in, ListCall& call);
-void to_json(nlohmann::json& out, const ShowCall& call);
-void from_json(const nlohmann::json& in, ShowCall& call);
-void to_json(nlohmann::json& out, const ChangeCall& call);
-void from_json(const nlohmann::json& in, ChangeCall& call);
+void to_json(nlohmann::json& out, const JobCall& call);
+void from_json(const nlohmann::json& in, JobCall& call);
 void to_json(nlohmann::json& out, const PauseCall& call);
 void from_json(const nlohmann::json& in, PauseCall& call);
 void to_json(nlohmann::json& out, const EmptyCall& call);

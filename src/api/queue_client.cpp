@@ -25,7 +25,7 @@ std::vector<Job> QueueClient::list(const std::vector<JobState>& states) {
 }
 
 Job QueueClient::show(std::uint64_t id) {
-    const json reply = client_.call(kShowMethod, ShowCall{id}, limit_);
+    const json reply = client_.call(kShowMethod, JobCall{id}, limit_);
     return Fields(reply, "reply").get<Job>("job");
 }
 
@@ -50,12 +50,12 @@ void QueueClient::monitor(const std::function<void()>& on_begin, const OnJob& on
 }
 
 Job QueueClient::cancel(std::uint64_t id) {
-    const json reply = client_.call(kCancelMethod, ChangeCall{id}, limit_);
+    const json reply = client_.call(kCancelMethod, JobCall{id}, limit_);
     return Fields(reply, "reply").get<Job>("job");
 }
 
 Job QueueClient::retry(std::uint64_t id) {
-    const json reply = client_.call(kRetryMethod, ChangeCall{id}, limit_);
+    const json reply = client_.call(kRetryMethod, JobCall{id}, limit_);
     return Fields(reply, "reply").get<Job>("job");
 }
 

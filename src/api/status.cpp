@@ -25,7 +25,8 @@ void from_json(const json& in, JobCounts& counts) {
 void to_json(json& out, const Status& status) {
     out = {{"version", status.version},     {"pid", status.pid},         {"started_at", status.started_at},
            {"state_dir", status.state_dir}, {"workers", status.workers}, {"counts", status.counts},
-           {"active", status.active},       {"recent", status.recent},   {"totals", status.totals}};
+           {"active", status.active},       {"recent", status.recent},   {"totals", status.totals},
+           {"waiting", status.waiting}};
     if (status.hold) out["hold"] = to_string(*status.hold);
     put(out, "hold_until", status.hold_until);
     put(out, "oldest_at", status.oldest_at);
@@ -45,6 +46,7 @@ void from_json(const json& in, Status& status) {
     read.oldest_at = fields.find<std::int64_t>("oldest_at");
     read.totals = fields.get<Totals>("totals");
     read.active = fields.get<std::vector<Job>>("active");
+    read.waiting = fields.get<std::vector<Job>>("waiting");
     read.recent = fields.get<std::vector<Job>>("recent");
     status = std::move(read);
 }

@@ -15,8 +15,9 @@
 
 namespace vmad::api {
 
-/// Ended jobs in a Status, at most.
+/// Ended jobs in a Status, and waiting ones, at most.
 inline constexpr std::size_t kMaxRecentJobs = 20;
+inline constexpr std::size_t kMaxWaitingJobs = 20;
 
 /// The number of jobs in each state.
 class JobCounts {
@@ -53,8 +54,9 @@ struct Status {
     std::optional<std::int64_t> hold_until;  ///< when it ends, where that is known
     std::optional<std::int64_t> oldest_at;   ///< when the oldest of the jobs that have not ended was queued
     Totals totals;
-    std::vector<Job> active;  ///< running and publishing
-    std::vector<Job> recent;  ///< ended last, the newest first, at most kMaxRecentJobs
+    std::vector<Job> active;   ///< running and publishing
+    std::vector<Job> waiting;  ///< the first that were queued, at most kMaxWaitingJobs
+    std::vector<Job> recent;   ///< ended last, the newest first, at most kMaxRecentJobs
     friend bool operator==(const Status&, const Status&) = default;
 };
 

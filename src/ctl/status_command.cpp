@@ -85,12 +85,9 @@ class StatusCommand final : public Command {
     /// Connects anew each time: the daemon does not keep connections that say nothing for long, and may have
     /// been restarted.
     static std::string report(const Context& context, const Console& console) {
-        auto daemon = connect_to_daemon(context.options);
-        const auto status = daemon.status();
+        const auto status = connect_to_daemon(context.options).status();
         if (context.options.json) return nlohmann::json(status).dump() + "\n";
-        std::vector<api::Job> waiting;
-        if (status.counts[api::JobState::waiting] != 0) waiting = daemon.list({api::JobState::waiting});
-        return status_text(status, waiting, now(), console);
+        return status_text(status, now(), console);
     }
 
     static ExitCode check(Context& context) {

@@ -96,12 +96,12 @@ std::string active_table(const api::Status& status, const Console& console) {
     return table.empty() ? "" : "\n" + table.render(console);
 }
 
-std::string waiting_table(const std::vector<api::Job>& waiting, std::int64_t now, const Console& console) {
+std::string waiting_table(const api::Status& status, std::int64_t now, const Console& console) {
+    auto waiting = status.waiting;
     if (waiting.empty()) return {};
-    const auto shown = std::min(waiting.size(), kWaitingShown);
-    auto text = "\n" + job_table({waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(shown)}, now,
-                                 console);
-    if (const auto others = waiting.size() - shown; others != 0)
+    waiting.resize(std::min(waiting.size(), kWaitingShown));
+    auto text = "\n" + job_table(waiting, now, console);
+    if (const auto others = status.counts[api::JobState::waiting] - waiting.size(); others != 0)
         text += fmt::format("and {} more: \"vmactl list --state waiting\"\n", others);
     return text;
 }
@@ -135,10 +135,9 @@ std::string recent_table(const api::Status& status, std::int64_t now, const Cons
 
 }  // namespace
 
-std::string status_text(const api::Status& status, const std::vector<api::Job>& waiting, std::int64_t now,
-                        const Console& console) {
+std::string status_text(const api::Status& status, std::int64_t now, const Console& console) {
     return header(status, now, console) + active_table(status, console) +
-           waiting_table(waiting, now, console) + recent_table(status, now, console);
+           waiting_table(status, now, console) + recent_table(status, now, console);
 }
 
 }  // namespace vmad::ctl

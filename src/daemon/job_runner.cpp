@@ -174,8 +174,9 @@ void JobRunner::settle_run_ends() {
                 log_about_job(*queue_.find(id), spdlog::level::err, "the worker died (" + end.how + ")");
             const auto [job, again] =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
+            if (end.result && !end.result->notice.empty())
+                log_about_job(job, spdlog::level::warn, end.result->notice);
             run_ends_.erase(current);
-            if (!job.notice.empty()) log_about_job(job, spdlog::level::warn, job.notice);
             changed(job);
             if (again != nullptr) changed(*again);
         } catch (const base::Error& error) {

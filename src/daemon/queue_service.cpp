@@ -170,7 +170,7 @@ varlink::Interface QueueService::queue_interface() {
         listings_.start(std::move(request), call);
     };
     methods["Show"] = [this](Request& request) {
-        request.reply({{"job", show(api::parameters_as<api::ShowCall>(request.parameters()))}});
+        request.reply({{"job", show(api::parameters_as<api::JobCall>(request.parameters()))}});
     };
     methods["Status"] = [this](Request& request) {
         (void)api::parameters_as<api::EmptyCall>(request.parameters());
@@ -183,10 +183,10 @@ varlink::Interface QueueService::queue_interface() {
         subscriptions_.monitor(std::move(request));
     };
     methods["Cancel"] = [this](Request& request) {
-        request.reply({{"job", cancel(api::parameters_as<api::ChangeCall>(request.parameters()).id)}});
+        request.reply({{"job", cancel(api::parameters_as<api::JobCall>(request.parameters()).id)}});
     };
     methods["Retry"] = [this](Request& request) {
-        request.reply({{"job", retry(api::parameters_as<api::ChangeCall>(request.parameters()).id)}});
+        request.reply({{"job", retry(api::parameters_as<api::JobCall>(request.parameters()).id)}});
         runner_.start_what_can();
     };
     methods["Pause"] = [this](Request& request) {
@@ -234,7 +234,7 @@ const Job& QueueService::require(std::uint64_t id) const {
     return *job;
 }
 
-Job QueueService::show(const api::ShowCall& call) const { return runner_.with_progress(require(call.id)); }
+Job QueueService::show(const api::JobCall& call) const { return runner_.with_progress(require(call.id)); }
 
 api::Status QueueService::status() const {
     api::Status status;
@@ -251,6 +251,7 @@ api::Status QueueService::status() const {
     status.oldest_at = queue_.oldest_queued_at();
     status.totals = queue_.totals();
     status.active = runner_.active();
+    for (const auto* job : queue_.oldest_waiting(api::kMaxWaitingJobs)) status.waiting.push_back(*job);
     for (const auto* job : queue_.recent_ends(api::kMaxRecentJobs)) status.recent.push_back(*job);
     return status;
 }
@@ -279,6 +280,7 @@ Job QueueService::cancel(std::uint64_t id) {
     const auto& job = queue_.cancel(id, now());
     if (job.state != before) changed(job);
     runner_.abandon(id);
+    runner_.start_what_can();
     return runner_.with_progress(job);
 }
 

@@ -51,7 +51,7 @@ class QueueService {
     // The methods of org.vmad.Queue.
     [[nodiscard]] varlink::Interface queue_interface();
     [[nodiscard]] api::EnqueueReply enqueue(const api::EnqueueCall& call);
-    [[nodiscard]] api::Job show(const api::ShowCall& call) const;
+    [[nodiscard]] api::Job show(const api::JobCall& call) const;
     [[nodiscard]] api::Status status() const;
     void wait(varlink::Request& request);
     [[nodiscard]] api::Job cancel(std::uint64_t id);

@@ -59,6 +59,14 @@ std::vector<const Job*> Queue::recent_ends(std::size_t most) const {
     return recent;
 }
 
+std::vector<const Job*> Queue::oldest_waiting(std::size_t most) const {
+    std::vector<const Job*> oldest;
+    const auto wanted = std::min<std::size_t>(most, counts_[JobState::waiting]);
+    for (auto next = unfinished_.begin(); oldest.size() < wanted; ++next)
+        if (const Job& job = jobs_.at(next->second); job.state == JobState::waiting) oldest.push_back(&job);
+    return oldest;
+}
+
 std::optional<std::int64_t> Queue::oldest_queued_at() const {
     if (unfinished_.empty()) return std::nullopt;
     return unfinished_.begin()->first;
@@ -154,6 +162,8 @@ const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
         job.state = JobState::cancelled;
     } else if (is_end(job.state)) {
         return require(id);
+    } else if (job.waiting_for == api::WaitReason::linger) {
+        queue_again(job);
     } else {
         end_as(job, JobState::cancelled, now);
     }

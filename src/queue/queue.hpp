@@ -46,6 +46,8 @@ class Queue {
     [[nodiscard]] const api::Job* find(const std::string& path) const;
     /// At most `most` ended jobs, the last end first.
     [[nodiscard]] std::vector<const api::Job*> recent_ends(std::size_t most) const;
+    /// At most `most` waiting jobs, those first that were queued first.
+    [[nodiscard]] std::vector<const api::Job*> oldest_waiting(std::size_t most) const;
     [[nodiscard]] const api::JobCounts& counts() const noexcept { return counts_; }
     /// Of every job that ever ended, the forgotten ones too.
     [[nodiscard]] const api::Totals& totals() const noexcept { return totals_; }
@@ -103,8 +105,8 @@ class Queue {
 
     /// Ends a queued or waiting job as cancelled. Of one that runs, remembers the wish: the caller stops the
     /// worker, and finish or worker_died then end the job as cancelled instead of queueing it again or
-    /// letting it wait. A failed job becomes cancelled: somebody has taken note; others that have ended are
-    /// left alone. The wish does not outlive the object.
+    /// letting it wait. The wish does not outlive the object. One that lingers is queued, to end as done at
+    /// once. A failed job becomes cancelled: somebody has taken note; others that have ended are left alone.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
     /// Queues a waiting or ended job again now, as if it had never been tried. Where another job for the path

@@ -37,8 +37,8 @@ class Spool {
 
     /// Writes a job durably. When it throws, the file is as it was.
     void save(const api::Job& job);
-    /// Removes a job that has ended; not the one with the highest id. Not durable: should a power cut bring it
-    /// back, it is just an old job once more.
+    /// Removes a job that has ended; not the one with the highest id. Not durable: should a power cut bring
+    /// it back, it is just an old job once more.
     void remove(std::uint64_t id);
 
     /// All 0 when there are none yet, or when the file made no sense, which is set aside then and added to

@@ -89,7 +89,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.starts = 0;
     job.size_before = result.size_before;
     job.size_after = result.size_after;
-    job.notice = result.notice;
+    if (!result.notice.empty()) job.notice = result.notice;
     const std::uint32_t tries = std::exchange(job.tries, 0);
     const auto look_again = now + result.retry_after_seconds.value_or(condition_delay(now - job.queued_at));
     const auto end_well = [&](JobState state) {

@@ -10,6 +10,10 @@ namespace vmad::varlink {
 
 namespace {
 
+/// Connections that wait to be accepted. More would be no help: behind a flood of them a client waits longer
+/// in the backlog than for a place in it. The socket unit says the same.
+constexpr int kBacklog = 128;
+
 base::UniqueFd make_socket(const std::string& path) {
     base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) base::throw_errno("socket", path);
@@ -44,7 +48,7 @@ base::UniqueFd listen_at(const std::string& path, mode_t mode) {
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
         base::throw_errno("bind", path);
     if (::chmod(path.c_str(), mode) < 0) base::throw_errno("chmod", path);
-    if (::listen(fd.get(), SOMAXCONN) < 0) base::throw_errno("listen", path);
+    if (::listen(fd.get(), kBacklog) < 0) base::throw_errno("listen", path);
     return fd;
 }
 

@@ -66,7 +66,7 @@ def job(number, state, **fields):
             "run_again": False, **fields}
 
 
-def status(active=(), recent=(), totals=None, more=None, **counts):
+def status(active=(), recent=(), totals=None, more=None, waiting_jobs=(), **counts):
     """`more`: what is not always there."""
     every = dict.fromkeys(("queued", "running", "publishing", "waiting", "done", "unchanged", "vanished",
                            "failed", "cancelled"), 0)
@@ -74,7 +74,7 @@ def status(active=(), recent=(), totals=None, more=None, **counts):
             "bytes_after": 0, "durations": [0] * 10, "duration_seconds": 0, "counted": 0}
     return {"version": "0.1.0", "pid": 4711, "started_at": ago(3 * HOUR), "state_dir": "/var/lib/vmad",
             "workers": 2, "counts": {**every, **counts}, "totals": {**ever, **(totals or {})},
-            "active": list(active), "recent": list(recent), **(more or {})}
+            "active": list(active), "waiting": list(waiting_jobs), "recent": list(recent), **(more or {})}
 
 
 def replies_of(jobs):

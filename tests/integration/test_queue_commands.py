@@ -42,11 +42,11 @@ class StatusTest(QueueCommandTest):
         [RUNNING, PUBLISHING], [FAILED, DONE, VANISHED],
         {"done": 1234, "bytes_before": 4 << 40, "bytes_after": 3 << 40,
          "last_success_at": ago(3 * HOUR), "last_failure_at": ago(2 * DAY)},
-        {"hold": "paused", "oldest_at": ago(3 * DAY)},
+        {"hold": "paused", "oldest_at": ago(3 * DAY)}, WAITING,
         queued=3, running=1, publishing=1, waiting=7, failed=1, done=9)
 
     def test_text(self):
-        daemon = self.daemon_with(WAITING, self.BUSY)
+        daemon = self.daemon_with([], self.BUSY)
         head, active, waiting, recent = self.succeed("status").split("\n\n")
         totals = self.BUSY["totals"]
         self.assertRegex(head.splitlines()[1], r"^up      3 h( 1 min)?, since ")
@@ -75,7 +75,7 @@ ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
         self.assertRegex(lines[1], r"^20    20  waiting  in \d\d min  vzdump-qemu-20-2024_02_29-13_05_09\.vma\.zst$")
         self.assertRegex(lines[2], r"^    there is no room: x+…x+$")
         self.assertEqual(lines[-1], 'and 2 more: "vmactl list --state waiting"')
-        self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status", QUEUE + "List"])
+        self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status"])
 
     def test_it_fits_the_terminal(self):
         self.daemon_with(WAITING, self.BUSY)

@@ -109,6 +109,7 @@ class Generate {
         status.oldest_at = maybe_time();
         status.totals = totals();
         status.active = jobs();
+        status.waiting = jobs();
         status.recent = jobs();
         return status;
     }

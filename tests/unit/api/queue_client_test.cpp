@@ -108,7 +108,7 @@ class CannedQueue {
         request.reply(JobReply{last});
     }
     static void show(Request& request) {
-        const auto call = parameters_as<ShowCall>(request.parameters());
+        const auto call = parameters_as<JobCall>(request.parameters());
         if (call.id != 1) throw no_such_job(call.id);
         request.reply({{"job", make_job(1, JobState::failed)}});
     }
@@ -135,12 +135,12 @@ class CannedQueue {
         request.reply(JobReply{make_job(2, JobState::done)});
     }
     static void cancel(Request& request) {
-        const auto call = parameters_as<ChangeCall>(request.parameters());
+        const auto call = parameters_as<JobCall>(request.parameters());
         if (call.id == 3) throw job_has_ended(make_job(3, JobState::done));
         request.reply({{"job", make_job(call.id, JobState::cancelled)}});
     }
     static void retry(Request& request) {
-        const auto call = parameters_as<ChangeCall>(request.parameters());
+        const auto call = parameters_as<JobCall>(request.parameters());
         request.reply({{"job", make_job(call.id + 1, JobState::queued)}});
     }
     static void pause(Request& request) {

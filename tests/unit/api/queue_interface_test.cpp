@@ -123,10 +123,10 @@ TEST_CASE("parameters and errors are as declared") {
     check("Enqueue", EnqueueCall{"/a", true, "local"}, EnqueueReply{job, true});
     check("List", ListCall{{JobState::queued, JobState::failed}}, JobReply{job});
     check("List", ListCall{}, JobReply{});
-    check("Show", ShowCall{1}, {{"job", job}});
+    check("Show", JobCall{1}, {{"job", job}});
     check("Status", EmptyCall{}, {{"status", full_status(generate)}});
-    check("Cancel", ChangeCall{1}, {{"job", job}});
-    check("Retry", ChangeCall{1}, {{"job", job}});
+    check("Cancel", JobCall{1}, {{"job", job}});
+    check("Retry", JobCall{1}, {{"job", job}});
     check("Pause", PauseCall{true}, json::object());
     check("Resume", EmptyCall{}, json::object());
     check("Reload", EmptyCall{}, ReloadReply{{"odd"}});
