@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <systemd/sd-daemon.h>
 
 #include "api/queue_interface.hpp"
 #include "base/error.hpp"
@@ -47,34 +46,6 @@ varlink::ServerOptions server_options() {
 bool is_below(const std::string& path, const std::string& directory) {
     return directory == "/" ||
            (path.starts_with(directory) && path.size() > directory.size() && path[directory.size()] == '/');
-}
-
-/// Tells the service manager that a reload begins, and, however it goes, that it is over.
-class ReloadNotice {
-  public:
-    ReloadNotice() {
-        timespec time{};
-        ::clock_gettime(CLOCK_MONOTONIC, &time);
-        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
-                   static_cast<long long>(time.tv_sec) * 1'000'000 + time.tv_nsec / 1000);
-    }
-    ReloadNotice(const ReloadNotice&) = delete;
-    ReloadNotice& operator=(const ReloadNotice&) = delete;
-    ~ReloadNotice() { sd_notify(0, "READY=1"); }
-};
-
-/// What the service manager shows beside the service's name.
-std::string status_line(const api::JobCounts& counts, const std::vector<Job>& active) {
-    auto line = fmt::format("{} queued, {} running, {} waiting, {} failed", counts[JobState::queued],
-                            active.size(), counts[JobState::waiting], counts[JobState::failed]);
-    for (const auto& job : active) {
-        if (!job.progress || job.progress->total_bytes == 0) continue;
-        const auto percent = static_cast<int>(100.0 * static_cast<double>(job.progress->done_bytes) /
-                                              static_cast<double>(job.progress->total_bytes));
-        line += fmt::format("; {} {} {} %", job.progress->stage, job.path.substr(job.path.rfind('/') + 1),
-                            percent);
-    }
-    return line;
 }
 
 }  // namespace
@@ -347,11 +318,6 @@ void QueueService::changed(const Job& job) {
     if (queue_.ended_count() > settings_.keep_jobs + settings_.keep_jobs / 10) forget_old_jobs();
 }
 
-void QueueService::tell_service_manager() {
-    auto line = status_line(queue_.counts(), runner_.active());
-    if (line == told_) return;
-    told_ = std::move(line);
-    sd_notify(0, ("STATUS=" + told_).c_str());
-}
+void QueueService::tell_service_manager() { status_line_.tell(queue_.counts(), runner_.active()); }
 
 }  // namespace vmad::daemon

@@ -17,6 +17,7 @@
 #include "daemon/job_runner.hpp"
 #include "daemon/listings.hpp"
 #include "daemon/metrics.hpp"
+#include "daemon/service_manager.hpp"
 #include "daemon/subscriptions.hpp"
 #include "queue/queue.hpp"
 #include "queue/spool.hpp"
@@ -77,7 +78,7 @@ class QueueService {
     MetricsFile metrics_;
     Alarm incoming_again_;
     Alarm retention_;
-    std::string told_;  ///< to the service manager, last
+    StatusLine status_line_;
     JobRunner runner_;
     Listings listings_;
     varlink::EventSource incoming_;

@@ -10,11 +10,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <systemd/sd-daemon.h>
 
 #include "base/error.hpp"
 #include "daemon/log.hpp"
 #include "daemon/queue_service.hpp"
+#include "daemon/service_manager.hpp"
 #include "daemon/service_socket.hpp"
 #include "settings/settings.hpp"
 #include "varlink/event_source.hpp"
@@ -46,7 +46,7 @@ void prepare_signals() {
 
 int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* service) {
     try {
-        sd_notify(0, "STOPPING=1");
+        daemon::tell_stopping();
         static_cast<daemon::QueueService*>(service)->stop();
     } catch (const std::exception& error) {
         spdlog::error("stop: {}", error.what());
@@ -82,7 +82,7 @@ int serve(const std::optional<std::string>& config) {
     // Fed by the loop itself: whatever holds the loop up, holds this up.
     varlink::check_event(sd_event_set_watchdog(event.get(), 1), "sd_event_set_watchdog");
     spdlog::info("vmad {} serves {}", VMAD_VERSION, settings.socket);
-    sd_notify(0, "READY=1");
+    daemon::tell_ready();
     const int code = sd_event_loop(event.get());
     varlink::check_event(code, "sd_event_loop");
     return code;

@@ -25,7 +25,7 @@ namespace vmad::varlink {
 /// Clients at a time; one more is accepted and closed at once.
 inline constexpr std::size_t kMaxClients = 128;
 /// Bytes of replies that a client may leave unread before it is dropped.
-inline constexpr std::size_t kMaxOutputBytes = std::size_t{16} << 20;
+inline constexpr std::size_t kMaxOutputBytes = std::size_t{4} << 20;
 /// A client without a pending call is dropped after this time.
 inline constexpr std::chrono::milliseconds kMaxIdle = std::chrono::minutes(5);
 

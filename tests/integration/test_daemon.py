@@ -2,13 +2,14 @@
 
 import os
 import pathlib
+import re
 import signal
-import socket
 import subprocess
 import time
 import unittest
 
 from daemon_process import ENDS, VMAD, DaemonTest, needs_strace, wait_until
+from service_manager import ServiceManager
 
 
 class DaemonLifeTest(DaemonTest):
@@ -21,24 +22,22 @@ class DaemonLifeTest(DaemonTest):
     def test_tells_the_service_manager(self):
         archive = self.archive()
         archive.path.write_bytes(b"not an archive")
-        path = str(self.dir / "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.bind(path)
-            manager.settimeout(60)
-            daemon = self.start(environment={"NOTIFY_SOCKET": path})
-            messages = []
-
-            def hear(wanted):
-                while wanted not in messages:
-                    messages.extend(manager.recv(65536).decode().splitlines())
-
-            hear("READY=1")
-            self.assertEqual(messages, ["STATUS=0 queued, 0 running, 0 waiting, 0 failed", "READY=1"])
+        with ServiceManager(self.dir) as manager:
+            daemon = self.start(environment=manager.environment)
+            self.assertEqual(manager.hear("READY=1"), ["STATUS=0 queued, 0 running, 0 waiting, 0 failed"])
             daemon.add(archive.path)
-            hear("STATUS=0 queued, 1 running, 0 waiting, 0 failed")
-            hear("STATUS=0 queued, 0 running, 0 waiting, 1 failed")
+            manager.hear("STATUS=0 queued, 1 running, 0 waiting, 0 failed")
+            manager.hear("STATUS=0 queued, 0 running, 0 waiting, 1 failed")
+            # How far a job is, is told too.
+            slow = self.archive(101, seed=2, disk="drive-scsi0=16M")
+            self.write_settings(bwlimit="8M")
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.add(slow.path)
+            told = re.compile(r"STATUS=0 queued, 1 running, 0 waiting, 1 failed; repacking " +
+                              re.escape(slow.path.name) + r" \d+ %")
+            manager.hear(told.fullmatch)
             daemon.process.terminate()
-            hear("STOPPING=1")
+            manager.hear("STOPPING=1")
             self.assertEqual(daemon.process.wait(60), 0)
         self.assertFalse(self.socket.exists())
 

@@ -228,7 +228,7 @@ class SchedulingTest(DaemonTest):
         wait_until(lambda: state_of(worker) == "T", "the worker is stopped")
         other = self.archive(101, seed=2)
         self.assertEqual(self.status(daemon)["active"][0]["id"], job)
-        self.assertEqual(self.vmactl("add", str(other.path))[0], 0)
+        self.assertEqual(self.vmactl("add", "--announced", str(other.path))[0], 0)
         self.assertEqual(self.vmactl("cancel", str(job))[0], 0)
         self.assertEqual(daemon.wait(job)["state"], "cancelled")
         self.assert_content(archive, archive.old)
