@@ -22,6 +22,7 @@ json body(const WorkerResult& result) {
     put(out, "size_after", result.size_after);
     put(out, "retry_after_seconds", result.retry_after_seconds);
     if (!result.notice.empty()) out["notice"] = result.notice;
+    if (result.settled) out["settled"] = true;
     return out;
 }
 
@@ -29,6 +30,7 @@ WorkerResult read_result(Fields& fields) {
     WorkerResult result;
     result.outcome = static_cast<WorkerOutcome>(fields.choose("outcome", kWorkerOutcomeNames));
     result.reason = fields.get<std::string>("reason");
+    result.settled = fields.find<bool>("settled").value_or(false);
     result.size_before = fields.find<std::uint64_t>("size_before");
     result.size_after = fields.find<std::uint64_t>("size_after");
     result.retry_after_seconds = fields.find<std::int64_t>("retry_after_seconds");

@@ -60,6 +60,7 @@ struct WorkerResult {
     std::optional<std::uint64_t> size_after{};
     std::optional<std::int64_t> retry_after_seconds{};  ///< known when it is of no use to look earlier
     std::string notice{};                               ///< something odd about the archive: one sentence
+    bool settled = false;  ///< nothing is left of any publication: its record may be forgotten
     friend bool operator==(const WorkerResult&, const WorkerResult&) = default;
 };
 

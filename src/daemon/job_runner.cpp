@@ -88,8 +88,9 @@ std::optional<JobRunner::Held> JobRunner::held() const {
 }
 
 void JobRunner::start_what_can() {
+    if (stopping_) return;
     // Whether a backup runs is looked up only when there is a job that it could hold.
-    while (!stopping_ && schedule_.next(now())) {
+    while (schedule_.next(now())) {
         const auto hold = held();
         if (hold && hold->why == api::Hold::paused) break;
         const auto choice = hold ? queue::Schedule::Choice::awaited : queue::Schedule::Choice::any;
@@ -169,18 +170,19 @@ void JobRunner::settle_run_ends() {
     for (auto next = run_ends_.begin(); next != run_ends_.end();) {
         const auto current = next++;
         const auto& [id, end] = *current;
+        const Job& before = *queue_.find(id);
         try {
             if (!end.result)
-                log_about_job(*queue_.find(id), spdlog::level::err, "the worker died (" + end.how + ")");
+                log_about_job(before, spdlog::level::err, "the worker died (" + end.how + ")");
+            else if (!end.result->notice.empty())
+                log_about_job(before, spdlog::level::warn, end.result->notice);
             const auto [job, again] =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
-            if (end.result && !end.result->notice.empty())
-                log_about_job(job, spdlog::level::warn, end.result->notice);
             run_ends_.erase(current);
             changed(job);
             if (again != nullptr) changed(*again);
         } catch (const base::Error& error) {
-            log_about_job(*queue_.find(id), spdlog::level::err,
+            log_about_job(before, spdlog::level::err,
                           std::string("its end cannot be written: ") + error.what());
             alarm_.at(now() + kTryAgainSeconds);
         }

@@ -107,6 +107,7 @@ std::vector<std::string> QueueService::reload() {
     metrics_.set_path(settings_.metrics_file);
     runner_.settings_changed();
     forget_old_jobs();
+    for (const auto& warning : loaded.warnings) spdlog::warn("{}", warning);
     spdlog::info("settings reloaded");
     return loaded.warnings;
 }
@@ -155,6 +156,7 @@ varlink::Interface QueueService::queue_interface() {
     };
     methods["Cancel"] = [this](Request& request) {
         request.reply({{"job", cancel(api::parameters_as<api::JobCall>(request.parameters()).id)}});
+        runner_.start_what_can();
     };
     methods["Retry"] = [this](Request& request) {
         request.reply({{"job", retry(api::parameters_as<api::JobCall>(request.parameters()).id)}});
@@ -251,7 +253,6 @@ Job QueueService::cancel(std::uint64_t id) {
     const auto& job = queue_.cancel(id, now());
     if (job.state != before) changed(job);
     runner_.abandon(id);
-    runner_.start_what_can();
     return runner_.with_progress(job);
 }
 
@@ -299,8 +300,12 @@ void QueueService::forget_old_jobs() {
     } catch (const base::Error& error) {
         spdlog::error("old jobs cannot be removed: {}", error.what());
     }
+    look_at_old_jobs_at(now() + kForgetEverySeconds);
+}
+
+void QueueService::look_at_old_jobs_at(std::int64_t earliest) {
     if (const auto oldest = queue_.oldest_ended_at())
-        retention_.at(std::max(*oldest + settings_.keep_days * kDaySeconds + 1, now() + kForgetEverySeconds));
+        retention_.at(std::max(*oldest + settings_.keep_days * kDaySeconds + 1, earliest));
 }
 
 void QueueService::changed(const Job& job) {
@@ -314,8 +319,13 @@ void QueueService::changed(const Job& job) {
         commands_.run(settings_.on_success, job, limit);
     else if (job.state == JobState::failed)
         commands_.run(settings_.on_failure, job, limit);
-    // One in ten more than are kept: to forget some at a time costs little more than to forget one.
-    if (queue_.ended_count() > settings_.keep_jobs + settings_.keep_jobs / 10) forget_old_jobs();
+    if (!api::is_end(job.state)) return;
+    // Not here: whoever changed the job may still look at it. One in ten more than are kept, because to
+    // forget some at a time costs little more than to forget one.
+    if (queue_.ended_count() > settings_.keep_jobs + settings_.keep_jobs / 10)
+        retention_.at(now());
+    else
+        look_at_old_jobs_at(now() + kForgetEverySeconds);
 }
 
 void QueueService::tell_service_manager() { status_line_.tell(queue_.counts(), runner_.active()); }

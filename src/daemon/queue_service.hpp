@@ -39,8 +39,8 @@ class QueueService {
     QueueService& operator=(const QueueService&) = delete;
     ~QueueService();
 
-    /// Takes the settings anew, for jobs that start from now on, and returns what is odd about them. Throws
-    /// base::UsageError, and nothing has changed then, when they are not valid.
+    /// Takes the settings anew, for jobs that start from now on, and logs and returns what is odd about them.
+    /// Throws base::UsageError, and nothing has changed then, when they are not valid.
     std::vector<std::string> reload();
 
     /// Starts no more jobs, stops the running ones, which are queued again, and then ends the event loop.
@@ -62,6 +62,8 @@ class QueueService {
 
     void take_incoming();
     void forget_old_jobs();
+    /// The next time that one is too old, but not before `earliest`.
+    void look_at_old_jobs_at(std::int64_t earliest);
     void changed(const api::Job& job);
     void tell_service_manager();
     [[nodiscard]] std::optional<std::string> refusal_of(const std::string& path) const;

@@ -30,9 +30,7 @@ constexpr int kExitUsage = 2;
 constexpr int kExitConfig = 78;
 
 settings::LoadedSettings load_settings(const std::optional<std::string>& file) {
-    auto loaded = file ? settings::load_file(*file) : settings::load_standard();
-    for (const auto& warning : loaded.warnings) spdlog::warn("{}", warning);
-    return loaded;
+    return file ? settings::load_file(*file) : settings::load_standard();
 }
 
 /// Signals arrive as events; what a child inherits is set when it is started.
@@ -56,8 +54,7 @@ int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* servi
 
 int on_reload_signal(sd_event_source*, const struct signalfd_siginfo*, void* service) {
     try {
-        for (const auto& warning : static_cast<daemon::QueueService*>(service)->reload())
-            spdlog::warn("{}", warning);
+        (void)static_cast<daemon::QueueService*>(service)->reload();
     } catch (const std::exception&) {
         // It has said so itself, and goes on with the settings that it has.
     }
@@ -66,7 +63,8 @@ int on_reload_signal(sd_event_source*, const struct signalfd_siginfo*, void* ser
 
 int serve(const std::optional<std::string>& config) {
     const auto load = [&config] { return load_settings(config); };
-    const auto settings = load().settings;
+    const auto [settings, warnings] = load();
+    for (const auto& warning : warnings) spdlog::warn("{}", warning);
     prepare_signals();
     const auto event = varlink::make_event();
     io::FileSystem fs;
@@ -81,7 +79,7 @@ int serve(const std::optional<std::string>& config) {
                          "sd_event_add_signal");
     // Fed by the loop itself: whatever holds the loop up, holds this up.
     varlink::check_event(sd_event_set_watchdog(event.get(), 1), "sd_event_set_watchdog");
-    spdlog::info("vmad {} serves {}", VMAD_VERSION, settings.socket);
+    spdlog::info("vmad {} is ready", VMAD_VERSION);
     daemon::tell_ready();
     const int code = sd_event_loop(event.get());
     varlink::check_event(code, "sd_event_loop");

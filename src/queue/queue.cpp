@@ -98,9 +98,11 @@ Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int6
         // From here on the flag speaks of the next run; the one under way has been told already.
         job.announced = announced || (job.run_again && job.announced);
         job.run_again = true;
-    } else if (announced) {
-        job.announced = true;
-        moved = job.state == JobState::waiting;
+    } else {
+        job.announced = job.announced || announced;
+        // One that lingers looks at the archive's name anyway when it goes on.
+        const bool waits = job.state == JobState::waiting && job.waiting_for != api::WaitReason::linger;
+        moved = only_settles(job) || (announced && waits);
         if (moved) queue_anew(job, now);
     }
     // Only who announces has seen the file on its file system; else what is remembered is the better guess.
@@ -142,11 +144,10 @@ Queue::Finished Queue::worker_died(std::uint64_t id, const std::string& how, std
 
 Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
     const std::uint64_t id = job.id;
-    if (!is_end(job.state) && to_cancel_.contains(id)) {
-        // The wish was about the archive that the run began with, not about one that came since.
-        job.run_again = run_again;
-        end_as(job, JobState::cancelled, now);
-    }
+    // The wish was about the archive that the run began with, not about one that came since. And one that
+    // lingers is canonical already.
+    if (!is_end(job.state) && job.waiting_for != api::WaitReason::linger && to_cancel_.contains(id))
+        give_up(job, run_again, now);
     const Finished finished =
         is_end(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
     to_cancel_.erase(id);
@@ -165,7 +166,7 @@ const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
     } else if (job.waiting_for == api::WaitReason::linger) {
         queue_again(job);
     } else {
-        end_as(job, JobState::cancelled, now);
+        give_up(job, false, now);
     }
     return save(std::move(job));
 }
@@ -173,7 +174,9 @@ const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
 const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     const Job* live = find_live(job.path);
-    if (live && (live->id != id || live->state != JobState::waiting)) return *live;
+    if (live &&
+        (live->id != id || (live->state != JobState::waiting && (is_running(*live) || !only_settles(*live)))))
+        return *live;
     if (is_end(job.state)) keep_totals_of(job);
     queue_anew(job, now);
     return save(std::move(job));
@@ -189,7 +192,8 @@ std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t m
         if (id == last_id_ || (unsettled != unsettled_.end() && unsettled->second == id)) continue;
         keep_totals_of(job);
         spool_.remove(id);
-        forget(id);
+        leave_indexes(job);
+        jobs_.erase(id);
         pruned.push_back(id);
     }
     return pruned;
@@ -201,15 +205,12 @@ void Queue::keep_totals_of(const Job& ended) {
     totals_saved_ = totals_.counted;
 }
 
-void Queue::forget(std::uint64_t id) {
-    const auto job = jobs_.find(id);
-    if (job == jobs_.end()) return;
-    --counts_[job->second.state];
-    ends_.erase({job->second.ended_at.value_or(0), id});
-    unfinished_.erase({job->second.queued_at, id});
-    if (const auto last = last_.find(job->second.path); last != last_.end() && last->second == id)
+void Queue::leave_indexes(const Job& job) {
+    --counts_[job.state];
+    ends_.erase({job.ended_at.value_or(0), job.id});
+    unfinished_.erase({job.queued_at, job.id});
+    if (const auto last = last_.find(job.path); last != last_.end() && last->second == job.id)
         last_.erase(last);
-    jobs_.erase(job);
 }
 
 const Job& Queue::require(std::uint64_t id) const {
@@ -249,7 +250,7 @@ const Job& Queue::install(Job job) {
         unsettled_.erase(job.path);
     else
         unsettled_[job.path] = job.id;
-    forget(job.id);
+    if (const auto old = jobs_.find(job.id); old != jobs_.end()) leave_indexes(old->second);
     auto& last = last_[job.path];
     last = std::max(last, job.id);
     const Job& place = jobs_[job.id] = std::move(job);

@@ -103,10 +103,11 @@ class Queue {
     /// settled then, it runs once more only for that (only_settles()).
     Finished worker_died(std::uint64_t id, const std::string& how, std::int64_t now);
 
-    /// Ends a queued or waiting job as cancelled. Of one that runs, remembers the wish: the caller stops the
-    /// worker, and finish or worker_died then end the job as cancelled instead of queueing it again or
-    /// letting it wait. The wish does not outlive the object. One that lingers is queued, to end as done at
-    /// once. A failed job becomes cancelled: somebody has taken note; others that have ended are left alone.
+    /// Ends a queued or waiting job as cancelled, after a run that only settles if its last one left
+    /// something. Of one that runs, remembers the wish: the caller stops the worker, and finish or
+    /// worker_died then end the job as cancelled instead of queueing it again or letting it wait. The wish
+    /// does not outlive the object. One that lingers is queued, to end as done at once. A failed job becomes
+    /// cancelled: somebody has taken note; others that have ended are left alone.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
     /// Queues a waiting or ended job again now, as if it had never been tried. Where another job for the path
@@ -128,7 +129,7 @@ class Queue {
     /// The record that the last job of a path left unsettled when it ended, or null: its next job settles it.
     /// Makes the totals durable if they count the end of this job: it is about to be forgotten.
     void keep_totals_of(const api::Job& ended);
-    void forget(std::uint64_t id);
+    void leave_indexes(const api::Job& job);
     [[nodiscard]] nlohmann::json unsettled_of(const std::string& path) const;
     [[nodiscard]] api::Job next_for(const api::Job& job, std::int64_t now) const;
 

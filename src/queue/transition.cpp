@@ -15,13 +15,18 @@ using api::WorkerOutcome;
 
 namespace {
 
-void wait_until(Job& job, api::WaitReason what, std::int64_t when, const std::string& reason) {
-    if (job.run_again) {
+/// Of a job that was cancelled and is still to be settled. A run that only settles reports it back.
+constexpr const char* kCancelledReason = "cancelled, what its last run left is cleaned up";
+
+void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
+    // One that lingers waits all the same: the run after it looks at the archive's name anew.
+    if (job.run_again && what != WaitReason::linger) {
         // The reason is about a file that has been replaced.
         job.tries = 0;
         queue_again(job);
         return;
     }
+    job.run_again = false;
     job.state = JobState::waiting;
     job.waiting_for = what;
     job.reason = reason;
@@ -59,6 +64,15 @@ void queue_anew(Job& job, std::int64_t now) {
     job.size_after.reset();
 }
 
+void give_up(Job& job, bool run_again, std::int64_t now) {
+    if (job.publication.is_null()) {
+        job.run_again = run_again;
+        return end_as(job, JobState::cancelled, now);
+    }
+    queue_again(job);
+    if (!run_again) job.reason = kCancelledReason;
+}
+
 void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason) {
     job.state = state;
     job.reason = reason;
@@ -81,9 +95,12 @@ void begin_run(Job& job, std::int64_t now) {
 }
 
 void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
+    if (result.settled) job.publication = nullptr;
     if (result.outcome == WorkerOutcome::cancelled) {
         job.starts -= 1;
+        auto reason = only_settles(job) ? job.reason : "";
         queue_again(job);
+        job.reason = std::move(reason);
         return;
     }
     job.starts = 0;
@@ -104,6 +121,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
         case WorkerOutcome::vanished:
             return end_well(JobState::vanished);
         case WorkerOutcome::failed:
+            if (result.reason == kCancelledReason) return end_as(job, JobState::cancelled, now);
             return end_as(job, JobState::failed, now, result.reason);
         case WorkerOutcome::transient:
             job.tries = tries + 1;

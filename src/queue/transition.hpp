@@ -13,8 +13,8 @@ namespace vmad::queue {
 /// Running or publishing: there is a worker.
 [[nodiscard]] bool is_running(const api::Job& job);
 
-/// The job has failed, and its next or present run only settles what the last one left: a queued or running
-/// job has a reason only then.
+/// The job has failed or was cancelled, and its next or present run only settles what the last one left: a
+/// queued or running job has a reason only then.
 [[nodiscard]] bool only_settles(const api::Job& job);
 
 /// Back into the queue, with its counts. The next run reads the file afresh, so it is also the one that was
@@ -22,6 +22,9 @@ namespace vmad::queue {
 void queue_again(api::Job& job);
 /// Into the queue as if it had never been tried; what must be settled is kept.
 void queue_anew(api::Job& job, std::int64_t now);
+/// Ends it as cancelled; at once, or after a run that only settles what the last one left. `run_again`: it
+/// was named again since the run began that is given up.
+void give_up(api::Job& job, bool run_again, std::int64_t now);
 void end_as(api::Job& job, api::JobState state, std::int64_t now, const std::string& reason = "");
 
 /// A worker is about to start on the job.

@@ -41,11 +41,11 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
         case repack::InPlaceOutcome::unchanged:
             return {WorkerOutcome::unchanged, "", result.size_before, result.size_after};
         case repack::InPlaceOutcome::vanished:
-            return {WorkerOutcome::vanished, "the archive was removed", {}, {}};
+            return {WorkerOutcome::vanished, "the archive was removed"};
         case repack::InPlaceOutcome::changed:
-            return {WorkerOutcome::transient, "the archive was changed while it was repacked", {}, {}};
+            return {WorkerOutcome::transient, "the archive was changed while it was repacked"};
         case repack::InPlaceOutcome::busy:
-            return {WorkerOutcome::busy, "another process works on the archive", {}, {}};
+            return {WorkerOutcome::busy, "another process works on the archive"};
         case repack::InPlaceOutcome::too_young:
             return {WorkerOutcome::busy,
                     "modified less than a minute ago: it may still be written",
@@ -53,7 +53,7 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
                     {},
                     result.ready_in_seconds};
     }
-    return {WorkerOutcome::failed, "unknown outcome", {}, {}};
+    return {WorkerOutcome::failed, "unknown outcome"};
 }
 
 /// Throws when the archive's file system was mounted when it was queued, and is not now: the directory that
@@ -66,20 +66,25 @@ void require_storage(io::FileSystem& fs, const api::Job& job) {
         throw io::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
 }
 
+WorkerResult settled(WorkerResult result) {
+    result.settled = true;
+    return result;
+}
+
 /// Nothing when the archive is to be repacked anew.
 std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
                                    const repack::InPlaceOptions& options) {
     const auto record = job.publication.get<io::Publication>();
     const auto settlement = repack::settle_in_place(fs, job.path, options, record);
-    if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive", {}, {}};
+    if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive"};
     switch (*settlement) {
         case io::Settlement::published:
         case io::Settlement::lingering:  // never: nobody asked for it
-            return WorkerResult{WorkerOutcome::done, "", record.original.mark.size_bytes,
-                                record.replacement.size_bytes};
+            return settled(
+                {WorkerOutcome::done, "", record.original.mark.size_bytes, record.replacement.size_bytes});
         case io::Settlement::vanished:
             require_storage(fs, job);
-            return WorkerResult{WorkerOutcome::vanished, "the archive was removed", {}, {}};
+            return settled({WorkerOutcome::vanished, "the archive was removed"});
         case io::Settlement::not_published:
         case io::Settlement::changed:
             return std::nullopt;
@@ -92,12 +97,12 @@ WorkerResult settle_and_repack(io::FileSystem& fs, const api::WorkerOrder& order
     const auto& job = order.job;
     require_storage(fs, job);
     if (!job.publication.is_null())
-        if (auto settled = settle(fs, job, options)) return *settled;
-    if (order.settle_only) return {WorkerOutcome::failed, job.reason, {}, {}};
-    const auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
+        if (auto result = settle(fs, job, options)) return *result;
+    if (order.settle_only) return settled({WorkerOutcome::failed, job.reason});
+    auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
     // It may have been unmounted in between.
     if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
-    return result;
+    return result.outcome == WorkerOutcome::lingering ? result : settled(std::move(result));
 }
 
 /// What the exception in flight means for the job.
@@ -105,20 +110,20 @@ WorkerResult result_of_failure() {
     try {
         throw;
     } catch (const base::Cancelled&) {
-        return {WorkerOutcome::cancelled, "", {}, {}};
+        return {WorkerOutcome::cancelled, ""};
     } catch (const io::NoSpace& error) {
-        return {WorkerOutcome::no_space, error.what(), {}, {}};
+        return {WorkerOutcome::no_space, error.what()};
     } catch (const io::StorageMissing& error) {
-        return {WorkerOutcome::no_storage, error.what(), {}, {}};
+        return {WorkerOutcome::no_storage, error.what()};
     } catch (const base::SystemError& error) {
         const bool transient = is_transient(error.number());
-        return {transient ? WorkerOutcome::transient : WorkerOutcome::failed, error.what(), {}, {}};
+        return {transient ? WorkerOutcome::transient : WorkerOutcome::failed, error.what()};
     } catch (const base::Error& error) {
-        return {WorkerOutcome::failed, error.what(), {}, {}};
+        return {WorkerOutcome::failed, error.what()};
     } catch (const std::system_error& error) {
-        return {WorkerOutcome::transient, fmt::format("no thread can be started: {}", error.what()), {}, {}};
+        return {WorkerOutcome::transient, fmt::format("no thread can be started: {}", error.what())};
     } catch (const std::bad_alloc&) {
-        return {WorkerOutcome::transient, "out of memory", {}, {}};
+        return {WorkerOutcome::transient, "out of memory"};
     }
 }
 
@@ -157,8 +162,9 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     // The next run would settle it, but a job that has failed has none.
     if (job.publication.is_null()) return result;
     try {
-        const auto settled = settle(fs, job, options);
-        if (settled && settled->outcome != WorkerOutcome::busy) return *settled;
+        const auto now = settle(fs, job, options);
+        if (!now) return settled(std::move(result));
+        if (now->settled) return *now;
     } catch (const base::Error&) {
         // The record stays with the job; what went wrong first is what to report.
     }

@@ -54,6 +54,8 @@ void die_with(pid_t daemon) {
 int worker_main(pid_t daemon) {
     try {
         die_with(daemon);
+        // It was started as /proc/self/exe.
+        (void)::prctl(PR_SET_NAME, "vmad-worker");
         prepare_signals();
         be_modest();
         for (const int fd : {api::kWorkerOrderFd, api::kWorkerEventFd, api::kWorkerRateFd})

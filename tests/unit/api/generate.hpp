@@ -142,6 +142,7 @@ class Generate {
                 result.size_after = maybe_number();
                 if (coin()) result.retry_after_seconds = static_cast<std::int64_t>(number());
                 result.notice = text();
+                result.settled = coin();
                 return result;
             }
         }

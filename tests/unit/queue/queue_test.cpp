@@ -272,6 +272,11 @@ TEST_CASE("a job that does not run is cancelled at once") {
 }
 
 TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has ended by then") {
+    const auto settled = [](WorkerOutcome outcome) {
+        api::WorkerResult result{outcome, "why"};
+        result.settled = true;
+        return result;
+    };
     const auto run_and_cancel = [](Fixture& f) {
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
@@ -282,20 +287,16 @@ TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has e
     for (const auto outcome :
          {WorkerOutcome::cancelled, WorkerOutcome::transient, WorkerOutcome::no_storage}) {
         Fixture f;
-        const auto end = f.finish(run_and_cancel(f), outcome, 3, "why");
+        const auto end = f.queue->finish(run_and_cancel(f), settled(outcome), 3);
         CHECK(end.job.state == JobState::cancelled);
         CHECK(end.job.reason.empty());
         CHECK(end.job.ended_at == 3);
-        CHECK(end.job.publication == kRecord);
+        CHECK(end.job.publication.is_null());
         CHECK(end.next == nullptr);
         // The wish was for one run only.
         const auto id = f.queue->retry(end.job.id, 4).id;
         f.queue->start(id, "", 5);
         CHECK(f.finish(id, WorkerOutcome::cancelled, 6).job.state == JobState::queued);
-    }
-    {
-        Fixture f;
-        CHECK(f.queue->worker_died(run_and_cancel(f), "signal 9", 3).job.state == JobState::cancelled);
     }
     {
         Fixture f;
@@ -306,11 +307,21 @@ TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has e
         Fixture f;
         const auto id = run_and_cancel(f);
         f.add("/a", true);
-        const auto end = f.finish(id, WorkerOutcome::cancelled, 3);
+        const auto end = f.queue->finish(id, settled(WorkerOutcome::cancelled), 3);
         CHECK(end.job.state == JobState::cancelled);
         REQUIRE(end.next != nullptr);
         CHECK(end.next->state == JobState::queued);
         CHECK(end.next->announced);
+    }
+    {
+        // It also is where something is left to settle.
+        Fixture f;
+        const auto id = run_and_cancel(f);
+        f.add("/a", true);
+        const auto end = f.queue->worker_died(id, "signal 9", 3);
+        CHECK(end.job.state == JobState::queued);
+        CHECK_FALSE(only_settles(end.job));
+        CHECK(end.job.announced);
     }
 }
 
@@ -550,7 +561,10 @@ TEST_CASE(
                     break;
                 case 8:
                     if (job && below(3) == 0) {
-                        if (f.queue->cancel(job->id, now).state == JobState::cancelled) owed.erase(path);
+                        const Job& cancelled = f.queue->cancel(job->id, now);
+                        if (cancelled.state == JobState::cancelled ||
+                            (cancelled.state == JobState::queued && only_settles(cancelled)))
+                            owed.erase(path);
                     } else if (job) {
                         f.queue->retry(job->id, now);
                     }
@@ -646,6 +660,90 @@ TEST_CASE(
     CHECK(job.ended_at == 30);
     CHECK(job.mount_point == "/mnt/nas");
     CHECK(f.queue->totals().duration_seconds == 20);
+}
+
+TEST_CASE("one that lingers is not cut short by being named again, and not lost by being cancelled") {
+    api::WorkerResult result{WorkerOutcome::lingering, "the old file is kept", 200, 100};
+    result.retry_after_seconds = 900;
+    for (const bool while_running : {true, false}) {
+        Fixture f;
+        const auto id = f.add("/a", true, 5);
+        f.queue->start(id, "", 10);
+        f.queue->record_publication(id, JobState::publishing, kRecord);
+        if (while_running) f.add("/a", true, 20);
+        f.queue->finish(id, result, 30);
+        if (!while_running) f.add("/a", true, 40);
+        CHECK(f.queue->jobs().size() == 1);
+        CHECK(f.queue->find(id)->waiting_for == api::WaitReason::linger);
+        CHECK(f.queue->find(id)->retry_at == 930);
+        // To cancel it is to let it end now.
+        const Job& cancelled = f.queue->cancel(id, 50);
+        CHECK(cancelled.state == JobState::queued);
+        CHECK_FALSE(only_settles(cancelled));
+    }
+    Fixture f;
+    const auto id = f.add("/a", true, 5);
+    f.queue->start(id, "", 10);
+    f.queue->record_publication(id, JobState::publishing, kRecord);
+    f.queue->cancel(id, 20);
+    CHECK(f.queue->finish(id, result, 30).job.waiting_for == api::WaitReason::linger);
+}
+
+TEST_CASE("a cancelled job whose last run left something ends when that is settled, also after a restart") {
+    for (const bool died : {true, false}) {
+        Fixture f;
+        const auto id = f.add("/a");
+        f.queue->start(id, "", 1);
+        f.queue->record_publication(id, JobState::running, kRecord);
+        if (died) {
+            f.queue->cancel(id, 2);
+            f.queue->worker_died(id, "signal 9", 3);
+        } else {
+            f.finish(id, WorkerOutcome::transient, 2, "EIO");
+            f.queue->cancel(id, 3);
+        }
+        f.restart();
+        CHECK(only_settles(*f.queue->find(id)));
+        const auto reason = f.queue->find(id)->reason;
+        f.queue->start(id, "", 4);
+        // To be stopped in the middle of it changes nothing.
+        f.finish(id, WorkerOutcome::cancelled, 5);
+        CHECK(only_settles(*f.queue->find(id)));
+        f.queue->start(id, "", 6);
+        api::WorkerResult result{WorkerOutcome::failed, reason};
+        result.settled = true;
+        const Job& end = f.queue->finish(id, result, 7).job;
+        CHECK(end.state == JobState::cancelled);
+        CHECK(end.publication.is_null());
+        CHECK(end.reason.empty());
+    }
+}
+
+TEST_CASE("a job that is only to be settled is run whole when its path is named again") {
+    for (const bool announced : {true, false}) {
+        Fixture f;
+        const auto id = f.add("/a");
+        f.queue->start(id, "", 1);
+        f.queue->record_publication(id, JobState::running, kRecord);
+        f.finish(id, WorkerOutcome::transient, 2, "EIO");
+        CHECK(only_settles(f.queue->cancel(id, 3)));
+        const auto again = f.queue->enqueue({"/a", "/mnt"}, announced, 4);
+        CHECK(again.moved);
+        CHECK_FALSE(only_settles(again.job));
+        CHECK(again.job.publication == kRecord);
+    }
+}
+
+TEST_CASE("what is settled needs no record, and can be forgotten") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, "", 1);
+    f.queue->record_publication(id, JobState::running, kRecord);
+    api::WorkerResult result{WorkerOutcome::failed, "bad magic"};
+    result.settled = true;
+    f.queue->finish(id, result, 2);
+    f.add("/b");
+    CHECK(f.queue->prune(1000, 0) == std::vector<std::uint64_t>{id});
 }
 
 TEST_CASE("what a waiting job waits for is told, and that a worker knows when to look again") {
