@@ -20,7 +20,7 @@ constexpr char kJournalctl[] = "journalctl";
 class LogCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("JOB", word_, "An id, or an archive; without it, all of vmad's messages")
+        app.add_option("JOB", word_, "Id or archive; without it: all messages")
             ->type_name("");
         app.add_flag("-f,--follow", follow_, "Go on with what is added");
         app.add_option("-n,--lines", line_count_, "The last lines only")
