@@ -88,6 +88,7 @@ void to_json(json& out, const Job& job) {
     put(out, "ended_at", job.ended_at);
     put(out, "end_number", job.end_number);
     put(out, "retry_at", job.retry_at);
+    if (job.settles_to) out["settles_to"] = to_string(*job.settles_to);
     put(out, "size_before", job.size_before);
     put(out, "size_after", job.size_after);
     put_text(out, "mount_point", job.mount_point);
@@ -117,6 +118,8 @@ void from_json(const json& in, Job& job) {
     read.ended_at = fields.find<std::int64_t>("ended_at");
     read.end_number = fields.find<std::uint64_t>("end_number");
     read.retry_at = fields.find<std::int64_t>("retry_at");
+    if (const auto index = fields.find_choice("settles_to", kJobStateNames))
+        read.settles_to = static_cast<JobState>(*index);
     read.starts = fields.get<std::uint32_t>("starts");
     read.tries = fields.get<std::uint32_t>("tries");
     read.run_again = fields.get<bool>("run_again");

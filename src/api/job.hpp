@@ -61,7 +61,7 @@ struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
     JobState state = JobState::queued;
-    /// For waiting and failed, and a failed job that is still to be settled: one sentence.
+    /// For waiting and failed, and what is to be failed once it is settled: one sentence.
     std::string reason;
     std::optional<WaitReason> waiting_for;  ///< of a waiting job
     std::string notice;   ///< something odd about the archive that the last run found: one sentence
@@ -75,7 +75,9 @@ struct Job {
     std::optional<std::int64_t> retry_at;     ///< waiting: not before this time
     std::uint32_t starts = 0;                 ///< workers started since one last reported a result
     std::uint32_t tries = 0;                  ///< transient failures in a row
-    bool run_again = false;                   ///< named once more while it ran
+    /// The job has come to this end, failed or cancelled, but what its last run left is settled first.
+    std::optional<JobState> settles_to;
+    bool run_again = false;  ///< named once more while it ran
     std::optional<std::uint64_t> size_before;
     std::optional<std::uint64_t> size_after;
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued

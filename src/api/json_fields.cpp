@@ -8,6 +8,15 @@ namespace vmad::api {
 
 using nlohmann::json;
 
+bool is_utf8(const std::string& text) {
+    try {
+        (void)json(text).dump();
+        return true;
+    } catch (const json::type_error&) {
+        return false;
+    }
+}
+
 FieldError::FieldError(std::string_view object, std::string_view field, std::string_view problem)
     : Error(fmt::format("{}: {} {}", object, field, problem)), field_(field) {}
 

@@ -19,6 +19,9 @@
 
 namespace vmad::api {
 
+/// True for what JSON can hold as it is.
+[[nodiscard]] bool is_utf8(const std::string& text);
+
 /// A field is missing, unknown, of a wrong type or out of range. what() is "OBJECT: FIELD PROBLEM".
 class FieldError : public base::Error {
   public:

@@ -13,6 +13,8 @@ QueueClient::QueueClient(const std::string& socket_path, std::chrono::millisecon
     : limit_(limit), client_(socket_path, limit) {}
 
 EnqueueReply QueueClient::enqueue(const EnqueueCall& call) {
+    // On the way its bytes would be replaced: another path.
+    if (!is_utf8(call.path)) throw path_refused(call.path, "it is not UTF-8: rename it");
     return client_.call(kEnqueueMethod, call, limit_).get<EnqueueReply>();
 }
 

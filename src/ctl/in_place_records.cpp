@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "api/json_fields.hpp"
 #include "io/durable_file.hpp"
 #include "io/temporary_name.hpp"
 
@@ -59,12 +60,9 @@ KeptRecord parse_or_set_aside(io::FileSystem& fs, const io::File& directory, con
 
 InPlaceRecord::InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path)
     : fs_(fs), directory_(directory), path_(std::move(path)), stem_(io::random_hex()) {
-    try {
-        (void)nlohmann::json(path_).dump();
-    } catch (const nlohmann::json::exception&) {
+    if (!api::is_utf8(path_))
         throw base::Error(
             fmt::format("the path {} is not UTF-8: rename it, or repack it to a new file", path_));
-    }
 }
 
 InPlaceRecord::~InPlaceRecord() {

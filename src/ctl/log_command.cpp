@@ -16,16 +16,16 @@ namespace vmad::ctl {
 namespace {
 
 constexpr char kJournalctl[] = "journalctl";
+constexpr unsigned kMostLines = 1'000'000;
 
 class LogCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("JOB", word_, "Id or archive; without it: all messages")
-            ->type_name("");
+        app.add_option("JOB", word_, "Id or archive; without it: all messages")->type_name("");
         app.add_flag("-f,--follow", follow_, "Go on with what is added");
         app.add_option("-n,--lines", line_count_, "The last lines only")
             ->option_text("LINES")
-            ->check(CLI::PositiveNumber);
+            ->check(CLI::Range(1u, kMostLines));
         app.footer(
             "Runs journalctl, which finds the same by VMAD_JOB=ID, VMAD_ARCHIVE=PATH or\n"
             "SYSLOG_IDENTIFIER=vmad. With --json: its JSON, an object a line.");

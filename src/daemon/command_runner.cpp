@@ -235,7 +235,9 @@ class CommandRunner::Command {
 
 CommandRunner::CommandRunner(sd_event* event) : event_(event) {}
 
-CommandRunner::~CommandRunner() = default;
+CommandRunner::~CommandRunner() {
+    for (std::size_t i = 1; i < commands_.size(); ++i) commands_[i]->warn("not run: vmad stops");
+}
 
 void CommandRunner::run(const Texts& argv, const api::Job& job, std::chrono::seconds limit) noexcept {
     if (argv.empty()) return;

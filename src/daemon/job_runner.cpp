@@ -83,7 +83,11 @@ std::optional<JobRunner::Held> JobRunner::held() const {
     if (paused_) return Held{api::Hold::paused, {}};
     const auto& window = settings_.start_window;
     if (window && !window->contains(now())) return Held{api::Hold::start_window, window->next_opening(now())};
-    if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
+    try {
+        if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
+    } catch (const base::Error& error) {
+        spdlog::warn("cannot tell whether vzdump runs, so jobs do not wait for it: {}", error.what());
+    }
     return std::nullopt;
 }
 
@@ -113,8 +117,8 @@ void JobRunner::start_what_can() {
 
 void JobRunner::start(std::uint64_t id) {
     const auto& job = queue_.start(id, mount_point_of(queue_.find(id)->path), now());
-    changed(job);
     try {
+        changed(job);
         const api::WorkerOrder order{job,
                                      settings_.directories,
                                      settings_.state_dir,

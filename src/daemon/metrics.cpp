@@ -120,9 +120,9 @@ std::string metrics_text(const api::Status& status) {
     out.time("vmad_oldest_job_timestamp_seconds",
              "When the oldest of the jobs that have not ended was queued, in seconds since the epoch.",
              status.oldest_at);
-    out.begin("vmad_hold", "gauge", "1 for what keeps jobs from starting, else 0.");
-    for (std::size_t i = 0; i < api::kHoldNames.size(); ++i)
-        out.labelled("reason", api::kHoldNames[i], status.hold == static_cast<api::Hold>(i) ? 1 : 0);
+    // The other holds come and go without a change of any job, so that the file would not tell.
+    out.single("vmad_paused", "gauge", "1 while the administrator lets no job start, else 0.",
+               status.hold == api::Hold::paused ? 1 : 0);
     out.begin("vmad_jobs_ended_total", "counter", "Jobs that have ended, by result.");
     out.labelled("result", "done", totals.done);
     out.labelled("result", "unchanged", totals.unchanged);

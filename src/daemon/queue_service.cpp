@@ -92,13 +92,13 @@ std::vector<std::string> QueueService::reload() {
     settings::LoadedSettings loaded;
     try {
         loaded = load_settings_();
-    } catch (const base::UsageError& error) {
+    } catch (const base::Error& error) {
         spdlog::error("not reloaded, the settings stay as they were: {}", error.what());
         throw;
     }
     const auto keep = [&](const char* key, std::string& value, const std::string& old) {
         if (value == old) return;
-        loaded.warnings.push_back(fmt::format("{} stays {} until vmad is restarted", key, old));
+        loaded.warnings.push_back(fmt::format("{} is changed only when vmad is restarted", key));
         value = old;
     };
     keep("socket", loaded.settings.socket, settings_.socket);
@@ -241,7 +241,7 @@ void QueueService::wait(varlink::Request& request) {
     }
     if (call.ids.empty() && call.paths.empty())
         for (const auto& [id, job] : queue_.jobs())
-            if (!api::is_end(job.state)) jobs[id] = &job;
+            if (!api::is_end(job.state) && job.waiting_for != api::WaitReason::linger) jobs[id] = &job;
     if (jobs.empty()) return request.reply(api::JobReply{});
     subscriptions_.wait(std::move(request), jobs);
     runner_.start_what_can();

@@ -6,12 +6,19 @@ namespace vmad::daemon {
 
 using api::Job;
 
+namespace {
+
+/// There is nothing left to wait for: the archive of a job that lingers is canonical.
+bool is_over(const Job& job) { return is_end(job.state) || job.waiting_for == api::WaitReason::linger; }
+
+}  // namespace
+
 void Subscriptions::wait(varlink::Request request, const std::map<std::uint64_t, const Job*>& jobs) {
     waiters_.push_front({std::move(request), {}});
     const auto self = waiters_.begin();
     for (const auto& [id, job] : jobs) {
         self->ids.insert(id);
-        if (!is_end(job->state)) await(id);
+        if (!is_over(*job)) await(id);
     }
     self->request.when_gone([this, self] {
         const auto ids = std::move(self->ids);
@@ -19,7 +26,7 @@ void Subscriptions::wait(varlink::Request request, const std::map<std::uint64_t,
         for (const auto id : ids) await_no_longer(id);
     });
     for (const auto& [id, job] : jobs)
-        if (is_end(job->state)) answer_waiters(*job);
+        if (is_over(*job)) answer_waiters(*job);
 }
 
 void Subscriptions::monitor(varlink::Request request) {
@@ -31,7 +38,7 @@ void Subscriptions::monitor(varlink::Request request) {
 
 void Subscriptions::tell(const Job& job) {
     tell_progress(job);
-    if (is_end(job.state)) answer_waiters(job);
+    if (is_over(job)) answer_waiters(job);
 }
 
 void Subscriptions::tell_progress(const Job& job) {

@@ -24,8 +24,8 @@ class Subscriptions {
     Subscriptions(const Subscriptions&) = delete;
     Subscriptions& operator=(const Subscriptions&) = delete;
 
-    /// Replies with each of `jobs`, of which there is at least one, when it ends, and at once with those that
-    /// have ended already.
+    /// Replies with each of `jobs`, of which there is at least one, when it ends or lingers, and at once with
+    /// those that do so already.
     void wait(varlink::Request request, const std::map<std::uint64_t, const api::Job*>& jobs);
     /// Replies at once without a job, then with each job that changes.
     void monitor(varlink::Request request);

@@ -3,21 +3,10 @@
 #include <algorithm>
 
 #include <climits>
-#include <nlohmann/json.hpp>
+
+#include "api/json_fields.hpp"
 
 namespace vmad::queue {
-namespace {
-
-bool is_utf8(const std::string& text) {
-    try {
-        (void)nlohmann::json(text).dump();
-        return true;
-    } catch (const nlohmann::json::type_error&) {
-        return false;
-    }
-}
-
-}  // namespace
 
 std::string normal_path(const std::string& path) {
     if (!path.starts_with('/')) return path;
@@ -35,7 +24,7 @@ std::optional<std::string> fault_of_path(const std::string& path) {
     if (!path.starts_with('/')) return "not absolute";
     if (path.find('\0') != path.npos) return "cut short by a NUL";
     if (path.size() >= PATH_MAX) return "too long";
-    if (!is_utf8(path)) return "not UTF-8";
+    if (!api::is_utf8(path)) return "not UTF-8";
     if ((path + '/').find("/../") != path.npos) return "not free of \"..\"";
     return std::nullopt;
 }

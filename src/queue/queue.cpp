@@ -23,9 +23,7 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     for (Job& job : contents.jobs) {
         // Not written: the next start is, and until then a load says the same again.
         if (is_running(job)) {
-            auto reason = std::move(job.reason);  // only_settles() goes by it
             queue_again(job);
-            job.reason = std::move(reason);
         }
         install(std::move(job));
     }
@@ -175,7 +173,7 @@ const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     const Job* live = find_live(job.path);
     if (live &&
-        (live->id != id || (live->state != JobState::waiting && (is_running(*live) || !only_settles(*live)))))
+        (live->id != id || is_running(*live) || (live->state != JobState::waiting && !only_settles(*live))))
         return *live;
     if (is_end(job.state)) keep_totals_of(job);
     queue_anew(job, now);

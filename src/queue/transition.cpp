@@ -15,9 +15,6 @@ using api::WorkerOutcome;
 
 namespace {
 
-/// Of a job that was cancelled and is still to be settled. A run that only settles reports it back.
-constexpr const char* kCancelledReason = "cancelled, what its last run left is cleaned up";
-
 void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
     // One that lingers waits all the same: the run after it looks at the archive's name anew.
     if (job.run_again && what != WaitReason::linger) {
@@ -29,7 +26,7 @@ void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string&
     job.run_again = false;
     job.state = JobState::waiting;
     job.waiting_for = what;
-    job.reason = reason;
+    if (!job.settles_to || job.reason.empty()) job.reason = reason;
     job.retry_at = when;
 }
 
@@ -39,19 +36,18 @@ bool is_running(const Job& job) {
     return job.state == JobState::running || job.state == JobState::publishing;
 }
 
-bool only_settles(const Job& job) {
-    return (job.state == JobState::queued || is_running(job)) && !job.reason.empty();
-}
+bool only_settles(const Job& job) { return job.settles_to.has_value(); }
 
 void queue_again(Job& job) {
     job.state = JobState::queued;
-    job.reason.clear();
+    if (!job.settles_to) job.reason.clear();
     job.waiting_for.reset();
     job.retry_at.reset();
     job.run_again = false;
 }
 
 void queue_anew(Job& job, std::int64_t now) {
+    job.settles_to.reset();
     queue_again(job);
     job.queued_at = now;
     job.started_at.reset();
@@ -69,8 +65,10 @@ void give_up(Job& job, bool run_again, std::int64_t now) {
         job.run_again = run_again;
         return end_as(job, JobState::cancelled, now);
     }
+    job.reason.clear();
+    job.settles_to.reset();
+    if (!run_again) job.settles_to = JobState::cancelled;
     queue_again(job);
-    if (!run_again) job.reason = kCancelledReason;
 }
 
 void end_as(Job& job, JobState state, std::int64_t now, const std::string& reason) {
@@ -78,6 +76,7 @@ void end_as(Job& job, JobState state, std::int64_t now, const std::string& reaso
     job.reason = reason;
     job.waiting_for.reset();
     job.retry_at.reset();
+    job.settles_to.reset();
     // A job that lingered ended, for everybody but us, when its archive was there.
     if (!job.ended_at) job.ended_at = now;
 }
@@ -87,7 +86,7 @@ void begin_run(Job& job, std::int64_t now) {
         job.started_at = now;
         job.ended_at.reset();
     }
-    if (job.state == JobState::waiting) job.reason.clear();
+    if (!job.settles_to) job.reason.clear();
     job.state = JobState::running;
     job.waiting_for.reset();
     job.retry_at.reset();
@@ -98,9 +97,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     if (result.settled) job.publication = nullptr;
     if (result.outcome == WorkerOutcome::cancelled) {
         job.starts -= 1;
-        auto reason = only_settles(job) ? job.reason : "";
         queue_again(job);
-        job.reason = std::move(reason);
         return;
     }
     job.starts = 0;
@@ -113,6 +110,10 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
         job.publication = nullptr;
         end_as(job, state, now);
     };
+    const auto end_badly = [&](const std::string& reason) {
+        if (job.settles_to == JobState::cancelled) return end_as(job, JobState::cancelled, now);
+        end_as(job, JobState::failed, now, job.settles_to ? job.reason : reason);
+    };
     switch (result.outcome) {
         case WorkerOutcome::done:
             return end_well(JobState::done);
@@ -121,11 +122,10 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
         case WorkerOutcome::vanished:
             return end_well(JobState::vanished);
         case WorkerOutcome::failed:
-            if (result.reason == kCancelledReason) return end_as(job, JobState::cancelled, now);
-            return end_as(job, JobState::failed, now, result.reason);
+            return end_badly(result.reason);
         case WorkerOutcome::transient:
             job.tries = tries + 1;
-            if (job.tries >= kMostTries) return end_as(job, JobState::failed, now, result.reason);
+            if (job.tries >= kMostTries) return end_badly(result.reason);
             return wait_until(job, WaitReason::retry, now + transient_delay(job.tries), result.reason);
         case WorkerOutcome::no_space:
             return wait_until(job, WaitReason::space, look_again, result.reason);
@@ -146,8 +146,9 @@ void apply_death(Job& job, const std::string& how, std::int64_t now) {
     const auto reason = fmt::format("worker died ({})", how);
     if (job.publication.is_null() || only_settles(job)) return end_as(job, JobState::failed, now, reason);
     // It failed, but the last worker may have left a whole copy beside the archive.
-    queue_again(job);
+    job.settles_to = JobState::failed;
     job.reason = reason;
+    queue_again(job);
 }
 
 }  // namespace vmad::queue

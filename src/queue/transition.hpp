@@ -13,8 +13,7 @@ namespace vmad::queue {
 /// Running or publishing: there is a worker.
 [[nodiscard]] bool is_running(const api::Job& job);
 
-/// The job has failed or was cancelled, and its next or present run only settles what the last one left: a
-/// queued or running job has a reason only then.
+/// The job has failed or was cancelled, and its next or present run only settles what the last one left.
 [[nodiscard]] bool only_settles(const api::Job& job);
 
 /// Back into the queue, with its counts. The next run reads the file afresh, so it is also the one that was

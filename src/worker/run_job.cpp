@@ -102,7 +102,10 @@ WorkerResult settle_and_repack(io::FileSystem& fs, const api::WorkerOrder& order
     auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
     // It may have been unmounted in between.
     if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
-    return result.outcome == WorkerOutcome::lingering ? result : settled(std::move(result));
+    // After "changed" the temporary file may be there still.
+    const bool leaves =
+        result.outcome == WorkerOutcome::lingering || result.outcome == WorkerOutcome::transient;
+    return leaves ? result : settled(std::move(result));
 }
 
 /// What the exception in flight means for the job.
@@ -155,12 +158,13 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     };
     WorkerResult result;
     try {
-        return settle_and_repack(fs, order, options);
+        result = settle_and_repack(fs, order, options);
     } catch (...) {
         result = result_of_failure();
     }
     // The next run would settle it, but a job that has failed has none.
-    if (job.publication.is_null()) return result;
+    const bool over = result.settled || result.outcome == WorkerOutcome::lingering;
+    if (over || job.publication.is_null()) return result;
     try {
         const auto now = settle(fs, job, options);
         if (!now) return settled(std::move(result));

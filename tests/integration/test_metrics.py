@@ -156,7 +156,7 @@ class MetricsTest(DaemonTest):
         self.assertEqual(metrics.get("vmad_last_success_timestamp_seconds"), unchanged["ended_at"])
         self.assertEqual(metrics.get("vmad_last_failure_timestamp_seconds"), failed["ended_at"])
         self.assertEqual(metrics.get("vmad_oldest_job_timestamp_seconds"), waiting["queued_at"])
-        self.assertEqual(metrics.get("vmad_hold", reason="paused"), 1)
+        self.assertEqual(metrics.get("vmad_paused"), 1)
 
         # Totals survive a restart, and counters never fall.
         self.file.unlink()

@@ -276,6 +276,14 @@ class RunTest(QueueTest):
             self.assertTrue(any(line.startswith(beginning) for line in text.splitlines()), (beginning, text))
         self.assertRegex(self.succeed("status"), r"\ndone    1 archive, .*\n        last success (now|\d+ s ago), 20")
 
+    def test_a_path_that_is_not_utf8_is_refused(self):
+        daemon = self.start()
+        result = subprocess.run([os.fsencode(VMACTL), b"--socket", os.fsencode(self.socket), b"add",
+                                 os.fsencode(self.dump) + b"/bad\xff.vma"], capture_output=True, timeout=60)
+        self.assertEqual((result.returncode, result.stdout), (2, b""))
+        self.assertIn(rb"bad\xff.vma cannot be queued: it is not UTF-8: rename it", result.stderr)
+        self.assertEqual(daemon.jobs(), [])
+
 
 if __name__ == "__main__":
     unittest.main()

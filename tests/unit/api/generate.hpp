@@ -70,6 +70,7 @@ class Generate {
         job.ended_at = maybe_time();
         job.end_number = maybe_number();
         job.retry_at = maybe_time();
+        if (coin()) job.settles_to = state();
         job.starts = small();
         job.tries = small();
         job.run_again = coin();

@@ -719,6 +719,46 @@ TEST_CASE("a cancelled job whose last run left something ends when that is settl
     }
 }
 
+TEST_CASE("what is given up stays so until it is settled, however long that takes") {
+    Fixture f;
+    const auto id = f.add("/a");
+    f.queue->start(id, "", 1);
+    f.queue->record_publication(id, JobState::running, kRecord);
+    f.queue->worker_died(id, "signal 9", 2);
+    f.queue->cancel(id, 3);
+    for (const auto outcome : {WorkerOutcome::no_storage, WorkerOutcome::busy, WorkerOutcome::transient}) {
+        f.queue->start(id, "", 4);
+        CHECK(f.finish(id, outcome, 5, "not now").job.reason == "not now");
+        CHECK(only_settles(*f.queue->find(id)));
+        f.restart();
+    }
+    f.queue->start(id, "", 6);
+    f.queue->worker_died(id, "signal 9", 7);
+    CHECK(only_settles(*f.queue->find(id)));
+    f.queue->start(id, "", 8);
+    const Job& end = f.finish(id, WorkerOutcome::failed, 9).job;
+    CHECK(end.state == JobState::cancelled);
+    CHECK(end.reason.empty());
+}
+
+TEST_CASE("why a job failed is still known when it was long in settling") {
+    Fixture f;
+    const auto id = f.add("/a");
+    for (std::uint32_t death = 1; death <= kMostDeaths; ++death) {
+        f.queue->start(id, "", 1);
+        f.queue->record_publication(id, JobState::running, kRecord);
+        f.queue->worker_died(id, "signal 9", 2);
+    }
+    REQUIRE(only_settles(*f.queue->find(id)));
+    f.queue->start(id, "", 3);
+    CHECK(f.finish(id, WorkerOutcome::no_storage, 4, "nothing is mounted").job.waiting_for ==
+          api::WaitReason::storage);
+    f.queue->start(id, "", 5);
+    const Job& end = f.finish(id, WorkerOutcome::failed, 6, "worker died (signal 9)").job;
+    CHECK(end.state == JobState::failed);
+    CHECK(end.reason == "worker died (signal 9)");
+}
+
 TEST_CASE("a job that is only to be settled is run whole when its path is named again") {
     for (const bool announced : {true, false}) {
         Fixture f;
