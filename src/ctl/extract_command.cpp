@@ -17,7 +17,7 @@ namespace {
 class ExtractCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", archive_, "An archive of any kind, or its volume id; - is standard input")
+        app.add_option("ARCHIVE", archive_, "Path, volume id, or - for standard input")
             ->type_name("")
             ->required();
         app.add_option("DIR", directory_, "Where the files go; made when missing")->type_name("")->required();

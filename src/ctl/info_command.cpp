@@ -112,7 +112,7 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 class InfoCommand final : public Command {
   public:
     void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", path_, "An archive of any kind, or its volume id; - is standard input")
+        app.add_option("ARCHIVE", path_, "Path, volume id, or - for standard input")
             ->type_name("")
             ->required();
         app.footer("Reads headers only; \"vmactl verify\" looks at everything.");

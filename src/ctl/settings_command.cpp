@@ -18,7 +18,7 @@ class SettingsCommand final : public Command {
         auto* check = app.add_subcommand("check", "Whether they are valid");
         show_ = app.add_subcommand("show", "Every key, its value, and where that comes from");
         for (auto* action : {check, show_}) {
-            action->add_option("FILE", file_, "This file alone, instead of the files that the daemon reads")
+            action->add_option("FILE", file_, "Only this one, not those of the daemon")
                 ->type_name("");
             action->footer(
                 "Exits with 1 when they are not valid. The daemon takes changes with \"vmactl\n"

@@ -24,7 +24,8 @@ LARGE = ("--disk", "drive-scsi0=1G", "--shuffle")
 
 
 class CommandLineTest(ProcessTest):
-    COMMANDS = ("status", "add", "wait", "info", "verify", "repack", "extract")
+    COMMANDS = ("status", "list", "show", "monitor", "add", "scan", "wait", "cancel", "retry", "pause", "resume", "reload",
+                "log", "settings", "info", "verify", "repack", "extract")
 
     def test_help_names_every_command_and_exit_code(self):
         text = self.succeed("--help")
@@ -35,7 +36,7 @@ class CommandLineTest(ProcessTest):
             self.assertIn(f"{number} {meaning}", " ".join(text.split()))
 
     def test_help_of_every_command_fits_80_columns(self):
-        for arguments in ((), *((command,) for command in self.COMMANDS)):
+        for arguments in ((), ("settings", "check"), ("settings", "show"), *((command,) for command in self.COMMANDS)):
             for line in self.succeed(*arguments, "--help").splitlines():
                 self.assertLessEqual(len(line), 80, line)
 
