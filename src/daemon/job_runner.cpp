@@ -20,6 +20,8 @@ using api::JobState;
 constexpr std::int64_t kTryAgainSeconds = 10;
 /// The end of a backup is not told by anybody: while jobs wait for it, it is looked for.
 constexpr std::int64_t kLookForVzdumpSeconds = 2;
+/// A worker that tells nothing for so long may hang in a share; whether it does, nobody can say.
+constexpr std::int64_t kStalledAfterSeconds = 10 * 60;
 
 std::int64_t now() { return std::time(nullptr); }
 
@@ -43,6 +45,7 @@ JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
           settings.workers),
       alarm_(event, [this] {
           settle_run_ends();
+          look_for_stalled_workers();
           start_what_can();
       }) {
     rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
@@ -119,6 +122,7 @@ void JobRunner::start(std::uint64_t id) {
     const auto& job = queue_.start(id, mount_point_of(queue_.find(id)->path), now());
     try {
         changed(job);
+        heard_of(id);
         const api::WorkerOrder order{job,
                                      settings_.directories,
                                      settings_.state_dir,
@@ -133,6 +137,7 @@ void JobRunner::start(std::uint64_t id) {
             event_, order, rate_,
             WorkerProcess::Callbacks{
                 [this, id](const api::JobProgress& progress) {
+                    heard_of(id);
                     progress_[id] = progress;
                     callbacks_.progressed(with_progress(*queue_.find(id)));
                 },
@@ -151,6 +156,7 @@ void JobRunner::start(std::uint64_t id) {
 }
 
 void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
+    heard_of(id);
     const bool publishing = record.get<io::Publication>().phase != io::Publication::Phase::preparing;
     const auto state = publishing ? JobState::publishing : JobState::running;
     const bool moves = queue_.find(id)->state != state;
@@ -160,6 +166,7 @@ void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
 
 void JobRunner::worker_ended(std::uint64_t id, RunEnd end) {
     workers_.erase(id);
+    heard_at_.erase(id);
     progress_.erase(id);
     // Killed because it did not stop in time: that is no death of its own.
     if (abandoned_.erase(id) != 0 && !end.result)
@@ -190,6 +197,27 @@ void JobRunner::settle_run_ends() {
                           std::string("its end cannot be written: ") + error.what());
             alarm_.at(now() + kTryAgainSeconds);
         }
+    }
+}
+
+void JobRunner::heard_of(std::uint64_t id) {
+    auto& heard_at = heard_at_[id];
+    if (heard_at == 0) schedule_.set_stalled(id, false);
+    heard_at = now();
+    alarm_.at(heard_at + kStalledAfterSeconds);
+}
+
+void JobRunner::look_for_stalled_workers() {
+    for (auto& [id, heard_at] : heard_at_) {
+        if (heard_at == 0) continue;
+        if (now() < heard_at + kStalledAfterSeconds) {
+            alarm_.at(heard_at + kStalledAfterSeconds);
+            continue;
+        }
+        heard_at = 0;
+        schedule_.set_stalled(id, true);
+        log_about_job(*queue_.find(id), spdlog::level::warn,
+                      "no sign of its worker for 10 minutes: jobs on other storages do not wait for it");
     }
 }
 

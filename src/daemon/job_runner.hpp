@@ -81,6 +81,9 @@ class JobRunner {
     void settle_run_ends();
     void changed(const api::Job& job);
     void mounts_changed();
+    /// The worker of a job has told something.
+    void heard_of(std::uint64_t id);
+    void look_for_stalled_workers();
 
     sd_event* event_;
     io::FileSystem& fs_;
@@ -94,6 +97,7 @@ class JobRunner {
     queue::Schedule schedule_;
     std::map<std::uint64_t, std::unique_ptr<WorkerProcess>> workers_;  ///< by job id
     std::set<std::uint64_t> abandoned_;                                ///< jobs whose worker was told to stop
+    std::map<std::uint64_t, std::int64_t> heard_at_;  ///< of running jobs; 0 of those that are stalled
     std::map<std::uint64_t, api::JobProgress> progress_;
     std::map<std::uint64_t, RunEnd> run_ends_;
     Alarm alarm_;

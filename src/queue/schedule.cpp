@@ -15,7 +15,9 @@ void Schedule::update(const api::Job& job) {
         entry.retry_at = *job.retry_at;
     }
     // A job that runs keeps the key under which it was picked; any other may lie elsewhere by now.
-    entry.key = old && entry.place == Place::running ? old->key : key_of_(job.path);
+    const bool runs_on = old && entry.place == Place::running;
+    entry.key = runs_on ? old->key : key_of_(job.path);
+    entry.stalled = runs_on && old->stalled;
     insert(job.id, std::move(entry));
 }
 
@@ -23,6 +25,13 @@ void Schedule::set_awaited(std::uint64_t id, bool awaited) {
     auto entry = remove(id);
     if (!entry) return;
     entry->awaited = awaited;
+    insert(id, std::move(*entry));
+}
+
+void Schedule::set_stalled(std::uint64_t id, bool stalled) {
+    auto entry = remove(id);
+    if (!entry) return;
+    entry->stalled = stalled && entry->place == Place::running;
     insert(id, std::move(*entry));
 }
 
@@ -72,7 +81,7 @@ void Schedule::insert(std::uint64_t id, Entry entry) {
             break;
         case Place::running:
             ++lanes_[entry.key].running;
-            ++running_;
+            if (!entry.stalled) ++running_;
             break;
     }
     entries_.emplace(id, std::move(entry));
@@ -93,7 +102,7 @@ std::optional<Schedule::Entry> Schedule::remove(std::uint64_t id) {
         lane->second.awaited.erase(id);
     } else {
         --lane->second.running;
-        --running_;
+        if (!entry.stalled) --running_;
     }
     if (lane->second.ready.empty() && lane->second.running == 0) lanes_.erase(lane);
     return entry;

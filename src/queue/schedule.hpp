@@ -35,6 +35,10 @@ class Schedule {
     /// Somebody waits for the job, or no longer does. No effect on a job that update() was not told of.
     void set_awaited(std::uint64_t id, bool awaited);
 
+    /// A running job does not get on, as on a share that does not answer, or does so again: while it does
+    /// not, it takes no worker from the others, but still its file system.
+    void set_stalled(std::uint64_t id, bool stalled);
+
     /// Makes a waiting job ready now.
     void wake(std::uint64_t id);
 
@@ -59,6 +63,7 @@ class Schedule {
         Place place;
         std::int64_t retry_at;  ///< of a waiting job
         bool awaited;
+        bool stalled = false;  ///< only of a running job
     };
     struct Lane {
         std::set<std::uint64_t> ready;

@@ -240,3 +240,29 @@ TEST_CASE("a waiting job can be woken") {
     CHECK(schedule.look_again_at() == std::nullopt);
     CHECK(schedule.next(0) == 1);
 }
+
+TEST_CASE("a stalled job takes no worker, but still its file system") {
+    Schedule schedule(first_component, 1);
+    schedule.update(job(1, "/a/1", JobState::running));
+    schedule.update(job(2, "/a/2"));
+    schedule.update(job(3, "/b/3"));
+    CHECK(schedule.next(0) == std::nullopt);
+    schedule.set_stalled(3, true);  // it does not run
+    schedule.set_stalled(9, true);  // not known here
+    CHECK(schedule.next(0) == std::nullopt);
+    schedule.set_stalled(1, true);
+    CHECK(schedule.next(0) == 3);
+    schedule.update(job(1, "/a/1", JobState::publishing));
+    CHECK(schedule.next(0) == 3);
+    schedule.update(job(3, "/b/3", JobState::running));
+    CHECK(schedule.next(0) == std::nullopt);
+    // Both get on: one more than there are workers, until one of them ends.
+    schedule.set_stalled(1, false);
+    schedule.update(job(3, "/b/3", JobState::done));
+    CHECK(schedule.next(0) == std::nullopt);
+    schedule.set_stalled(1, true);
+    schedule.update(job(1, "/a/1", JobState::queued));
+    CHECK(schedule.next(0) == 1);
+    schedule.update(job(1, "/a/1", JobState::running));
+    CHECK(schedule.next(0) == std::nullopt);
+}
