@@ -177,6 +177,8 @@ const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
         return *live;
     if (is_end(job.state)) keep_totals_of(job);
     queue_anew(job, now);
+    // Whoever asks for it knows what is mounted; but what is to be settled lies where it was.
+    if (job.publication.is_null()) job.mount_point.clear();
     return save(std::move(job));
 }
 

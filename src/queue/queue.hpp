@@ -110,8 +110,9 @@ class Queue {
     /// cancelled: somebody has taken note; others that have ended are left alone.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
-    /// Queues a waiting or ended job again now, as if it had never been tried. Where another job for the path
-    /// has not ended, that one is the answer, unchanged; so is a job that is queued or runs.
+    /// Queues a waiting or ended job again now, as if it had never been tried, and wherever its path leads
+    /// now. Where another job for the path has not ended, that one is the answer, unchanged; so is a job that
+    /// is queued or runs.
     const api::Job& retry(std::uint64_t id, std::int64_t now);
 
     /// Forgets the jobs that ended before `ended_before`, and the oldest ends beyond `most`, but never the

@@ -786,6 +786,23 @@ TEST_CASE("what is settled needs no record, and can be forgotten") {
     CHECK(f.queue->prune(1000, 0) == std::vector<std::uint64_t>{id});
 }
 
+TEST_CASE("a job remembers the most special mount that its path was seen on, and a retry forgets it") {
+    Fixture f;
+    const auto id = f.queue->enqueue({"/mnt/nas/a", "/"}, false, 0).job.id;
+    CHECK(f.queue->start(id, "/mnt/nas", 1).mount_point == "/mnt/nas");
+    f.finish(id, WorkerOutcome::no_storage, 2, "nothing is mounted");
+    CHECK(f.queue->start(id, "/", 3).mount_point == "/mnt/nas");
+    f.queue->record_publication(id, JobState::running, kRecord);
+    f.finish(id, WorkerOutcome::no_storage, 4, "nothing is mounted");
+    CHECK(f.queue->retry(id, 5).mount_point == "/mnt/nas");
+    f.queue->start(id, "/mnt/nas", 6);
+    api::WorkerResult result{WorkerOutcome::no_storage, "nothing is mounted"};
+    result.settled = true;
+    f.queue->finish(id, result, 7);
+    CHECK(f.queue->retry(id, 8).mount_point.empty());
+    CHECK(f.queue->start(id, "/", 9).mount_point == "/");
+}
+
 TEST_CASE("what a waiting job waits for is told, and that a worker knows when to look again") {
     const std::pair<WorkerOutcome, api::WaitReason> table[] = {
         {WorkerOutcome::transient, api::WaitReason::retry},
