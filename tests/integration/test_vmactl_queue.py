@@ -216,6 +216,8 @@ class MonitorTest(QueueTest):
     def test_lines(self):
         monitor = self.start_monitor()
         self.until_heard()
+        # What it heard first may have been the second half of a change.
+        self.change_something(self.daemon, self.job)
         self.succeed("resume")
         self.daemon.wait(self.job)
         wait_until(lambda: any(" failed " in line for line in self.monitor_lines()), "the monitor tells the end")
