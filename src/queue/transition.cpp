@@ -39,6 +39,8 @@ bool is_running(const Job& job) {
 bool only_settles(const Job& job) { return job.settles_to.has_value(); }
 
 void queue_again(Job& job) {
+    // Who named it meanwhile wants it repacked, not only settled.
+    if (job.run_again) job.settles_to.reset();
     job.state = JobState::queued;
     if (!job.settles_to) job.reason.clear();
     job.waiting_for.reset();

@@ -497,6 +497,10 @@ std::map<std::uint64_t, Job> as_loaded(std::map<std::uint64_t, Job> jobs) {
     for (auto& [id, job] : jobs) {
         if (job.state != JobState::running && job.state != JobState::publishing) continue;
         job.state = JobState::queued;
+        if (job.run_again) {
+            job.settles_to.reset();
+            job.reason.clear();
+        }
         job.run_again = false;
     }
     return jobs;
@@ -617,6 +621,7 @@ TEST_CASE(
                 const Job& one = *live[named];
                 const bool is_running = one.state == JobState::running || one.state == JobState::publishing;
                 REQUIRE((!is_running || one.run_again));
+                REQUIRE((is_running || !only_settles(one)));
             }
             REQUIRE(fresh_load(f.state, now) == as_loaded(jobs));
         }
@@ -739,6 +744,42 @@ TEST_CASE("what is given up stays so until it is settled, however long that take
     const Job& end = f.finish(id, WorkerOutcome::failed, 9).job;
     CHECK(end.state == JobState::cancelled);
     CHECK(end.reason.empty());
+}
+
+TEST_CASE("a path that is named while its job is only settled is repacked, however that run ends") {
+    const auto begin = [](Fixture& f) {
+        const auto id = f.add("/a");
+        f.queue->start(id, "", 1);
+        f.queue->record_publication(id, JobState::running, kRecord);
+        f.finish(id, WorkerOutcome::transient, 2, "EIO");
+        f.queue->cancel(id, 3);
+        REQUIRE(only_settles(f.queue->start(id, "", 4)));
+        f.add("/a", true, 5);
+        return id;
+    };
+    for (const auto outcome :
+         {WorkerOutcome::transient, WorkerOutcome::no_storage, WorkerOutcome::cancelled}) {
+        Fixture f;
+        const Job& job = f.finish(begin(f), outcome, 6, "not now").job;
+        CHECK(job.state == JobState::queued);
+        CHECK_FALSE(only_settles(job));
+    }
+    {
+        Fixture f;
+        CHECK_FALSE(only_settles(f.queue->worker_died(begin(f), "signal 9", 6).job));
+    }
+    {
+        Fixture f;
+        const auto id = begin(f);
+        f.restart();
+        CHECK_FALSE(only_settles(*f.queue->find(id)));
+    }
+    {
+        Fixture f;
+        const auto end = f.finish(begin(f), WorkerOutcome::failed, 6);
+        CHECK(end.job.state == JobState::cancelled);
+        CHECK(end.next != nullptr);
+    }
 }
 
 TEST_CASE("why a job failed is still known when it was long in settling") {
