@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "settings/settings.hpp"
+#include "support/temporary_directory.hpp"
 
 using namespace vmad;
 using namespace vmad::settings;
@@ -25,20 +26,12 @@ const std::string kDropIn = "/etc/vmad/vmad.toml.d/";
 /// A node with nothing on it, for VMAD_ROOT, while it lives.
 class Node {
   public:
-    Node() {
-        char name[] = "/tmp/vmad-node-XXXXXX";
-        REQUIRE(::mkdtemp(name) != nullptr);
-        root_ = name;
-        ::setenv("VMAD_ROOT", name, 1);
-    }
+    Node() { ::setenv("VMAD_ROOT", root_.path().c_str(), 1); }
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
-    ~Node() {
-        ::unsetenv("VMAD_ROOT");
-        std::filesystem::remove_all(root_);
-    }
+    ~Node() { ::unsetenv("VMAD_ROOT"); }
 
-    [[nodiscard]] std::string path(const std::string& path) const { return root_ + path; }
+    [[nodiscard]] std::string path(const std::string& path) const { return root_.path() + path; }
     void write(const std::string& file, const std::string& text) const {
         std::filesystem::create_directories(std::filesystem::path(path(file)).parent_path());
         std::ofstream(path(file)) << text;
@@ -63,11 +56,11 @@ class Node {
         }
     }
     [[nodiscard]] std::string shown(const std::string& text) const {
-        return text.starts_with(root_) ? text.substr(root_.size()) : text;
+        return text.starts_with(root_.path()) ? text.substr(root_.path().size()) : text;
     }
 
   private:
-    std::string root_;
+    support::TemporaryDirectory root_;
 };
 
 }  // namespace

@@ -1,37 +1,24 @@
 // Settings from a text instead of a file.
 #pragma once
 
-#include <unistd.h>
-
-#include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
 #include "settings/settings.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace vmad::settings {
 
 /// A settings file that is gone with the object.
 class SettingsFile {
   public:
-    explicit SettingsFile(const std::string& text) {
-        char name[] = "/tmp/vmad-settings-XXXXXX";
-        const int fd = ::mkstemp(name);
-        REQUIRE(fd >= 0);
-        ::close(fd);
-        path_ = name;
-        std::ofstream(path_) << text;
-    }
-    SettingsFile(const SettingsFile&) = delete;
-    SettingsFile& operator=(const SettingsFile&) = delete;
-    ~SettingsFile() { ::unlink(path_.c_str()); }
-    [[nodiscard]] const std::string& path() const { return path_; }
+    explicit SettingsFile(const std::string& text) { directory_.write("vmad.toml", text); }
+    [[nodiscard]] std::string path() const { return directory_ / "vmad.toml"; }
 
   private:
-    std::string path_;
+    support::TemporaryDirectory directory_;
 };
 
 inline Settings load_text(const std::string& text) { return load_file(SettingsFile(text).path()).settings; }
