@@ -64,7 +64,8 @@ done
 say "The hook, called for each backup as vzdump calls it"
 for target in "$first" "$second"; do
     env -i STOREID=local DUMPDIR="$dump" VMTYPE=qemu HOSTNAME=guest TARGET="$target" LOGFILE="${target%.vma}.log" \
-        VMAD_VMACTL="$vmactl" VMAD_SOCKET="$dir/vmad.sock" VMAD_STATE_DIR="$dir/state" \
+        VMAD_ANNOUNCE=hook/vzdump-announce VMAD_VMACTL="$vmactl" VMAD_SOCKET="$dir/vmad.sock" \
+        VMAD_STATE_DIR="$dir/state" \
         hook/vzdump-hook backup-end snapshot 100
 done
 

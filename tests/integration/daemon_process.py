@@ -20,6 +20,7 @@ from varlink_client import VarlinkClient
 
 VMAD = BUILD / "src/daemon/vmad"
 HOOK = SOURCE / "hook/vzdump-hook"
+ANNOUNCE = SOURCE / "hook/vzdump-announce"
 
 ENDS = ("done", "unchanged", "vanished", "failed", "cancelled")
 NOBODY = 65534
@@ -243,9 +244,9 @@ class DaemonTest(unittest.TestCase):
 
     def hook_command(self, target, state_dir, *arguments, **environment):
         values = {"STOREID": "local", "DUMPDIR": self.dump, "VMTYPE": "qemu", "HOSTNAME": "guest",
-                  "TARGET": target, "LOGFILE": self.dir / "vzdump.log", "VMAD_VMACTL": VMACTL,
-                  "VMAD_SOCKET": self.socket, "VMAD_STATE_DIR": state_dir, "VMAD_HOOK_D": self.dir / "hook.d",
-                  **environment}
+                  "TARGET": target, "LOGFILE": self.dir / "vzdump.log", "VMAD_ANNOUNCE": ANNOUNCE,
+                  "VMAD_VMACTL": VMACTL, "VMAD_SOCKET": self.socket, "VMAD_STATE_DIR": state_dir,
+                  "VMAD_HOOK_D": self.dir / "hook.d", **environment}
         return ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in values.items()), HOOK,
                 *(arguments or ("backup-end", "snapshot", "100"))]
 

@@ -245,14 +245,22 @@ class HookDirectoryTest(DaemonTest):
         # What vzdump clears stays cleared; PATH, PWD and the like are the shell's own.
         names = {line.split("=")[0] for line in lines[1:-1]}
         self.assertLessEqual(names, {"STOREID", "DUMPDIR", "VMTYPE", "HOSTNAME", "TARGET", "LOGFILE", "PWD",
-                                     "OLDPWD", "SHLVL", "_", "VMAD_VMACTL", "VMAD_SOCKET", "VMAD_STATE_DIR",
-                                     "VMAD_HOOK_D"})
+                                     "OLDPWD", "SHLVL", "_", "VMAD_ANNOUNCE", "VMAD_VMACTL", "VMAD_SOCKET",
+                                     "VMAD_STATE_DIR", "VMAD_HOOK_D"})
 
     def test_failure_is_passed_on_and_ends_it(self):
         self.script("1-good", "echo good\n")
         self.script("2-bad", "echo bad; exit 7\n")
         self.script("3-after", "echo never\n")
         self.assertEqual(self.run_hook("-", "backup-end", "stop", "100"), (7, "good\nbad\n"))
+
+    def test_they_run_when_the_package_is_gone(self):
+        archive = self.archive()
+        gone = str(self.dir / "gone")
+        self.assertEqual(self.run_hook(archive.path, VMAD_ANNOUNCE=gone), (0, ""))
+        self.assertEqual(self.run_hook(archive.path, VMAD_ANNOUNCE=gone, VMAD_HOOK_D=gone), (0, ""))
+        self.script("1", 'echo "$1"; exit 3\n')
+        self.assertEqual(self.run_hook(archive.path, VMAD_ANNOUNCE=gone), (3, "backup-end\n"))
 
     def test_they_run_whatever_happens_to_the_daemon(self):
         archive = self.archive()
