@@ -195,6 +195,7 @@ _vmactl_offer_values() {
 }
 
 _vmactl() {
+    local IFS=$' \t\n'
     local program current cut_off help words=() REPLY
     local -A options=()
     local subcommands=() operands=() commands=() repeats=''
