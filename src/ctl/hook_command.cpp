@@ -204,10 +204,9 @@ class HookCommand final : public Command {
     void define(CLI::App& app) override {
         app.require_subcommand(1);
         app.fallthrough();  // --root may stand behind the action
-        app.add_option("--root", root_, "The node whose files are below DIR, an image for example")
-            ->option_text("DIR");
+        app.add_option("--root", root_, "The node whose files are below DIR")->option_text("DIR");
         app.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
-        enable_ = app.add_subcommand("enable", "Have vzdump tell vmad, and still run its earlier script");
+        enable_ = app.add_subcommand("enable", "Make it vzdump's script, and link the earlier one");
         disable_ = app.add_subcommand("disable", "Put the earlier script back");
         auto* status = app.add_subcommand("status", "Whether it does; exits with 1 when not");
         for (auto* action : {enable_, disable_, status}) action->footer(kJsonFooter);

@@ -114,6 +114,15 @@ void check_earlier(const HookNode& node, const std::string& script) {
             node.shown(pve::kVzdumpConfigFile), script, node.shown(pve::kVzdumpConfigFile)));
 }
 
+/// A file of the administrator's with this name is not ours to replace.
+void check_link(const HookNode& node, const io::File& directory) {
+    const auto entry = node.fs().status_at(directory, kEarlierScriptName);
+    if (entry && !S_ISLNK(entry->st_mode))
+        throw base::UsageError(
+            fmt::format("{} is not a symbolic link, and vmad keeps this name for itself: rename it",
+                        directory.entry(kEarlierScriptName)));
+}
+
 io::File make_hook_directory(const HookNode& node) {
     if (auto there = node.find(kHookDirectory, O_RDONLY | O_DIRECTORY)) return std::move(*there);
     const auto above = open_directory(node, parent(kHookDirectory));
@@ -159,6 +168,7 @@ HookChange enable_hook(const HookNode& node) {
 
     const auto directory = make_hook_directory(node);
     change.linked = !change.earlier.empty() && !node.is_in_hook_directory(change.earlier);
+    if (change.linked) check_link(node, directory);
     if (change.linked)
         io::write_link_durably(node.fs(), directory, kEarlierScriptName, change.earlier);
     else

@@ -264,6 +264,9 @@ TEST_CASE("what could not work is refused, and nothing is changed") {
         {"script: \"/opt/a.sh\"\n",
          "the script \"\"/opt/a.sh\"\" in ROOT/etc/vzdump.conf is not an absolute path, so the hook cannot "
          "run it: correct the line or remove it"},
+        {"script: /opt/a.sh\n",
+         "ROOT/etc/vmad/hook.d/00-vzdump-script is not a symbolic link, and vmad keeps this name for itself: "
+         "rename it"},
         {"script: /etc/vmad/hook.d/00-vzdump-script\n",
          "the script in ROOT/etc/vzdump.conf is /etc/vmad/hook.d/00-vzdump-script, a name that vmad keeps "
          "for itself: rename it, and name that in ROOT/etc/vzdump.conf"},
