@@ -64,6 +64,7 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_resume_command();
 [[nodiscard]] std::unique_ptr<Command> make_reload_command();
 [[nodiscard]] std::unique_ptr<Command> make_log_command();
+[[nodiscard]] std::unique_ptr<Command> make_hook_command();
 [[nodiscard]] std::unique_ptr<Command> make_settings_command();
 
 }  // namespace vmad::ctl

@@ -17,6 +17,7 @@ const std::vector<CommandEntry>& command_table() {
         {"resume", "Start jobs again", make_resume_command},
         {"reload", "Have the daemon read its settings again", make_reload_command},
         {"log", "What the journal says", make_log_command},
+        {"hook", "Have vzdump tell vmad of each backup", make_hook_command},
         {"settings", "Check and show the daemon's settings", make_settings_command},
         {"info", "What an archive is, from its headers", make_info_command},
         {"verify", "Check every byte of archives", make_verify_command},

@@ -87,7 +87,7 @@ class StatusCommand final : public Command {
     static std::string report(const Context& context, const Console& console) {
         const auto status = connect_to_daemon(context.options).status();
         if (context.options.json) return nlohmann::json(status).dump() + "\n";
-        return status_text(status, now(), console);
+        return status_text(status, hook_notice(context.fs), now(), console);
     }
 
     static ExitCode check(Context& context) {

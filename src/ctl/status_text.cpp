@@ -18,6 +18,7 @@ namespace {
 using Align = TextTable::Align;
 
 constexpr std::size_t kWaitingShown = 5;
+constexpr std::size_t kLabelWidth = 8;
 
 std::string counts_text(const api::JobCounts& counts) {
     std::string text;
@@ -51,10 +52,22 @@ std::string totals_text(const api::Totals& totals) {
     return text;
 }
 
-std::string header(const api::Status& status, std::int64_t now, const Console& console) {
+/// `width` columns for a line.
+std::string overriding_text(const std::vector<std::string>& jobs, std::size_t width) {
+    constexpr std::string_view kWhatToDo = "; \"vmactl hook status\"";
+    if (jobs.size() > 1) return fmt::format("{} jobs have scripts of their own{}", jobs.size(), kWhatToDo);
+    const auto text = [&](std::string_view id) {
+        return fmt::format("job \"{}\" has a script of its own{}", id, kWhatToDo);
+    };
+    const auto used = text("").size();
+    return text(shorten(printable(jobs.front()), width > used ? width - used : 1));
+}
+
+std::string header(const api::Status& status, const HookNotice& hook, std::int64_t now,
+                   const Console& console) {
     std::string text;
     const auto line = [&](std::string_view label, const std::string& value, Colour colour = Colour::none) {
-        text += fmt::format("{:<8}{}\n", label, console.paint(colour, value));
+        text += fmt::format("{:<{}}{}\n", label, kLabelWidth, console.paint(colour, value));
     };
     const std::chrono::seconds up(std::max<std::int64_t>(now - status.started_at, 0));
     line("daemon", fmt::format("vmad {}, pid {}, {} {}", printable(status.version), status.pid,
@@ -62,6 +75,11 @@ std::string header(const api::Status& status, std::int64_t now, const Console& c
     line("up", fmt::format("{}, since {}", base::format_duration(up),
                            iso_local_time(static_cast<std::uint64_t>(status.started_at))));
     if (status.hold) line("held", hold_text(status, now), Colour::yellow);
+    if (hook.not_enabled)
+        line("hook", "not enabled: vzdump does not tell vmad of backups; \"vmactl hook enable\"",
+             Colour::yellow);
+    if (!hook.overriding_jobs.empty())
+        line("hook", overriding_text(hook.overriding_jobs, console.width() - kLabelWidth), Colour::yellow);
     line("jobs", counts_text(status.counts));
     if (status.oldest_at)
         line("oldest", fmt::format("queued {}", relative_and_iso_time(*status.oldest_at, now)));
@@ -135,8 +153,9 @@ std::string recent_table(const api::Status& status, std::int64_t now, const Cons
 
 }  // namespace
 
-std::string status_text(const api::Status& status, std::int64_t now, const Console& console) {
-    return header(status, now, console) + active_table(status, console) +
+std::string status_text(const api::Status& status, const HookNotice& hook, std::int64_t now,
+                        const Console& console) {
+    return header(status, hook, now, console) + active_table(status, console) +
            waiting_table(status, now, console) + recent_table(status, now, console);
 }
 

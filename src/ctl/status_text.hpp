@@ -6,10 +6,12 @@
 
 #include "api/status.hpp"
 #include "ctl/console.hpp"
+#include "ctl/hook_notice.hpp"
 
 namespace vmad::ctl {
 
 /// Made for 80 columns and more.
-[[nodiscard]] std::string status_text(const api::Status& status, std::int64_t now, const Console& console);
+[[nodiscard]] std::string status_text(const api::Status& status, const HookNotice& hook, std::int64_t now,
+                                      const Console& console);
 
 }  // namespace vmad::ctl

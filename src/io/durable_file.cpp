@@ -22,13 +22,15 @@ constexpr std::size_t kHexDigitCount = 16;
 std::string temporary_name() { return fmt::format(".{}.tmp", random_hex()); }
 
 /// The steps up to the new name, but not yet the directory's own sync.
-void replace(FileSystem& fs, const File& directory, const std::string& name, std::string_view content) {
+void replace(FileSystem& fs, const File& directory, const std::string& name, std::string_view content,
+             const Dress& dress) {
     const std::string temporary = temporary_name();
     File file = fs.open_at(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     try {
         // iovec knows no const, but writing leaves the bytes alone.
         iovec bytes{const_cast<char*>(content.data()), content.size()};
         write_fully_at(fs, file, {&bytes, 1}, 0);
+        if (dress) dress(file);
         fs.sync(file);
         fs.close(std::move(file));
         fs.rename(directory, temporary, name);
@@ -45,13 +47,13 @@ void replace(FileSystem& fs, const File& directory, const std::string& name, std
 /// Syncs the directory. When that fails, nobody knows which state a power cut would leave, so the entry is
 /// put back as the caller still believes it to be, as far as a failing disk allows.
 void sync_or_put_back(FileSystem& fs, const File& directory, const std::string& name,
-                      const std::optional<std::string>& old) {
+                      const std::optional<std::string>& old, const Dress& dress = {}) {
     try {
         fs.sync(directory);
     } catch (...) {
         try {
             if (old)
-                replace(fs, directory, name, *old);
+                replace(fs, directory, name, *old, dress);
             else
                 fs.unlink(directory, name);
             fs.sync(directory);
@@ -64,10 +66,11 @@ void sync_or_put_back(FileSystem& fs, const File& directory, const std::string& 
 
 }  // namespace
 
-void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content) {
+void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content,
+                   const Dress& dress) {
     const auto old = read_small_file(fs, directory, name, kKeptLimitBytes);
-    replace(fs, directory, name, content);
-    sync_or_put_back(fs, directory, name, old);
+    replace(fs, directory, name, content, dress);
+    sync_or_put_back(fs, directory, name, old, dress);
 }
 
 bool remove_durably(FileSystem& fs, const File& directory, const std::string& name) {

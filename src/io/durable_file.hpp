@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,9 +15,14 @@
 
 namespace vmad::io {
 
-/// Makes `content` the content of the entry `name`, mode 0600, whether it was there or not. Readers see the
-/// old content or the new, never a part. Throws base::SystemError.
-void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content);
+/// Called with a file in the making that has its content already: to change its mode, for example.
+using Dress = std::function<void(const File&)>;
+
+/// Makes `content` the content of the entry `name`, whether it was there or not. Readers see the old content
+/// or the new, never a part. It is a new file with mode 0600 and nothing of what the old one carried, unless
+/// `dress` gives it that; `dress` may be called again for the old content. Throws base::SystemError.
+void write_durably(FileSystem& fs, const File& directory, const std::string& name, std::string_view content,
+                   const Dress& dress = {});
 
 /// Removes an entry; false when there was none. Throws base::SystemError.
 bool remove_durably(FileSystem& fs, const File& directory, const std::string& name);

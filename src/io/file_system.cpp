@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <memory>
 
+#include <climits>
+
 #include "base/error.hpp"
 #include "io/slices.hpp"
 
@@ -66,6 +68,22 @@ File FileSystem::open_beneath(const File& directory, const std::string& relative
         restarted([&] { return ::syscall(SYS_openat2, directory.fd(), relative.c_str(), &how, sizeof how); });
     if (fd < 0) throw_file_error("open", directory.entry(relative));
     return File(base::UniqueFd(static_cast<int>(fd)), directory.entry(relative));
+}
+
+File FileSystem::open_in_root(const File& root, const std::string& path, int flags) {
+    struct open_how how {};
+    how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    // EAGAIN: something was renamed or mounted while the kernel followed a "..".
+    constexpr int kTries = 100;
+    long fd = -1;
+    for (int tries = 0; tries < kTries; ++tries) {
+        fd = restarted([&] { return ::syscall(SYS_openat2, root.fd(), path.c_str(), &how, sizeof how); });
+        if (fd >= 0 || errno != EAGAIN) break;
+    }
+    const auto shown = root.path() == "/" ? path : root.path() + path;
+    if (fd < 0) throw_file_error("open", shown);
+    return File(base::UniqueFd(static_cast<int>(fd)), shown);
 }
 
 std::optional<File> FileSystem::open_unnamed(const File& directory) {
@@ -146,6 +164,26 @@ std::optional<struct stat> FileSystem::status_at(const File& directory, const st
     if (::fstatat(directory.fd(), name.c_str(), &result, AT_SYMLINK_NOFOLLOW) == 0) return result;
     if (errno == ENOENT) return std::nullopt;
     throw_file_error("stat", directory.entry(name));
+}
+
+std::string FileSystem::real_path(const File& file) {
+    const std::string link = "/proc/self/fd/" + std::to_string(file.fd());
+    std::string path(PATH_MAX, '\0');
+    const auto length = ::readlink(link.c_str(), path.data(), path.size());
+    if (length < 0) throw_file_error("find the path of", file.path());
+    path.resize(static_cast<std::size_t>(length));
+    return path;
+}
+
+std::optional<std::string> FileSystem::read_link(const File& directory, const std::string& name) {
+    std::string target(PATH_MAX, '\0');
+    const auto length = ::readlinkat(directory.fd(), name.c_str(), target.data(), target.size());
+    if (length < 0) {
+        if (errno_is_one_of({ENOENT, EINVAL})) return std::nullopt;
+        throw_file_error("read the symbolic link", directory.entry(name));
+    }
+    target.resize(static_cast<std::size_t>(length));
+    return target;
 }
 
 struct statvfs FileSystem::space(const File& file) {
@@ -261,6 +299,11 @@ bool FileSystem::link(const File& directory, const std::string& from, const std:
     if (::linkat(directory.fd(), from.c_str(), directory.fd(), to.c_str(), 0) == 0) return true;
     if (errno_is_one_of({EPERM, EOPNOTSUPP, EMLINK, ENOSYS})) return false;
     throw_file_error("link", directory.entry(to));
+}
+
+void FileSystem::make_link(const std::string& target, const File& directory, const std::string& name) {
+    if (::symlinkat(target.c_str(), directory.fd(), name.c_str()) != 0)
+        throw_file_error("link", directory.entry(name));
 }
 
 void FileSystem::rename(const File& directory, const std::string& from, const std::string& to) {

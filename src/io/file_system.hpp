@@ -66,6 +66,9 @@ class FileSystem {
                                        mode_t mode = 0);
     /// openat2(2) of a relative path below `directory`: no symbolic link, no "..", no magic link on the way.
     [[nodiscard]] virtual File open_beneath(const File& directory, const std::string& relative, int flags);
+    /// openat2(2) of an absolute path as a process sees it whose root directory `root` is: symbolic links,
+    /// absolute ones too, and ".." stay below it.
+    [[nodiscard]] virtual File open_in_root(const File& root, const std::string& path, int flags);
     /// An unnamed file in `directory` (O_TMPFILE), read-write, mode 0600. Nothing when the file system has
     /// none (EOPNOTSUPP, EISDIR, EINVAL, ENOENT on old kernels).
     [[nodiscard]] virtual std::optional<File> open_unnamed(const File& directory);
@@ -100,6 +103,11 @@ class FileSystem {
     /// fstatat(2) of an entry, a symbolic link itself included. Nothing when there is none.
     [[nodiscard]] virtual std::optional<struct stat> status_at(const File& directory,
                                                                const std::string& name);
+    /// The absolute path of an open file or directory, as /proc has it now: without symbolic links.
+    [[nodiscard]] virtual std::string real_path(const File& file);
+    /// What a symbolic link points at; nothing when there is no such entry, or it is something else.
+    [[nodiscard]] virtual std::optional<std::string> read_link(const File& directory,
+                                                               const std::string& name);
     [[nodiscard]] virtual struct statvfs space(const File& file);
     /// The f_type of statfs(2), for example NFS_SUPER_MAGIC.
     [[nodiscard]] virtual std::uint64_t type(const File& file);
@@ -127,6 +135,8 @@ class FileSystem {
     /// A second name for an entry of the same directory; fails with EEXIST when `to` is taken. False where
     /// the file system has no hard links (EPERM, EOPNOTSUPP, EMLINK, ENOSYS).
     [[nodiscard]] virtual bool link(const File& directory, const std::string& from, const std::string& to);
+    /// symlink(2); fails with EEXIST when `name` is taken.
+    virtual void make_link(const std::string& target, const File& directory, const std::string& name);
     /// rename(2) within one directory; replaces `to`.
     virtual void rename(const File& directory, const std::string& from, const std::string& to);
     /// renameat2(2) with RENAME_EXCHANGE. False where there is no such thing (EINVAL, ENOSYS, EOPNOTSUPP).

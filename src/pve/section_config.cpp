@@ -17,6 +17,13 @@ std::string_view trimmed(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
 }
 
+std::string lower_case(std::string_view text) {
+    std::string result(text);
+    for (char& c : result)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return result;
+}
+
 class SectionParser {
   public:
     std::vector<Section> parse(std::string_view text) {
@@ -56,8 +63,7 @@ class SectionParser {
                                            [&](const Section& section) { return section.id == id; });
         if (is_double) throw base::Error(fmt::format("there is a section \"{}\" already", id));
         auto& section = sections_.emplace_back(Section{std::string(type), std::string(id), line_, {}});
-        std::transform(section.type.begin(), section.type.end(), section.type.begin(),
-                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        section.type = lower_case(type);
         in_section_ = true;
     }
 
@@ -94,6 +100,15 @@ std::vector<Section> parse_sections(std::string_view text, const std::string& pa
     } catch (const base::Error& error) {
         throw base::Error(fmt::format("{}:{}: {}", path, parser.line(), error.what()));
     }
+}
+
+std::optional<bool> parse_boolean(std::string_view text) {
+    const auto lower = lower_case(text);
+    for (const std::string_view yes : {"1", "on", "yes", "true"})
+        if (lower == yes) return true;
+    for (const std::string_view no : {"0", "off", "no", "false"})
+        if (lower == no) return false;
+    return std::nullopt;
 }
 
 }  // namespace vmad::pve

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,5 +37,8 @@ struct Section {
 /// `path` is for messages. Throws base::Error "PATH:LINE: what is wrong" for a line that is neither header,
 /// property nor comment, and for an id or a key that comes twice.
 [[nodiscard]] std::vector<Section> parse_sections(std::string_view text, const std::string& path);
+
+/// What Proxmox takes for yes and for no, in any case; nothing for any other text.
+[[nodiscard]] std::optional<bool> parse_boolean(std::string_view text);
 
 }  // namespace vmad::pve

@@ -1,7 +1,6 @@
 #include "pve/storage_config.hpp"
 
 #include <fcntl.h>
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/system_path.hpp"
 #include "io/durable_file.hpp"
+#include "pve/node_name.hpp"
 #include "pve/section_config.hpp"
 
 // What a property means, and what holds where it is not set, is from PVE::Storage::Plugin and the plugins of
@@ -55,19 +55,6 @@ std::vector<std::string> split_list(std::string_view text) {
 
 bool contains(const std::vector<std::string>& items, std::string_view item) {
     return std::find(items.begin(), items.end(), item) != items.end();
-}
-
-std::string lower_case(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
-}
-
-std::optional<bool> parse_boolean(const std::string& text) {
-    const auto lower = lower_case(text);
-    if (contains({"1", "on", "yes", "true"}, lower)) return true;
-    if (contains({"0", "off", "no", "false"}, lower)) return false;
-    return std::nullopt;
 }
 
 /// An absolute path without doubled slashes, "." components and a slash at its end.
@@ -162,13 +149,6 @@ class StorageReader {
 Storage default_local() {
     const std::string path = kLocalPath;
     return {std::string(kLocal), "dir", path, path + "/" + kDefaultDumpDirectory, {}, true, true};
-}
-
-std::string node_name() {
-    utsname system{};
-    if (::uname(&system) != 0) base::throw_errno("uname", "this host");
-    const std::string_view name = system.nodename;
-    return std::string(name.substr(0, name.find('.')));
 }
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }

@@ -25,7 +25,7 @@ LARGE = ("--disk", "drive-scsi0=1G", "--shuffle")
 
 class CommandLineTest(ProcessTest):
     COMMANDS = ("status", "list", "show", "monitor", "add", "scan", "wait", "cancel", "retry", "pause", "resume", "reload",
-                "log", "settings", "info", "verify", "repack", "extract")
+                "log", "hook", "settings", "info", "verify", "repack", "extract")
 
     def test_help_names_every_command_and_exit_code(self):
         text = self.succeed("--help")
@@ -36,7 +36,8 @@ class CommandLineTest(ProcessTest):
             self.assertIn(f"{number} {meaning}", " ".join(text.split()))
 
     def test_help_of_every_command_fits_80_columns(self):
-        for arguments in ((), ("settings", "check"), ("settings", "show"), *((command,) for command in self.COMMANDS)):
+        actions = ("hook", "enable"), ("hook", "disable"), ("hook", "status"), ("settings", "check"), ("settings", "show")
+        for arguments in ((), *actions, *((command,) for command in self.COMMANDS)):
             for line in self.succeed(*arguments, "--help").splitlines():
                 self.assertLessEqual(len(line), 80, line)
 

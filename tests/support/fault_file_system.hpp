@@ -67,6 +67,9 @@ class FaultFileSystem : public io::FileSystem {
         return step("open_beneath", relative,
                     [&] { return FileSystem::open_beneath(directory, relative, flags); });
     }
+    io::File open_in_root(const io::File& root, const std::string& path, int flags) override {
+        return step("open_in_root", path, [&] { return FileSystem::open_in_root(root, path, flags); });
+    }
     std::optional<io::File> open_unnamed(const io::File& directory) override {
         return step("open_unnamed", directory.path(), [&]() -> std::optional<io::File> {
             if (!has_unnamed) return std::nullopt;
@@ -107,6 +110,12 @@ class FaultFileSystem : public io::FileSystem {
     std::optional<struct stat> status_at(const io::File& directory, const std::string& name) override {
         return step("status_at", name, [&] { return FileSystem::status_at(directory, name); });
     }
+    std::string real_path(const io::File& file) override {
+        return step("real_path", file.path(), [&] { return FileSystem::real_path(file); });
+    }
+    std::optional<std::string> read_link(const io::File& directory, const std::string& name) override {
+        return step("read_link", name, [&] { return FileSystem::read_link(directory, name); });
+    }
     struct statvfs space(const io::File& file) override {
         return step("space", file.path(), [&] { return FileSystem::space(file); });
     }
@@ -145,6 +154,9 @@ class FaultFileSystem : public io::FileSystem {
     }
     bool link(const io::File& directory, const std::string& from, const std::string& to) override {
         return step("link", to, [&] { return has_links && FileSystem::link(directory, from, to); });
+    }
+    void make_link(const std::string& target, const io::File& directory, const std::string& name) override {
+        step("make_link", name, [&] { FileSystem::make_link(target, directory, name); });
     }
     void rename(const io::File& directory, const std::string& from, const std::string& to) override {
         step("rename", to, [&] { FileSystem::rename(directory, from, to); });

@@ -56,6 +56,23 @@ TEST_CASE("writing makes an entry or replaces it, mode 0600") {
     CHECK((status.st_mode & 07777) == 0600);
 }
 
+TEST_CASE("a file is dressed before it has its name, and again when the old one is put back") {
+    const TemporaryDirectory place(TemporaryDirectory::fast_base());
+    const File directory = open_directory(place);
+    FaultFileSystem fs;
+    place.write("name", "old");
+    unsigned syncs = 0;
+    fs.before = [&](const Call& call) {
+        if (call.operation == "sync" && ++syncs == 2) FaultFileSystem::fail(EIO, call);
+    };
+    const auto readable = [&](const File& file) { fs.change_mode(file, 0644); };
+    CHECK_THROWS_AS(write_durably(fs, directory, "name", "new", readable), base::SystemError);
+    CHECK(place.read("name") == "old");
+    struct stat status {};
+    REQUIRE(::stat((place / "name").c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777) == 0644);
+}
+
 TEST_CASE("content is on the disk before it has the name, and the name before the call returns") {
     const TemporaryDirectory place(TemporaryDirectory::fast_base());
     const File directory = open_directory(place);
