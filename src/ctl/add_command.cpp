@@ -1,6 +1,5 @@
 // vmactl add: queue archives.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "ctl/absolute_path.hpp"
@@ -14,14 +13,12 @@ namespace {
 
 class AddCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", words_, "Paths, or Proxmox volume ids (local:backup/…)")
-            ->type_name("")
-            ->required();
-        app.add_flag("--announced", announced_, "They are complete, however young (for hooks)");
-        app.add_option("--storage", storage_, "Proxmox's name of their storage (for hooks)")
-            ->option_text("ID");
-        app.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", words_, "Paths, or Proxmox volume ids (local:backup/…)").required();
+        arguments.flag("--announced", announced_, "They are complete, however young (for hooks)");
+        arguments.option("--storage", storage_, "Proxmox's name of their storage (for hooks)")
+            .help_text("ID");
+        arguments.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
     }
 
     ExitCode run(Context& context) override {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 namespace vmad::ctl {
@@ -32,11 +31,11 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
     source_.emplace(codec::ArchiveSource::of_stream(*stream_, options));
 }
 
-void add_threads_option(CLI::App& app, unsigned& threads) {
+void add_threads_option(Arguments& arguments, unsigned& threads) {
     threads = repack::default_threads();
-    app.add_option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
-        ->option_text("N")
-        ->check(CLI::Range(1, 64));
+    arguments.option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
+        .help_text("N")
+        .between(1, 64);
 }
 
 repack::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {

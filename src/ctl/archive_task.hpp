@@ -6,14 +6,11 @@
 #include <string>
 
 #include "codec/archive_source.hpp"
+#include "ctl/arguments.hpp"
 #include "ctl/progress_bar.hpp"
 #include "ctl/stop_signals.hpp"
 #include "io/standard_streams.hpp"
 #include "repack/task_options.hpp"
-
-namespace CLI {
-class App;
-}
 
 namespace vmad::ctl {
 
@@ -40,8 +37,8 @@ class ArchiveInput {
     std::optional<codec::ArchiveSource> source_;
 };
 
-/// Adds --threads to `app`; the value is written to `threads`.
-void add_threads_option(CLI::App& app, unsigned& threads);
+/// Adds --threads to `arguments`; the value is written to `threads`.
+void add_threads_option(Arguments& arguments, unsigned& threads);
 
 /// Options that stop with `signals` and tell `bar`, which outlive what is returned.
 [[nodiscard]] repack::TaskOptions task_options(unsigned threads, const StopSignals& signals,

@@ -1,6 +1,5 @@
 // vmactl cancel: give jobs up.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "ctl/command.hpp"
@@ -13,11 +12,9 @@ namespace {
 
 class CancelCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("JOB", jobs_, "Ids, or archives, which name their latest job")
-            ->type_name("")
-            ->required();
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", jobs_, "Ids, or archives, which name their latest job").required();
+        arguments.footer(
             "The archive stays as it is. Of a job that runs, the worker is stopped first:\n\"vmactl wait\" "
             "tells when it has ended. Cancelling a failed job takes note of it:\n\"vmactl status --check\" "
             "no "

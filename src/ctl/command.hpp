@@ -5,13 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "ctl/arguments.hpp"
 #include "ctl/console.hpp"
 #include "ctl/exit_code.hpp"
 #include "io/file_system.hpp"
-
-namespace CLI {
-class App;
-}
 
 namespace vmad::ctl {
 
@@ -32,7 +29,7 @@ class Command {
   public:
     virtual ~Command() = default;
     /// Declares arguments and options; their values are written into this object when a line is parsed.
-    virtual void define(CLI::App& app) = 0;
+    virtual void define(Arguments& arguments) = 0;
     /// Throws what main turns into a message and an exit code.
     [[nodiscard]] virtual ExitCode run(Context& context) = 0;
 };

@@ -1,6 +1,5 @@
 // vmactl extract: the disks and configs of an archive as plain files.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -16,18 +15,15 @@ namespace {
 
 class ExtractCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", archive_, "Path, volume id, or - for standard input")
-            ->type_name("")
-            ->required();
-        app.add_option("DIR", directory_, "Where the files go; made when missing")->type_name("")->required();
-        app.add_option("--device", options_.devices, "Only this disk, and no configs; repeatable")
-            ->type_name("NAME")
-            ->expected(1)
-            ->take_all();
-        app.add_flag("--force", options_.force, "Replace existing files");
-        add_threads_option(app, threads_);
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", archive_, "Path, volume id, or - for standard input").required();
+        arguments.operand("DIR", directory_, "Where the files go; made when missing").required();
+        arguments.option("--device", options_.devices, "Only this disk, and no configs; repeatable")
+            .value_name("NAME")
+            .repeatable();
+        arguments.flag("--force", options_.force, "Replace existing files");
+        add_threads_option(arguments, threads_);
+        arguments.footer(
             "Writes disk-NAME.raw for each disk, sparse, and each config under its own name,\n"
             "readable by their owner only. The whole archive is checked, and of a damaged one\n"
             "nothing is left. With --device, of a .vma.zst that vmad has written, only the\n"

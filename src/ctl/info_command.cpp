@@ -1,6 +1,5 @@
 // vmactl info: what an archive is, from its headers.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -111,11 +110,9 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 
 class InfoCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("ARCHIVE", path_, "Path, volume id, or - for standard input")
-            ->type_name("")
-            ->required();
-        app.footer("Reads headers only; \"vmactl verify\" looks at everything.");
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", path_, "Path, volume id, or - for standard input").required();
+        arguments.footer("Reads headers only; \"vmactl verify\" looks at everything.");
     }
 
     ExitCode run(Context& context) override {

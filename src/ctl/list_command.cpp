@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ctl/command.hpp"
@@ -15,15 +14,14 @@ namespace {
 
 class ListCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
+    void define(Arguments& arguments) override {
         const std::vector<std::string> names(api::kJobStateNames.begin(), api::kJobStateNames.end());
-        auto* states = app.add_option("--state", states_, "Only jobs in this state; may be given again")
-                           ->option_text("STATE")
-                           ->expected(1)
-                           ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-                           ->check(CLI::IsMember(names).description(""));
-        app.add_flag("--all", all_, "Jobs that have ended too")->excludes(states);
-        app.footer(
+        auto states = arguments.option("--state", states_, "Only jobs in this state; may be given again")
+                          .help_text("STATE")
+                          .repeatable()
+                          .one_of(names);
+        arguments.flag("--all", all_, "Jobs that have ended too").excludes(states);
+        arguments.footer(
             "Without options: jobs that have not ended. WHEN is when a job was queued,\nstarted or ended, or "
             "when a waiting one is tried again. States: queued, running,\npublishing, waiting, done, "
             "unchanged, "

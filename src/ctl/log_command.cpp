@@ -4,7 +4,6 @@
 
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "ctl/absolute_path.hpp"
@@ -20,13 +19,13 @@ constexpr unsigned kMostLines = 1'000'000;
 
 class LogCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("JOB", word_, "Id or archive; without it: all messages")->type_name("");
-        app.add_flag("-f,--follow", follow_, "Go on with what is added");
-        app.add_option("-n,--lines", line_count_, "The last lines only")
-            ->option_text("LINES")
-            ->check(CLI::Range(1u, kMostLines));
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", word_, "Id or archive; without it: all messages");
+        arguments.flag("-f,--follow", follow_, "Go on with what is added");
+        arguments.option("-n,--lines", line_count_, "The last lines only")
+            .help_text("LINES")
+            .between(1u, kMostLines);
+        arguments.footer(
             "Runs journalctl, which finds the same by VMAD_JOB=ID, VMAD_ARCHIVE=PATH or\n"
             "SYSLOG_IDENTIFIER=vmad. With --json: its JSON, an object a line.");
     }

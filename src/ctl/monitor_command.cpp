@@ -5,7 +5,6 @@
 #include <map>
 #include <utility>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -98,8 +97,8 @@ class ChangeLog {
 
 class MonitorCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.footer(
             "Until it is interrupted; exits with 3 when the daemon goes. Columns: time, id,\nVMID, state, "
             "archive; sizes or a reason stand on a line below.\nWith --json: one job a line for each change "
             "and "

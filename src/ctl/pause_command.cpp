@@ -1,6 +1,5 @@
 // vmactl pause: no more jobs start.
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ctl/command.hpp"
@@ -11,9 +10,10 @@ namespace {
 
 class PauseCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_flag("--now", now_, "Abandon running jobs too; they are queued again");
-        app.footer("Lasts until \"vmactl resume\", also over a restart.\nArchives are queued all the same.");
+    void define(Arguments& arguments) override {
+        arguments.flag("--now", now_, "Abandon running jobs too; they are queued again");
+        arguments.footer(
+            "Lasts until \"vmactl resume\", also over a restart.\nArchives are queued all the same.");
     }
 
     ExitCode run(Context& context) override {

@@ -1,7 +1,5 @@
 // vmactl reload: have the daemon read its settings again.
 
-#include <CLI/CLI.hpp>
-
 #include "ctl/command.hpp"
 #include "ctl/daemon_connection.hpp"
 
@@ -10,8 +8,8 @@ namespace {
 
 class ReloadCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.footer(
             "They hold for jobs that start from now on. Invalid settings change nothing.\nWith --json: "
             "what the method org.vmad.Queue.Reload replies.");
     }

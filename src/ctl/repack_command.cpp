@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -41,27 +40,27 @@ constexpr const char* kFooter =
 
 class RepackCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "SRC and DST; or archives, with --in-place")
-            ->type_name("")
-            ->required();
-        auto* in_place = app.add_flag("--in-place", in_place_, "Replace each FILE by its canonical form");
-        app.add_flag("--force", options_.force, "Replace an existing DST")->excludes(in_place);
-        app.add_flag("--no-proof", no_proof_, "Do not read DST back to prove it")->excludes(in_place);
-        app.add_flag("-v,--verbose", verbose_, "Tell more in the summary");
-        add_threads_option(app, threads_);
-        app.add_option("--level", options_.repack.zstd_level, "Of zstd compression, 1 to 19 (3)")
-            ->option_text("N")
-            ->check(CLI::Range(1, codec::kMaxZstdLevel));
-        app.add_option("--memory", memory_, "For payload that waits for its turn (256M)")->type_name("SIZE");
-        app.add_option("--spill-dir", options_.repack.spill.directory,
-                       "For what memory has no room for, where it cannot\n"
-                       "be beside DST (/var/tmp)")
-            ->option_text("DIR");
-        app.add_option("--state-dir", state_directory_, "Locks and records of --in-place")
-            ->type_name("DIR")
-            ->needs(in_place);
-        app.footer(kFooter);
+    void define(Arguments& arguments) override {
+        arguments.operand("FILE", paths_, "SRC and DST; or archives, with --in-place").required();
+        auto in_place = arguments.flag("--in-place", in_place_, "Replace each FILE by its canonical form");
+        arguments.flag("--force", options_.force, "Replace an existing DST").excludes(in_place);
+        arguments.flag("--no-proof", no_proof_, "Do not read DST back to prove it").excludes(in_place);
+        arguments.flag("-v,--verbose", verbose_, "Tell more in the summary");
+        add_threads_option(arguments, threads_);
+        arguments.option("--level", options_.repack.zstd_level, "Of zstd compression, 1 to 19 (3)")
+            .help_text("N")
+            .between(1, codec::kMaxZstdLevel);
+        arguments.option("--memory", memory_, "For payload that waits for its turn (256M)")
+            .value_name("SIZE");
+        arguments
+            .option("--spill-dir", options_.repack.spill.directory,
+                    "For what memory has no room for, where it cannot\n"
+                    "be beside DST (/var/tmp)")
+            .help_text("DIR");
+        arguments.option("--state-dir", state_directory_, "Locks and records of --in-place")
+            .value_name("DIR")
+            .needs(in_place);
+        arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {

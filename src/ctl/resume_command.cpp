@@ -1,6 +1,5 @@
 // vmactl resume: the end of a pause.
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ctl/command.hpp"
@@ -11,7 +10,7 @@ namespace {
 
 class ResumeCommand final : public Command {
   public:
-    void define(CLI::App&) override {}
+    void define(Arguments&) override {}
 
     ExitCode run(Context& context) override {
         connect_to_daemon(context.options).resume();

@@ -1,6 +1,5 @@
 // vmactl retry: queue jobs again.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "ctl/command.hpp"
@@ -13,11 +12,10 @@ namespace {
 
 class RetryCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        auto* jobs =
-            app.add_option("JOB", jobs_, "Ids, or archives, which name their latest job")->type_name("");
-        app.add_flag("--failed", failed_, "All failed jobs")->excludes(jobs);
-        app.footer("For jobs that have ended or wait: they are tried again as if for the first time.");
+    void define(Arguments& arguments) override {
+        auto jobs = arguments.operand("JOB", jobs_, "Ids, or archives, which name their latest job");
+        arguments.flag("--failed", failed_, "All failed jobs").excludes(jobs);
+        arguments.footer("For jobs that have ended or wait: they are tried again as if for the first time.");
     }
 
     ExitCode run(Context& context) override {

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <filesystem>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -214,16 +213,14 @@ class Scan {
 
 class ScanCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("DIR", words_, "Where to look; may be an archive or its volume id")->type_name("");
-        app.add_option("--storage", storage_, "Search a Proxmox storage, or all enabled ones")
-            ->option_text("ID|all");
-        app.add_option("--since", since_, "Only archives modified since then")->option_text("TIME");
-        app.add_flag("--dry-run", dry_run_, "Queue nothing, only list");
-        app.add_option("--limit", limit_, "Queue this many at most")
-            ->option_text("N")
-            ->check(CLI::PositiveNumber);
-        app.footer(kFooter);
+    void define(Arguments& arguments) override {
+        arguments.operand("DIR", words_, "Where to look; may be an archive or its volume id");
+        arguments.option("--storage", storage_, "Search a Proxmox storage, or all enabled ones")
+            .help_text("ID|all");
+        arguments.option("--since", since_, "Only archives modified since then").help_text("TIME");
+        arguments.flag("--dry-run", dry_run_, "Queue nothing, only list");
+        arguments.option("--limit", limit_, "Queue this many at most").help_text("N").positive();
+        arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {

@@ -1,6 +1,5 @@
 // vmactl settings: whether the daemon's settings are valid, and what they are.
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ctl/command.hpp"
@@ -13,14 +12,13 @@ namespace {
 
 class SettingsCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.require_subcommand(1);
-        auto* check = app.add_subcommand("check", "Whether they are valid");
-        show_ = app.add_subcommand("show", "Every key, its value, and where that comes from");
-        for (auto* action : {check, show_}) {
-            action->add_option("FILE", file_, "Only this one, not those of the daemon")
-                ->type_name("");
-            action->footer(
+    void define(Arguments& arguments) override {
+        arguments.require_subcommand();
+        auto check = arguments.subcommand("check", "Whether they are valid");
+        show_ = arguments.subcommand("show", "Every key, its value, and where that comes from");
+        for (auto action : {check, show_}) {
+            action.operand("FILE", file_, "Only this one, not those of the daemon");
+            action.footer(
                 "Exits with 1 when they are not valid. The daemon takes changes with \"vmactl\n"
                 "reload\" or when it is started.");
         }
@@ -35,7 +33,7 @@ class SettingsCommand final : public Command {
             return ExitCode::failed;
         }
         for (const auto& warning : loaded.warnings) context.console.message(warning);
-        if (show_->parsed())
+        if (show_.named())
             show(context, loaded.settings);
         else if (context.options.json)
             context.console.print_json({{"valid", true}, {"warnings", loaded.warnings}});
@@ -58,7 +56,7 @@ class SettingsCommand final : public Command {
         if (!context.options.json) context.console.print(table.render(context.console));
     }
 
-    CLI::App* show_ = nullptr;
+    Arguments show_;
     std::string file_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/quantity.hpp"
@@ -77,11 +76,9 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
 
 class ShowCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("JOB", jobs_, "Ids, or archives, which name their latest job")
-            ->type_name("")
-            ->required();
-        app.footer("With --json: one job a line, as org.vmad.Queue.Show replies it.");
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", jobs_, "Ids, or archives, which name their latest job").required();
+        arguments.footer("With --json: one job a line, as org.vmad.Queue.Show replies it.");
     }
 
     ExitCode run(Context& context) override {

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ctl/command.hpp"
@@ -51,20 +50,19 @@ std::string redrawn(const std::string& text, std::size_t height) {
 
 class StatusCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        watch_option_ =
-            app.add_option("--watch", interval_seconds_, "Show it again every 2 seconds, or SECONDS")
-                ->option_text("[SECONDS]")
-                ->expected(0, 1)
-                ->check(CLI::Range(1u, kMaxInterval).description(""));
-        app.add_flag("--check", check_, "One line and an exit code for a monitoring system")
-            ->excludes(watch_option_);
-        app.footer(kFooter);
+    void define(Arguments& arguments) override {
+        watch_ = arguments.option("--watch", interval_seconds_, "Show it again every 2 seconds, or SECONDS")
+                     .help_text("[SECONDS]")
+                     .optional_value()
+                     .between(1u, kMaxInterval);
+        arguments.flag("--check", check_, "One line and an exit code for a monitoring system")
+            .excludes(watch_);
+        arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {
         if (check_) return check(context);
-        if (watch_option_->count() == 0) {
+        if (!watch_.given()) {
             context.console.print(report(context, context.console));
             return ExitCode::done;
         }
@@ -101,7 +99,7 @@ class StatusCommand final : public Command {
         return static_cast<ExitCode>(check.result);
     }
 
-    CLI::Option* watch_option_ = nullptr;
+    Argument watch_;
     unsigned interval_seconds_ = 2;
     bool check_ = false;
 };

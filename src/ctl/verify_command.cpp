@@ -1,6 +1,5 @@
 // vmactl verify: reads archives to their last byte and checks every rule of the format.
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -49,12 +48,10 @@ std::string describe(const repack::Survey& survey) {
 
 class VerifyCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("FILE", paths_, "Archives, or volume ids; - is standard input")
-            ->type_name("")
-            ->required();
-        add_threads_option(app, threads_);
-        app.footer(kFooter);
+    void define(Arguments& arguments) override {
+        arguments.operand("FILE", paths_, "Archives, or volume ids; - is standard input").required();
+        add_threads_option(arguments, threads_);
+        arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {

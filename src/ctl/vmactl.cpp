@@ -4,11 +4,8 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <sstream>
 
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
+#include "ctl/arguments.hpp"
 #include "ctl/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/stop_signals.hpp"
@@ -22,62 +19,51 @@ constexpr const char* kFooter =
     "5 timed out, 6 archive invalid or unsupported, 7 archive busy; after a signal,\n"
     "128 and its number.";
 
-/// The command line as CLI11 knows it, and what it writes its values to.
+/// What vmactl and its commands take, and the objects that the values are written to.
 class CommandLine {
   public:
-    CommandLine() : app_("Makes Proxmox VMA backups deduplicate, and shows what they are.", "vmactl") {
-        app_.set_version_flag("--version", "vmactl " VMAD_VERSION, "Print the version and exit");
-        app_.set_help_flag("-h,--help", "Print this help and exit");
-        app_.add_flag("--json", options_.json, "Print JSON, one object a line (any command)");
-        app_.add_option("--socket", options_.socket, "The daemon's socket")
-            ->envname("VMAD_SOCKET")
-            ->option_text("PATH (or $VMAD_SOCKET)");
-        app_.footer(kFooter);
-        app_.get_formatter()->label("REQUIRED", "");
+    CommandLine()
+        : parser_("vmactl", "Makes Proxmox VMA backups deduplicate, and shows what they are.",
+                  "vmactl " VMAD_VERSION) {
+        auto arguments = parser_.arguments();
+        arguments.flag("--json", options_.json, "Print JSON, one object a line (any command)");
+        arguments.option("--socket", options_.socket, "The daemon's socket")
+            .environment("VMAD_SOCKET")
+            .help_text("PATH (or $VMAD_SOCKET)");
+        arguments.footer(kFooter);
         // Exactly one, and then no word that looks like a command is one: a file may be called "status".
-        app_.require_subcommand(1);
-        app_.fallthrough();
+        arguments.require_subcommand();
         for (const auto& entry : command_table()) {
-            auto* subcommand = app_.add_subcommand(entry.name, entry.help);
+            auto subcommand = arguments.subcommand(entry.name, entry.help);
             commands_.emplace_back(subcommand, entry.make());
-            commands_.back().second->define(*subcommand);
+            commands_.back().second->define(subcommand);
         }
     }
 
-    /// Throws CLI::ParseError, which is how help and version come out too.
-    void parse(int argc, char** argv) { app_.parse(argc, argv); }
-
-    /// What CLI11 has to say after `error`: help or version text; empty when it is a mistake.
-    [[nodiscard]] std::string requested_text(const CLI::ParseError& error) const {
-        std::ostringstream text;
-        if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) app_.exit(error, text, text);
-        return text.str();
+    /// As ArgumentParser::parse().
+    [[nodiscard]] std::optional<std::string> parse(int argc, char** argv) {
+        return parser_.parse(argc, argv);
     }
 
     [[nodiscard]] const GlobalOptions& options() const noexcept { return options_; }
     /// The command that was named. Only after parse.
     [[nodiscard]] Command& command() const {
         for (const auto& [subcommand, command] : commands_)
-            if (subcommand->parsed()) return *command;
+            if (subcommand.named()) return *command;
         throw base::UsageError("no command was named");
     }
 
   private:
-    CLI::App app_;
+    ArgumentParser parser_;
     GlobalOptions options_;
-    std::vector<std::pair<CLI::App*, std::unique_ptr<Command>>> commands_;
+    std::vector<std::pair<Arguments, std::unique_ptr<Command>>> commands_;
 };
 
 ExitCode run(int argc, char** argv, Console& console) {
     CommandLine line;
-    try {
-        line.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        if (const auto text = line.requested_text(error); !text.empty()) {
-            console.print(text);
-            return ExitCode::done;
-        }
-        throw base::UsageError(fmt::format("{}; see --help", error.what()));
+    if (const auto text = line.parse(argc, argv)) {
+        console.print(*text);
+        return ExitCode::done;
     }
     io::FileSystem fs;
     Context context{line.options(), console, fs};

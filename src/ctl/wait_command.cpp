@@ -5,7 +5,6 @@
 #include <mutex>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "ctl/absolute_path.hpp"
@@ -80,12 +79,12 @@ class JobWatch {
 
 class WaitCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.add_option("JOB", jobs_, "Ids, or archives; without any, all unfinished jobs")->type_name("");
-        app.add_option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
-            ->option_text("SECONDS")
-            ->check(CLI::Range(1u, kMaxTimeoutSeconds));
-        app.footer(
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", jobs_, "Ids, or archives; without any, all unfinished jobs");
+        arguments.option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
+            .help_text("SECONDS")
+            .between(1u, kMaxTimeoutSeconds);
+        arguments.footer(
             "Prints a line for each job when it ends. Exits with 1 when one of them failed or\nwas "
             "cancelled.");
     }
