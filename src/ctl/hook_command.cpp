@@ -4,11 +4,11 @@
 
 #include <cerrno>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/system_path.hpp"
+#include "ctl/arguments.hpp"
 #include "ctl/command.hpp"
 #include "ctl/hook_node.hpp"
 #include "ctl/hook_setup.hpp"
@@ -201,22 +201,21 @@ class HookRun {
 
 class HookCommand final : public Command {
   public:
-    void define(CLI::App& app) override {
-        app.require_subcommand(1);
-        app.fallthrough();  // --root may stand behind the action
-        app.add_option("--root", root_, "The node whose files are below DIR")->option_text("DIR");
-        app.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
-        enable_ = app.add_subcommand("enable", "Make it vzdump's script, and link the earlier one");
-        disable_ = app.add_subcommand("disable", "Put the earlier script back");
-        auto* status = app.add_subcommand("status", "Whether it does; exits with 1 when not");
-        for (auto* action : {enable_, disable_, status}) action->footer(kJsonFooter);
+    void define(Arguments& arguments) override {
+        arguments.require_subcommand();
+        arguments.option("--root", root_, "The node whose files are below DIR").help_text("DIR");
+        arguments.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
+        enable_ = arguments.subcommand("enable", "Make it vzdump's script, and link the earlier one");
+        disable_ = arguments.subcommand("disable", "Put the earlier script back");
+        auto status = arguments.subcommand("status", "Whether it does; exits with 1 when not");
+        for (auto action : {enable_, disable_, status}) action.footer(kJsonFooter);
     }
 
     ExitCode run(Context& context) override {
         try {
             HookRun run(context, root_.empty() ? base::system_path("") : root_);
-            if (enable_->parsed()) return run.enable();
-            if (disable_->parsed()) return run.disable();
+            if (enable_.named()) return run.enable();
+            if (disable_.named()) return run.disable();
             return run.status();
         } catch (const base::SystemError& error) {
             if (error.number() != EACCES && error.number() != EPERM) throw;
@@ -225,8 +224,8 @@ class HookCommand final : public Command {
     }
 
   private:
-    CLI::App* enable_ = nullptr;
-    CLI::App* disable_ = nullptr;
+    Arguments enable_;
+    Arguments disable_;
     std::string root_;
 };
 
