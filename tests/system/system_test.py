@@ -78,7 +78,7 @@ class SystemTest(unittest.TestCase):
         return self.job_of(path)["id"]
 
     def jobs(self):
-        return [json.loads(line) for line in self.box.output("vmactl", "--json", "list").splitlines()]
+        return [json.loads(line) for line in self.box.output("vmactl", "--json", "list", "--all").splitlines()]
 
     def job_of(self, path):
         return max((job for job in self.jobs() if job["path"] == path), key=lambda job: job["id"])
