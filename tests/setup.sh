@@ -15,10 +15,15 @@ install_dependencies() {
     apt-get -qq -y --no-install-recommends build-dep ./ >"$1" 2>&1 || { cat "$1" >&2; exit 1; }
 }
 
-# build DIR [MESON OPTION...]: an up-to-date build in DIR.
-build() {
+# configure DIR [MESON OPTION...]: a build directory.
+configure() {
     local dir=$1
     shift
     [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >/dev/null || { cat "$dir/meson-logs/meson-log.txt"; exit 1; }
-    ninja -C "$dir" --quiet
+}
+
+# build DIR [MESON OPTION...]: an up-to-date build in DIR.
+build() {
+    configure "$@"
+    ninja -C "$1" --quiet
 }

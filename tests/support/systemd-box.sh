@@ -8,6 +8,7 @@
 #   box_boot [nspawn options, e.g. --bind=DIR:/mnt/nas]
 #   put FILE /root/FILE; inside dpkg -i /root/FILE; inside systemctl ...      # output and exit status come straight back
 #   box_stop
+# shellcheck disable=SC2016,SC2086 # "$1" is mmdebstrap's, and $CGS and process ids are words
 set -euo pipefail
 # PATH additions and TMPDIR of the caller must not leak in
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
@@ -42,7 +43,7 @@ box_tree() {
 
 # --- the container -----------------------------------------------------------
 cgdirs() { # one cgroup of our own in each hierarchy, below the one we are in
-  local line ctl path
+  local _ ctl path
   while IFS=: read -r _ ctl path; do
     ctl=${ctl#name=}
     if [ -z "$ctl" ]; then
@@ -56,7 +57,7 @@ cgdirs() { # one cgroup of our own in each hierarchy, below the one we are in
 box_boot() { # box_boot [extra nspawn options...]
   need systemd-nspawn systemd-container
   CGS=$(cgdirs); mkdir -p $CGS
-  LOGF=$(mktemp); PARENT=$BASHPID
+  LOGF=$(mktemp)
   ( for d in $CGS; do echo $BASHPID > "$d/cgroup.procs"; done
     # pdeathsig + kill-child: nothing survives, not even a kill -9 of this script
     # (a kill -9 of nspawn alone leaves the container's init running)
@@ -75,7 +76,7 @@ box_boot() { # box_boot [extra nspawn options...]
     [ -d /proc/$UNS ] || break
     for nsp in $(cat /proc/$UNS/task/$UNS/children 2>/dev/null || :); do
       for c in $(cat /proc/$nsp/task/$nsp/children 2>/dev/null || :); do
-        [ -S /proc/$c/root/run/systemd/private ] && { NSP=$nsp LEADER=$c; break 3; }
+        [ -S /proc/$c/root/run/systemd/private ] && { LEADER=$c; break 3; }
       done
     done
     sleep 0.05

@@ -20,6 +20,7 @@ VOLATILE=no
 while read -r command; do
     case $command in
     boot)
+        # shellcheck disable=SC2119 # it takes options of its own
         box_boot
         echo "booted $LEADER"
         ;;

@@ -1,7 +1,5 @@
 """What dpkg does with the package: install, upgrade, remove, purge; and what lintian and man say of it."""
 
-import json
-import os
 import pathlib
 import re
 import subprocess
@@ -87,7 +85,7 @@ class LifeTest(SystemTest):
         self.assertNotIn("vmad", log)
         # The line put back by hand, or a job that names the hook itself: that passes, and runs what it ran.
         self.box.put("/etc/vzdump.conf", "script: /etc/vmad/vzdump-hook\n")
-        self.box.shell(f"ln -s {OLDER} /etc/vmad/hook.d/50-older")
+        self.box.shell(f"mkdir -p /etc/vmad/hook.d; ln -s {OLDER} /etc/vmad/hook.d/50-older")
         log = self.vzdump()
         self.assertIn("older: backup-end", log)
         self.assertIn("Backup job finished successfully", log)
@@ -133,9 +131,8 @@ class CleanPackageTest(SystemTest):
         self.assertEqual(len([page for page in pages if page.endswith(".gz")]), 4)
         for page in ("vmactl.1", "vmad.8", "vmad.toml.5", "vmad-hook.8"):
             path = f"/usr/share/man/man{page[-1]}/{page}.gz"
-            self.assertEqual(self.box.output("env", "MANROFFSEQ=", "MANWIDTH=80", "man", "--warnings", "-E", "UTF-8",
-                                             "-l", "-Tutf8", "-Z", path, ">/dev/null") if False else
-                             self.box.shell(f"MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z {path} >/dev/null"), "")
+            self.assertEqual(
+                self.box.shell(f"MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z {path} >/dev/null"), "")
 
     def test_scripts(self):
         self.box.shell("bash -n /usr/share/bash-completion/completions/vmactl; sh -n /etc/vmad/vzdump-hook; "

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds the package in clean Debian 12 and 13 systems, and tries each on a booted one. Needs root, cgroups, and the
+# package mirror of this machine; trees are kept in /var/tmp/systemd-box for the next time. A SUITE given as an
+# argument is tried instead of the two.
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=tests/support/systemd-box.sh
+. ../support/systemd-box.sh
+# Here, because two suites may run at once.
+need mmdebstrap mmdebstrap
+need systemd-nspawn systemd-container
+need shellcheck shellcheck
+
+# Programs by their first line, and what is sourced.
+cd ../..
+scripts=(tests/setup.sh tests/support/systemd-box.sh src/ctl/vmactl.bash)
+while read -r -d '' file; do
+    read -r line <"$file" || true
+    case $line in '#!/bin/sh' | '#!/usr/bin/env bash') scripts+=("$file") ;; esac
+done < <(git ls-files -z --cached --others --exclude-standard -- .ci debian hook src tests ':!tests/data')
+shellcheck --external-sources "${scripts[@]}"
+cd tests/system
+
+packages=$(mktemp -d)
+trap 'rm -rf "$packages"' EXIT
+
+try() {
+    local suite=$1 name failed=0
+    for name in package service vzdump varlinkctl; do
+        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" 2>&1 | sed "s/^/$suite $name: /" || failed=1
+    done
+    return $failed
+}
+
+tries=()
+[ $# != 0 ] || set -- bookworm trixie
+for suite; do
+    echo "$suite: building the package"
+    nice ./build_package.sh "$suite" "$packages/$suite" >"$packages/$suite.log" 2>&1 ||
+        { tail -200 "$packages/$suite.log"; exit 1; }
+    # While the next one is built.
+    try "$suite" &
+    tries+=($!)
+done
+failed=0
+for pid in "${tries[@]}"; do wait "$pid" || failed=1; done
+exit $failed
