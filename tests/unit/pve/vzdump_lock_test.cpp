@@ -83,7 +83,8 @@ class Node {
     }
 
   private:
-    support::TemporaryDirectory directory_;
+    // In memory, as /run is: on an overlay, /proc/locks and stat(2) name devices of their own.
+    support::TemporaryDirectory directory_{support::TemporaryDirectory::fast_base()};
 };
 
 TEST_CASE("vzdump runs as long as somebody holds its lock") {
