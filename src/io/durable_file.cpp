@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/temporary_name.hpp"
+#include "io/durable_entry.hpp"
 
 namespace vmad::io {
 namespace {
@@ -19,49 +19,28 @@ constexpr std::size_t kReadSizeBytes = 65536;
 constexpr std::size_t kKeptLimitBytes = 16 << 20;
 constexpr std::size_t kHexDigitCount = 16;
 
-std::string temporary_name() { return fmt::format(".{}.tmp", random_hex()); }
-
 /// The steps up to the new name, but not yet the directory's own sync.
 void replace(FileSystem& fs, const File& directory, const std::string& name, std::string_view content,
              const Dress& dress) {
-    const std::string temporary = temporary_name();
-    File file = fs.open_at(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    try {
+    replace_entry(fs, directory, name, [&](const std::string& temporary) {
+        File file = fs.open_at(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         // iovec knows no const, but writing leaves the bytes alone.
         iovec bytes{const_cast<char*>(content.data()), content.size()};
         write_fully_at(fs, file, {&bytes, 1}, 0);
         if (dress) dress(file);
         fs.sync(file);
         fs.close(std::move(file));
-        fs.rename(directory, temporary, name);
-    } catch (...) {
-        try {
-            fs.unlink(directory, temporary);
-        } catch (const base::Error&) {
-            // The first failure is the one to report; the spool removes such a file when it starts.
-        }
-        throw;
-    }
+    });
 }
 
-/// Syncs the directory. When that fails, nobody knows which state a power cut would leave, so the entry is
-/// put back as the caller still believes it to be, as far as a failing disk allows.
-void sync_or_put_back(FileSystem& fs, const File& directory, const std::string& name,
-                      const std::optional<std::string>& old, const Dress& dress = {}) {
-    try {
-        fs.sync(directory);
-    } catch (...) {
-        try {
-            if (old)
-                replace(fs, directory, name, *old, dress);
-            else
-                fs.unlink(directory, name);
-            fs.sync(directory);
-        } catch (const base::Error&) {
-            // Either content is whole, and the first failure is the one to report.
-        }
-        throw;
-    }
+void sync(FileSystem& fs, const File& directory, const std::string& name,
+          const std::optional<std::string>& old, const Dress& dress = {}) {
+    sync_or_put_back(fs, directory, [&] {
+        if (old)
+            replace(fs, directory, name, *old, dress);
+        else
+            fs.unlink(directory, name);
+    });
 }
 
 }  // namespace
@@ -70,14 +49,14 @@ void write_durably(FileSystem& fs, const File& directory, const std::string& nam
                    const Dress& dress) {
     const auto old = read_small_file(fs, directory, name, kKeptLimitBytes);
     replace(fs, directory, name, content, dress);
-    sync_or_put_back(fs, directory, name, old, dress);
+    sync(fs, directory, name, old, dress);
 }
 
 bool remove_durably(FileSystem& fs, const File& directory, const std::string& name) {
     const auto old = read_small_file(fs, directory, name, kKeptLimitBytes);
     if (!old) return false;
     fs.unlink(directory, name);
-    sync_or_put_back(fs, directory, name, old);
+    sync(fs, directory, name, old);
     return true;
 }
 
