@@ -141,17 +141,19 @@ class ServiceTest(SystemTest):
         self.assertEqual((told["id"], told["path"], told["state"]), (number, path, "failed"))
 
     def test_journal(self):
-        path = self.archive(100)
+        path = self.archive(300)
         number = self.add(path)
         self.wait_for_job(path)
+        # Ids begin anew with each test.
+        about_it = (f"VMAD_JOB={number}", f"VMAD_ARCHIVE={path}")
         records = [json.loads(line) for line in self.box.output(
-            "journalctl", "--output=json", f"VMAD_JOB={number}").splitlines()]
+            "journalctl", "--output=json", *about_it).splitlines()]
         self.assertEqual([record["VMAD_STATE"] for record in records], ["queued", "running", "done"])
         for record in records:
-            self.assertEqual((record["VMAD_ARCHIVE"], record["VMAD_VMID"]), (path, "100"))
+            self.assertEqual((record["VMAD_ARCHIVE"], record["VMAD_VMID"]), (path, "300"))
             self.assertEqual(record["_SYSTEMD_UNIT"], "vmad.service")
         self.assertEqual(len({record["MESSAGE_ID"] for record in records}), 3)
-        explained = self.box.output("journalctl", "--catalog", f"VMAD_JOB={number}")
+        explained = self.box.output("journalctl", "--catalog", *about_it)
         self.assertIn("Support: man:vmactl(1)", explained)
         self.assertEqual(explained.count("Defined-By: vmad"), 3)
         self.assertIn(path, self.box.output("vmactl", "log", str(number)))
