@@ -22,7 +22,8 @@ class Box:
         environment = {**os.environ, "SUITE": suite, "PKGS": ",".join(packages)}
         # Not even a test that is killed leaves a container or a mount behind.
         self.driver = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL", "bash", HERE / "box.sh"],
+            ["unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL", "bash",
+             HERE / "box.sh"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.boot()
 

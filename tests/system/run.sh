@@ -27,7 +27,8 @@ trap 'rm -rf "$packages"' EXIT
 try() {
     local suite=$1 name failed=0
     for name in package service vzdump varlinkctl; do
-        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" 2>&1 | sed "s/^/$suite $name: /" || failed=1
+        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" 2>&1 |
+            sed "s/^/$suite $name: /" || failed=1
     done
     return $failed
 }

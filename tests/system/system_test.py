@@ -34,7 +34,8 @@ def field_of(package, name):
 def tree_packages():
     """A bare system, what the package depends on (the box has no network), and what the tests run."""
     depends = [re.split(r"[ |(]", entry.strip())[0] for entry in field_of(the_package(), "Depends").split(",")]
-    return ["systemd", "systemd-sysv", "dbus", "usr-is-merged", *depends, "lzop", "zstd", "man-db", "lintian", "autopkgtest"]
+    return ["systemd", "systemd-sysv", "dbus", "usr-is-merged", *depends, "lzop", "zstd", "man-db", "lintian",
+            "autopkgtest"]
 
 
 class SystemTest(unittest.TestCase):

@@ -120,8 +120,8 @@ class CleanPackageTest(SystemTest):
         for path in PACKAGES.iterdir():
             if path.is_file():
                 self.box.put(f"/root/lint/{path.name}", path)
-        result = self.box.run("sh", "-c", "cd /root/lint && lintian --allow-root --fail-on error,warning -i -I --pedantic "
-                              "$(ls *.changes 2>/dev/null || ls *.deb)")
+        result = self.box.run("sh", "-c", "cd /root/lint && lintian --allow-root --fail-on error,warning -i -I "
+                              "--pedantic $(ls *.changes 2>/dev/null || ls *.deb)")
         tags = [line for line in result.stdout.splitlines() if re.match(r"[EWIPX]: ", line)]
         print(f"{SUITE}: lintian: {tags or 'nothing'}")
         self.assertEqual(result.returncode, 0, result.stdout)
@@ -140,10 +140,10 @@ class CleanPackageTest(SystemTest):
 
     def test_version(self):
         version = field_of(the_package(), "Version")
-        self.assertEqual(self.box.output("vmactl", "--version"), f"vmactl {version.split('+')[0]}\n")
+        for program in ("vmactl", "vmad"):
+            self.assertEqual(self.box.output(program, "--version"), f"{program} {version.split('+')[0]}\n")
         release = {"bookworm": "12", "trixie": "13"}[SUITE]
         self.assertTrue(version.endswith(f"+deb{release}"), version)
-        self.assertEqual(self.box.shell("sha256sum /usr/sbin/vmad").split()[1], "/usr/sbin/vmad")
 
     def test_autopkgtest(self):
         self.box.shell("mkdir -p /root/source/debian")
