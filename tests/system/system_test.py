@@ -35,7 +35,7 @@ def tree_packages():
     """A bare system, what the package depends on (the box has no network), and what the tests run."""
     depends = [re.split(r"[ |(]", entry.strip())[0] for entry in field_of(the_package(), "Depends").split(",")]
     return ["systemd", "systemd-sysv", "dbus", "usr-is-merged", *depends, "lzop", "zstd", "man-db", "lintian",
-            "autopkgtest"]
+            "autopkgtest", "bash-completion"]
 
 
 class SystemTest(unittest.TestCase):

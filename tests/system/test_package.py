@@ -138,6 +138,18 @@ class CleanPackageTest(SystemTest):
         self.box.shell("bash -n /usr/share/bash-completion/completions/vmactl; sh -n /etc/vmad/vzdump-hook; "
                        "sh -n /usr/lib/vmad/vzdump-announce")
 
+    def test_completion(self):
+        """It is found on demand, by the name of the program."""
+        self.box.put("/root/complete", """
+            . /usr/share/bash-completion/bash_completion
+            _comp_load vmactl 2>/dev/null || _completion_loader vmactl
+            function=$(complete -p vmactl | sed 's/.* -F \\([^ ]*\\) .*/\\1/')
+            COMP_WORDS=(vmactl hook en) COMP_CWORD=2 COMP_LINE='vmactl hook en' COMP_POINT=14
+            $function vmactl en hook
+            echo "${COMPREPLY[@]}"
+            """)
+        self.assertEqual(self.box.output("bash", "/root/complete").split(), ["enable"])
+
     def test_version(self):
         version = field_of(the_package(), "Version")
         for program in ("vmactl", "vmad"):
