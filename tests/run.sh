@@ -21,21 +21,21 @@ done
 build_dir=${VMAD_BUILD_DIR:-build}
 mkdir -p "$build_dir"
 install_dependencies "$build_dir/apt.log"
+# meson builds what the tests need.
+configure "$build_dir/plain" -Dwerror=$werror
 if $system; then
     # The package build runs the unit tests, optimized as they are here.
-    configure "$build_dir/plain" -Dwerror=$werror
     meson test -C "$build_dir/plain" --print-errorlogs --suite fault --suite integration
     # Beside what follows, because it waits most of its time for systems to boot, to stop and to fail.
     tests/system/run.sh >"$build_dir/system.log" 2>&1 &
     system_tests=$!
 else
-    build "$build_dir/plain" -Dwerror=$werror
-    meson test -C "$build_dir/plain" --no-rebuild --print-errorlogs
+    meson test -C "$build_dir/plain" --print-errorlogs
 fi
 if $sanitize; then
     # Not optimized: the compiler takes four times as long to optimize what the sanitizers add.
-    build "$build_dir/sanitized" -Dwerror=$werror -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false
-    meson test -C "$build_dir/sanitized" --no-rebuild --print-errorlogs --suite unit --timeout-multiplier 5
+    configure "$build_dir/sanitized" -Dwerror=$werror -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false
+    meson test -C "$build_dir/sanitized" --print-errorlogs --suite unit --timeout-multiplier 5
 fi
 if $system; then
     wait "$system_tests" || { cat "$build_dir/system.log"; exit 1; }
