@@ -1,4 +1,4 @@
-"""The socket as varlinkctl of systemd knows it: a client that we did not write. From systemd 256 on."""
+"""The socket as varlinkctl of systemd knows it: a client that we did not write. From systemd 255 on."""
 
 import json
 import unittest
