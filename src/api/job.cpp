@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "api/json_fields.hpp"
 #include "base/error.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::api {
 
@@ -56,11 +56,11 @@ void to_json(json& out, const JobProgress& progress) {
            {"done_bytes", progress.done_bytes},
            {"total_bytes", progress.total_bytes},
            {"bytes_per_second", progress.bytes_per_second}};
-    put(out, "remaining_seconds", progress.remaining_seconds);
+    base::put(out, "remaining_seconds", progress.remaining_seconds);
 }
 
 void from_json(const json& in, JobProgress& progress) {
-    Fields fields(in, "progress");
+    base::Fields fields(in, "progress");
     JobProgress read;
     read.stage = kStages[fields.choose("stage", kStages)];
     read.done_bytes = fields.get<std::uint64_t>("done_bytes");
@@ -83,21 +83,21 @@ void to_json(json& out, const Job& job) {
     if (job.waiting_for) out["waiting_for"] = to_string(*job.waiting_for);
     put_text(out, "notice", job.notice);
     put_text(out, "storage", job.storage);
-    put(out, "vmid", job.vmid);
-    put(out, "started_at", job.started_at);
-    put(out, "ended_at", job.ended_at);
-    put(out, "end_number", job.end_number);
-    put(out, "retry_at", job.retry_at);
+    base::put(out, "vmid", job.vmid);
+    base::put(out, "started_at", job.started_at);
+    base::put(out, "ended_at", job.ended_at);
+    base::put(out, "end_number", job.end_number);
+    base::put(out, "retry_at", job.retry_at);
     if (job.settles_to) out["settles_to"] = to_string(*job.settles_to);
-    put(out, "size_before", job.size_before);
-    put(out, "size_after", job.size_after);
+    base::put(out, "size_before", job.size_before);
+    base::put(out, "size_after", job.size_after);
     put_text(out, "mount_point", job.mount_point);
     if (!job.publication.is_null()) out["publication"] = job.publication;
-    put(out, "progress", job.progress);
+    base::put(out, "progress", job.progress);
 }
 
 void from_json(const json& in, Job& job) {
-    Fields fields(in, "job");
+    base::Fields fields(in, "job");
     Job read;
     read.id = fields.get<std::uint64_t>("id");
     if (read.id == 0) fields.refuse("id", "is out of range");

@@ -13,7 +13,7 @@ void to_json(json& out, const EnqueueCall& call) {
 }
 
 void from_json(const json& in, EnqueueCall& call) {
-    Fields fields(in, "Enqueue");
+    base::Fields fields(in, "Enqueue");
     call.path = fields.get<std::string>("path");
     call.announced = fields.find<bool>("announced").value_or(false);
     call.storage = fields.find<std::string>("storage").value_or("");
@@ -23,7 +23,7 @@ void from_json(const json& in, EnqueueCall& call) {
 void to_json(json& out, const EnqueueReply& reply) { out = {{"job", reply.job}, {"created", reply.created}}; }
 
 void from_json(const json& in, EnqueueReply& reply) {
-    Fields fields(in, "reply");
+    base::Fields fields(in, "reply");
     reply.job = fields.get<Job>("job");
     reply.created = fields.get<bool>("created");
 }
@@ -34,7 +34,7 @@ void to_json(json& out, const ListCall& call) {
 }
 
 void from_json(const json& in, ListCall& call) {
-    Fields fields(in, "List");
+    base::Fields fields(in, "List");
     call.states.clear();
     for (const std::size_t index : fields.choose_many("states", kJobStateNames))
         call.states.push_back(static_cast<JobState>(index));
@@ -44,7 +44,7 @@ void from_json(const json& in, ListCall& call) {
 void to_json(json& out, const JobCall& call) { out = {{"id", call.id}}; }
 
 void from_json(const json& in, JobCall& call) {
-    Fields fields(in, "call");
+    base::Fields fields(in, "call");
     call.id = fields.get<std::uint64_t>("id");
     fields.refuse_others();
 }
@@ -52,19 +52,19 @@ void from_json(const json& in, JobCall& call) {
 void to_json(json& out, const PauseCall& call) { out = {{"now", call.now}}; }
 
 void from_json(const json& in, PauseCall& call) {
-    Fields fields(in, "Pause");
+    base::Fields fields(in, "Pause");
     call.now = fields.find<bool>("now").value_or(false);
     fields.refuse_others();
 }
 
 void to_json(json& out, const EmptyCall&) { out = json::object(); }
 
-void from_json(const json& in, EmptyCall&) { Fields(in, "call").refuse_others(); }
+void from_json(const json& in, EmptyCall&) { base::Fields(in, "call").refuse_others(); }
 
 void to_json(json& out, const ReloadReply& reply) { out = {{"warnings", reply.warnings}}; }
 
 void from_json(const json& in, ReloadReply& reply) {
-    reply.warnings = Fields(in, "reply").get<std::vector<std::string>>("warnings");
+    reply.warnings = base::Fields(in, "reply").get<std::vector<std::string>>("warnings");
 }
 
 void to_json(json& out, const WaitCall& call) {
@@ -74,7 +74,7 @@ void to_json(json& out, const WaitCall& call) {
 }
 
 void from_json(const json& in, WaitCall& call) {
-    Fields fields(in, "Wait");
+    base::Fields fields(in, "Wait");
     call.ids = fields.find<std::vector<std::uint64_t>>("ids").value_or(std::vector<std::uint64_t>());
     call.paths = fields.find<std::vector<std::string>>("paths").value_or(std::vector<std::string>());
     fields.refuse_others();
@@ -82,10 +82,10 @@ void from_json(const json& in, WaitCall& call) {
 
 void to_json(json& out, const JobReply& reply) {
     out = json::object();
-    put(out, "job", reply.job);
+    base::put(out, "job", reply.job);
 }
 
-void from_json(const json& in, JobReply& reply) { reply.job = Fields(in, "reply").find<Job>("job"); }
+void from_json(const json& in, JobReply& reply) { reply.job = base::Fields(in, "reply").find<Job>("job"); }
 
 RemoteError no_such_job(std::uint64_t id) { return RemoteError(kNoSuchJobError, {{"id", id}}); }
 RemoteError no_such_path(const std::string& path) { return RemoteError(kNoSuchPathError, {{"path", path}}); }

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/job.hpp"
-#include "api/json_fields.hpp"
+#include "base/json_fields.hpp"
 #include "varlink/protocol.hpp"
 
 namespace vmad::api {
@@ -66,7 +66,7 @@ struct JobReply {
     friend bool operator==(const JobReply&, const JobReply&) = default;
 };
 
-/// Reading throws FieldError. A call with an unknown parameter is refused, a reply with one is not.
+/// Reading throws base::FieldError. A call with an unknown parameter is refused, a reply with one is not.
 void to_json(nlohmann::json& out, const EnqueueCall& call);
 void from_json(const nlohmann::json& in, EnqueueCall& call);
 void to_json(nlohmann::json& out, const EnqueueReply& reply);
@@ -91,7 +91,7 @@ template <typename T>
 [[nodiscard]] T parameters_as(const nlohmann::json& parameters) {
     try {
         return parameters.get<T>();
-    } catch (const FieldError& error) {
+    } catch (const base::FieldError& error) {
         throw varlink::invalid_parameter(error.field());
     }
 }

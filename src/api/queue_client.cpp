@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "api/json_fields.hpp"
 #include "api/queue_interface.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::api {
 
@@ -14,7 +14,7 @@ QueueClient::QueueClient(const std::string& socket_path, std::chrono::millisecon
 
 EnqueueReply QueueClient::enqueue(const EnqueueCall& call) {
     // On the way its bytes would be replaced: another path.
-    if (!is_utf8(call.path)) throw path_refused(call.path, "it is not UTF-8: rename it");
+    if (!base::is_utf8(call.path)) throw path_refused(call.path, "it is not UTF-8: rename it");
     return client_.call(kEnqueueMethod, call, limit_).get<EnqueueReply>();
 }
 
@@ -28,12 +28,12 @@ std::vector<Job> QueueClient::list(const std::vector<JobState>& states) {
 
 Job QueueClient::show(std::uint64_t id) {
     const json reply = client_.call(kShowMethod, JobCall{id}, limit_);
-    return Fields(reply, "reply").get<Job>("job");
+    return base::Fields(reply, "reply").get<Job>("job");
 }
 
 Status QueueClient::status() {
     const json reply = client_.call(kStatusMethod, EmptyCall{}, limit_);
-    return Fields(reply, "reply").get<Status>("status");
+    return base::Fields(reply, "reply").get<Status>("status");
 }
 
 void QueueClient::wait(const WaitCall& call, varlink::Client::Limit limit, const OnJob& on_end) {
@@ -53,12 +53,12 @@ void QueueClient::monitor(const std::function<void()>& on_begin, const OnJob& on
 
 Job QueueClient::cancel(std::uint64_t id) {
     const json reply = client_.call(kCancelMethod, JobCall{id}, limit_);
-    return Fields(reply, "reply").get<Job>("job");
+    return base::Fields(reply, "reply").get<Job>("job");
 }
 
 Job QueueClient::retry(std::uint64_t id) {
     const json reply = client_.call(kRetryMethod, JobCall{id}, limit_);
-    return Fields(reply, "reply").get<Job>("job");
+    return base::Fields(reply, "reply").get<Job>("job");
 }
 
 void QueueClient::pause(bool now) { (void)client_.call(kPauseMethod, PauseCall{now}, limit_); }

@@ -1,6 +1,6 @@
 #include "api/status.hpp"
 
-#include "api/json_fields.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::api {
 
@@ -15,7 +15,7 @@ void to_json(json& out, const JobCounts& counts) {
 }
 
 void from_json(const json& in, JobCounts& counts) {
-    Fields fields(in, "counts");
+    base::Fields fields(in, "counts");
     JobCounts read;
     for (std::size_t i = 0; i < kJobStateNames.size(); ++i)
         read[static_cast<JobState>(i)] = fields.get<std::uint64_t>(kJobStateNames[i]);
@@ -28,12 +28,12 @@ void to_json(json& out, const Status& status) {
            {"active", status.active},       {"recent", status.recent},   {"totals", status.totals},
            {"waiting", status.waiting}};
     if (status.hold) out["hold"] = to_string(*status.hold);
-    put(out, "hold_until", status.hold_until);
-    put(out, "oldest_at", status.oldest_at);
+    base::put(out, "hold_until", status.hold_until);
+    base::put(out, "oldest_at", status.oldest_at);
 }
 
 void from_json(const json& in, Status& status) {
-    Fields fields(in, "status");
+    base::Fields fields(in, "status");
     Status read;
     read.version = fields.get<std::string>("version");
     read.pid = fields.get<std::int64_t>("pid");

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "api/json_fields.hpp"
 #include "base/error.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::api {
 
@@ -55,12 +55,12 @@ void to_json(json& out, const Totals& totals) {
            {"durations", totals.durations},
            {"duration_seconds", totals.duration_seconds},
            {"counted", totals.counted}};
-    put(out, "last_success_at", totals.last_success_at);
-    put(out, "last_failure_at", totals.last_failure_at);
+    base::put(out, "last_success_at", totals.last_success_at);
+    base::put(out, "last_failure_at", totals.last_failure_at);
 }
 
 void from_json(const json& in, Totals& totals) {
-    Fields fields(in, "totals");
+    base::Fields fields(in, "totals");
     Totals read;
     read.done = fields.get<std::uint64_t>("done");
     read.unchanged = fields.get<std::uint64_t>("unchanged");

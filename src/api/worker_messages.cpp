@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "api/json_fields.hpp"
+#include "base/json_fields.hpp"
 #include "varlink/framing.hpp"
 
 namespace vmad::api {
@@ -18,15 +18,15 @@ json body(const JobProgress& progress) { return {{"progress", progress}}; }
 json body(const WorkerPublication& publication) { return {{"record", publication.record}}; }
 json body(const WorkerResult& result) {
     json out{{"outcome", to_string(result.outcome)}, {"reason", result.reason}};
-    put(out, "size_before", result.size_before);
-    put(out, "size_after", result.size_after);
-    put(out, "retry_after_seconds", result.retry_after_seconds);
+    base::put(out, "size_before", result.size_before);
+    base::put(out, "size_after", result.size_after);
+    base::put(out, "retry_after_seconds", result.retry_after_seconds);
     if (!result.notice.empty()) out["notice"] = result.notice;
     if (result.settled) out["settled"] = true;
     return out;
 }
 
-WorkerResult read_result(Fields& fields) {
+WorkerResult read_result(base::Fields& fields) {
     WorkerResult result;
     result.outcome = static_cast<WorkerOutcome>(fields.choose("outcome", kWorkerOutcomeNames));
     result.reason = fields.get<std::string>("reason");
@@ -38,7 +38,7 @@ WorkerResult read_result(Fields& fields) {
     return result;
 }
 
-WorkerEvent read_event(std::size_t kind, Fields& fields) {
+WorkerEvent read_event(std::size_t kind, base::Fields& fields) {
     switch (kind) {
         case 0:
             return fields.get<JobProgress>("progress");
@@ -65,7 +65,7 @@ std::string to_line(const WorkerOrder& order) {
              {"spill_dir", order.spill_dir},
              {"zstd_level", order.zstd_level},
              {"linger_seconds", order.linger_seconds}};
-    put(out, "reserve_bytes", order.reserve_bytes);
+    base::put(out, "reserve_bytes", order.reserve_bytes);
     return varlink::frame_message(out, '\n');
 }
 
@@ -77,7 +77,7 @@ std::string to_line(const WorkerEvent& event) {
 
 WorkerOrder worker_order_from_line(std::string_view line) {
     const json in = varlink::parse_message(line);
-    Fields fields(in, "order");
+    base::Fields fields(in, "order");
     WorkerOrder order;
     order.job = fields.get<Job>("job");
     order.directories = fields.get<std::vector<std::string>>("directories");
@@ -95,7 +95,7 @@ WorkerOrder worker_order_from_line(std::string_view line) {
 
 WorkerEvent worker_event_from_line(std::string_view line) {
     const json in = varlink::parse_message(line);
-    Fields fields(in, "event");
+    base::Fields fields(in, "event");
     WorkerEvent event = read_event(fields.choose("event", kEvents), fields);
     fields.refuse_others();
     return event;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "api/queue_client.hpp"
-#include "ctl/command.hpp"
+#include "ctl/commands/command.hpp"
 
 namespace vmad::ctl {
 

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "ctl/console.hpp"
 #include "ctl/exit_code.hpp"
+#include "ctl/text/console.hpp"
 
 namespace vmad::ctl {
 

@@ -6,7 +6,7 @@
 #include <csignal>
 
 #include "ctl/arguments.hpp"
-#include "ctl/command.hpp"
+#include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/stop_signals.hpp"
 

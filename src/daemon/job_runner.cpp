@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "daemon/job_log.hpp"
-#include "io/publication.hpp"
+#include "publish/publication.hpp"
 #include "pve/vzdump_lock.hpp"
 #include "queue/transition.hpp"
 
@@ -157,7 +157,8 @@ void JobRunner::start(std::uint64_t id) {
 
 void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
     heard_of(id);
-    const bool publishing = record.get<io::Publication>().phase != io::Publication::Phase::preparing;
+    const bool publishing =
+        record.get<publish::Publication>().phase != publish::Publication::Phase::preparing;
     const auto state = publishing ? JobState::publishing : JobState::running;
     const bool moves = queue_.find(id)->state != state;
     const auto& job = queue_.record_publication(id, state, record);

@@ -12,7 +12,7 @@
 #include "api/queue_interface.hpp"
 #include "base/error.hpp"
 #include "daemon/job_log.hpp"
-#include "io/publication.hpp"
+#include "publish/publication.hpp"
 #include "pve/backup_name.hpp"
 #include "queue/incoming.hpp"
 #include "queue/job_path.hpp"
@@ -184,7 +184,8 @@ varlink::Interface QueueService::queue_interface() {
 
 std::optional<std::string> QueueService::refusal_of(const std::string& path) const {
     if (auto fault = queue::fault_of_path(path)) return fault;
-    if (io::is_reserved_name(path.substr(path.rfind('/') + 1))) return "it is a temporary file of vmad's";
+    if (publish::is_reserved_name(path.substr(path.rfind('/') + 1)))
+        return "it is a temporary file of vmad's";
     const auto& directories = settings_.directories;
     const auto accepts = [&](const std::string& directory) { return is_below(path, directory); };
     if (!directories.empty() && std::none_of(directories.begin(), directories.end(), accepts))

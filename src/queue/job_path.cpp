@@ -4,7 +4,7 @@
 
 #include <climits>
 
-#include "api/json_fields.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::queue {
 
@@ -24,7 +24,7 @@ std::optional<std::string> fault_of_path(const std::string& path) {
     if (!path.starts_with('/')) return "not absolute";
     if (path.find('\0') != path.npos) return "cut short by a NUL";
     if (path.size() >= PATH_MAX) return "too long";
-    if (!api::is_utf8(path)) return "not UTF-8";
+    if (!base::is_utf8(path)) return "not UTF-8";
     if ((path + '/').find("/../") != path.npos) return "not free of \"..\"";
     return std::nullopt;
 }

@@ -8,10 +8,10 @@
 
 #include <fmt/format.h>
 
+#include "access/device_extents.hpp"
+#include "access/extent_pump.hpp"
 #include "canon/sealed_extent.hpp"
 #include "io/new_file.hpp"
-#include "repack/device_extents.hpp"
-#include "repack/extent_pump.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -140,11 +140,11 @@ class DiskWriter {
     std::atomic<std::uint64_t> written_bytes_ = 0;
 };
 
-void copy_disks(ExtentPump::Read read, const std::function<io::SourceProgress()>& progress,
-                DiskWriter& writer, const TaskOptions& task, const base::CancelFlag& cancel) {
-    ExtentPump pump(std::move(read), task.threads, cancel,
-                    {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
-                     [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
+void copy_disks(access::ExtentPump::Read read, const std::function<io::SourceProgress()>& progress,
+                DiskWriter& writer, const access::TaskOptions& task, const base::CancelFlag& cancel) {
+    access::ExtentPump pump(std::move(read), task.threads, cancel,
+                            {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
+                             [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
     pump.join();
 }
 
@@ -192,7 +192,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     };
     const bool seekable = source_file != nullptr && source.kind() == codec::ArchiveKind::zstd;
     auto some = seekable && !options.devices.empty()
-                    ? DeviceExtents::find(fs, *source_file, reader, plan.devices, buffers, cancel)
+                    ? access::DeviceExtents::find(fs, *source_file, reader, plan.devices, buffers, cancel)
                     : std::nullopt;
     try {
         if (some)
@@ -200,7 +200,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
                        [&] { return some->progress(); }, writer, options.task, cancel);
         else
             copy_all();
-    } catch (const SeekTableMismatch&) {
+    } catch (const access::SeekTableMismatch&) {
         for (std::size_t i = 0; i < plan.devices.size(); ++i) {
             fs.truncate(files[i].file(), 0);
             fs.truncate(files[i].file(), plan.devices[i].size_bytes);

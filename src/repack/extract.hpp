@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "access/task_options.hpp"
 #include "codec/archive_source.hpp"
-#include "repack/task_options.hpp"
 
 namespace vmad::repack {
 
 struct ExtractOptions {
-    TaskOptions task;
+    access::TaskOptions task;
     std::vector<std::string> devices;  ///< only these disks, and no configs; empty: everything
     bool force = false;                ///< existing files are replaced
 };

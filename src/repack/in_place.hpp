@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "io/replace_file.hpp"
-#include "repack/repack.hpp"
+#include "engine/repack.hpp"
+#include "publish/replace_file.hpp"
 
 namespace vmad::repack {
 
@@ -27,7 +27,7 @@ enum class InPlaceOutcome {
 
 struct InPlaceOptions {
     /// Its kind and spill.beside do not matter: the archive's kind is kept, its directory comes first.
-    RepackOptions repack;
+    engine::RepackOptions repack;
     io::CacheUse source_cache = io::CacheUse::keep;
     std::vector<std::string> directories;  ///< only below these; empty: anywhere
     bool announced = false;                ///< known to be finished: its age does not matter
@@ -37,7 +37,7 @@ struct InPlaceOptions {
     /// On a network file system the old file is kept, because another node may be reading it: until
     /// settle_in_place() is called with the last record.
     bool linger = false;
-    io::ReplaceFile::Journal journal;  ///< makes the record of the replacement durable
+    publish::ReplaceFile::Journal journal;  ///< makes the record of the replacement durable
 };
 
 struct InPlaceResult {
@@ -50,17 +50,17 @@ struct InPlaceResult {
     std::int64_t ready_in_seconds = 0;  ///< too_young: when it will not be any more
 };
 
-/// `path` is absolute. Throws what repack() and prove() throw, io::StorageMissing when its directory is not
-/// there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive is as it was
-/// then. When something was journalled, settle_in_place() is due before the next try.
+/// `path` is absolute. Throws what repack() and verify::prove() throw, publish::StorageMissing when its
+/// directory is not there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive
+/// is as it was then. When something was journalled, settle_in_place() is due before the next try.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 
 /// Settles what a crash or an error left of a replacement of `path`, by its last record: afterwards the name
 /// holds the old archive or the new one, and nothing of ours is beside it. Nothing when another process works
-/// on it. Throws io::StorageMissing and base::Error; it may be called again then.
-[[nodiscard]] std::optional<io::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
-                                                            const InPlaceOptions& options,
-                                                            const io::Publication& record);
+/// on it. Throws publish::StorageMissing and base::Error; it may be called again then.
+[[nodiscard]] std::optional<publish::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
+                                                                 const InPlaceOptions& options,
+                                                                 const publish::Publication& record);
 
 }  // namespace vmad::repack

@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "engine/ordered_writer.hpp"
 #include "io/free_space.hpp"
 #include "io/new_file.hpp"
-#include "repack/ordered_writer.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -31,8 +31,9 @@ void check_destination(io::FileSystem& fs, const io::File& directory, const std:
 
 }  // namespace
 
-RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
-                            const std::string& destination, const NewArchiveOptions& options) {
+engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source,
+                                    const io::File* source_file, const std::string& destination,
+                                    const NewArchiveOptions& options) {
     const std::filesystem::path path(destination);
     const auto parent = path.parent_path();
     const auto directory = fs.open(parent.empty() ? "." : parent.string(), O_RDONLY | O_DIRECTORY);
@@ -45,18 +46,19 @@ RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source, co
 
     io::NewFile copy(fs, directory, name);
     const auto reserve = io::default_reserve(fs, directory);
-    OrderedWriter writer(fs, copy.file(),
-                         [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); });
+    engine::OrderedWriter writer(
+        fs, copy.file(), [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); });
     auto repack_options = options.repack;
     repack_options.kind = codec::kind_of_name(name).value_or(source.kind());
     repack_options.spill.beside = &directory;
-    const auto result = repack(fs, source, writer, repack_options);
+    const auto result = engine::repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
     const auto mask = ::umask(0);
     ::umask(mask);
     fs.change_mode(copy.file(), (status ? status->st_mode & kPermissionBits : kPrivate) & ~mask);
     fs.sync(copy.file());
-    if (options.proof) prove(fs, copy.file(), repack_options.kind, result.fingerprint, options.repack.task);
+    if (options.proof)
+        verify::prove(fs, copy.file(), repack_options.kind, result.fingerprint, options.repack.task);
     if (options.force) {
         copy.replace();
     } else {

@@ -3,23 +3,23 @@
 
 #include <string>
 
-#include "repack/repack.hpp"
+#include "engine/repack.hpp"
 
 namespace vmad::repack {
 
 struct NewArchiveOptions {
-    RepackOptions repack;
+    engine::RepackOptions repack;
     bool force = false;  ///< replace an existing destination
     bool proof = true;
 };
 
 /// The kind of the result is what the destination's ending says, else the source's; options.repack.kind and
 /// spill.beside do not matter. `source_file` is what `source` reads from, or null when that is a stream.
-/// Throws what repack() and prove() throw, and base::UsageError when the destination exists and `force` is
-/// not set, is the source itself, or is no regular file. Whatever happens, nothing but the finished file is
-/// left.
-[[nodiscard]] RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source,
-                                          const io::File* source_file, const std::string& destination,
-                                          const NewArchiveOptions& options);
+/// Throws what repack() and verify::prove() throw, and base::UsageError when the destination exists and
+/// `force` is not set, is the source itself, or is no regular file. Whatever happens, nothing but the
+/// finished file is left.
+[[nodiscard]] engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source,
+                                                  const io::File* source_file, const std::string& destination,
+                                                  const NewArchiveOptions& options);
 
 }  // namespace vmad::repack

@@ -63,7 +63,7 @@ void require_storage(io::FileSystem& fs, const api::Job& job) {
     const auto mounts = io::MountTable::read(fs);
     const auto* mount = mounts.find(job.path);
     if (mount == nullptr || mount->mount_point.size() < job.mount_point.size())
-        throw io::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
+        throw publish::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
 }
 
 WorkerResult settled(WorkerResult result) {
@@ -74,19 +74,19 @@ WorkerResult settled(WorkerResult result) {
 /// Nothing when the archive is to be repacked anew.
 std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
                                    const repack::InPlaceOptions& options) {
-    const auto record = job.publication.get<io::Publication>();
+    const auto record = job.publication.get<publish::Publication>();
     const auto settlement = repack::settle_in_place(fs, job.path, options, record);
     if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive"};
     switch (*settlement) {
-        case io::Settlement::published:
-        case io::Settlement::lingering:  // never: nobody asked for it
+        case publish::Settlement::published:
+        case publish::Settlement::lingering:  // never: nobody asked for it
             return settled(
                 {WorkerOutcome::done, "", record.original.mark.size_bytes, record.replacement.size_bytes});
-        case io::Settlement::vanished:
+        case publish::Settlement::vanished:
             require_storage(fs, job);
             return settled({WorkerOutcome::vanished, "the archive was removed"});
-        case io::Settlement::not_published:
-        case io::Settlement::changed:
+        case publish::Settlement::not_published:
+        case publish::Settlement::changed:
             return std::nullopt;
     }
     return std::nullopt;
@@ -116,7 +116,7 @@ WorkerResult result_of_failure() {
         return {WorkerOutcome::cancelled, ""};
     } catch (const io::NoSpace& error) {
         return {WorkerOutcome::no_space, error.what()};
-    } catch (const io::StorageMissing& error) {
+    } catch (const publish::StorageMissing& error) {
         return {WorkerOutcome::no_storage, error.what()};
     } catch (const base::SystemError& error) {
         const bool transient = is_transient(error.number());
@@ -136,7 +136,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
                      const JobReports& reports) {
     ProgressMeter meter;
     repack::InPlaceOptions options;
-    options.repack.task.threads = order.threads != 0 ? order.threads : repack::default_threads();
+    options.repack.task.threads = order.threads != 0 ? order.threads : access::default_threads();
     options.repack.memory_bytes = order.memory_bytes;
     options.repack.spill.directory = order.spill_dir;
     options.repack.zstd_level = order.zstd_level;
@@ -152,7 +152,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.reserve_bytes = order.reserve_bytes;
     options.linger = order.linger_seconds > 0;
     auto job = order.job;
-    options.journal = [&](const io::Publication& record) {
+    options.journal = [&](const publish::Publication& record) {
         reports.record(record);
         job.publication = record;
     };

@@ -11,7 +11,7 @@
 
 using namespace vmad;
 using namespace vmad::fault;
-using io::Settlement;
+using publish::Settlement;
 
 namespace {
 
@@ -51,13 +51,14 @@ const std::vector<Deed>& deeds() {
 /// A replacement that went well, and lingers.
 struct Lingering {
     Storage storage;
-    io::Publication record;
+    publish::Publication record;
 
     explicit Lingering(const Abilities& abilities) {
         support::FaultFileSystem fs;
-        REQUIRE(replace(abilities, fs, storage, [&](const io::Publication& latest) { record = latest; }) ==
-                Settlement::lingering);
-        REQUIRE(record.phase == io::Publication::Phase::lingering);
+        REQUIRE(replace(abilities, fs, storage, [&](const publish::Publication& latest) {
+                    record = latest;
+                }) == Settlement::lingering);
+        REQUIRE(record.phase == publish::Publication::Phase::lingering);
     }
     [[nodiscard]] std::string kept() const {
         const auto& directory = storage.directory();

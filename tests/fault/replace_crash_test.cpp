@@ -51,13 +51,13 @@ bool dies(Work work) {
 /// The job file of the daemon, outside the storage.
 class JobFile {
   public:
-    void write(const io::Publication& record) const {
+    void write(const publish::Publication& record) const {
         directory_.write("new", nlohmann::json(record).dump());
         std::filesystem::rename(directory_ / "new", directory_ / "record");
     }
-    [[nodiscard]] std::optional<io::Publication> read() const {
+    [[nodiscard]] std::optional<publish::Publication> read() const {
         if (!directory_.has("record")) return std::nullopt;
-        return nlohmann::json::parse(directory_.read("record")).get<io::Publication>();
+        return nlohmann::json::parse(directory_.read("record")).get<publish::Publication>();
     }
 
   private:
@@ -68,13 +68,13 @@ bool replacement_dies(const Abilities& abilities, const Storage& storage, const 
     return dies([&] {
         support::FaultFileSystem fs;
         arm(death, fs);
-        (void)replace(abilities, fs, storage, [&](const io::Publication& record) { job.write(record); });
+        (void)replace(abilities, fs, storage, [&](const publish::Publication& record) { job.write(record); });
     });
 }
 
 /// Settles as often as it takes, killed a call later each time.
-void settle_through_deaths(const Abilities& abilities, const Storage& storage, const io::Publication& record,
-                           bool was_done) {
+void settle_through_deaths(const Abilities& abilities, const Storage& storage,
+                           const publish::Publication& record, bool was_done) {
     unsigned call = 1;
     const auto settling_dies = [&] {
         return dies([&] {
@@ -110,7 +110,7 @@ TEST_CASE("killed at any call, and killed at any call of settling, the archive i
                     CHECK(storage.is_clean());
                     continue;
                 }
-                const bool is_lingering = record->phase == io::Publication::Phase::lingering;
+                const bool is_lingering = record->phase == publish::Publication::Phase::lingering;
                 CHECK(is_lingering == (abilities.lingers() && n == calls && was_done));
                 if (is_lingering) CHECK(storage.is_lingering());
                 settle_through_deaths(abilities, storage, *record, was_done);

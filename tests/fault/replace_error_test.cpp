@@ -14,15 +14,15 @@ using namespace vmad::fault;
 namespace {
 
 struct Run {
-    std::optional<io::Settlement> settlement;  ///< nothing when it threw
-    std::optional<io::Publication> record;
+    std::optional<publish::Settlement> settlement;  ///< nothing when it threw
+    std::optional<publish::Publication> record;
 };
 
 Run run(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage) {
     Run result;
     try {
-        result.settlement =
-            replace(abilities, fs, storage, [&](const io::Publication& record) { result.record = record; });
+        result.settlement = replace(abilities, fs, storage,
+                                    [&](const publish::Publication& record) { result.record = record; });
     } catch (const base::Error&) {
     }
     return result;
@@ -34,9 +34,9 @@ void check_settles(const Storage& storage, const Run& result) {
     if (result.record) {
         const auto settlement = settle(healthy, storage, *result.record);
         CHECK(agrees(storage, settlement));
-        CHECK(settlement != io::Settlement::vanished);
-        CHECK(settlement != io::Settlement::changed);
-        CHECK(settlement != io::Settlement::lingering);
+        CHECK(settlement != publish::Settlement::vanished);
+        CHECK(settlement != publish::Settlement::changed);
+        CHECK(settlement != publish::Settlement::lingering);
     }
     CHECK(storage.is_whole());
     CHECK(storage.is_clean());

@@ -24,7 +24,7 @@ std::vector<State> all_states(const PowerCutFileSystem& fs) {
 }
 
 /// What tells two states apart that settling may treat in different ways; the names of ours are random.
-std::string key_of(const State& state, const std::optional<io::Publication>& record) {
+std::string key_of(const State& state, const std::optional<publish::Publication>& record) {
     const auto part = [&](const std::string& name) {
         const auto found = state.names.find(name);
         return found == state.names.end() ? "-" : state.contents.at(found->second).data;
@@ -36,7 +36,7 @@ std::string key_of(const State& state, const std::optional<io::Publication>& rec
 
 /// Cuts the power before every call of settling, and settles what that leaves.
 void check_settling(PowerCutFileSystem& fs, const Storage& storage, const State& start,
-                    const io::Publication& record) {
+                    const publish::Publication& record) {
     for (unsigned n = 1;; ++n) {
         CAPTURE(n);
         fs.reset(start);
@@ -52,7 +52,7 @@ void check_settling(PowerCutFileSystem& fs, const Storage& storage, const State&
         for (const auto& state : all_states(fs)) {
             fs.reset(state);
             CHECK(storage.is_whole());
-            if (record.phase == io::Publication::Phase::lingering) CHECK(storage.content() == kNew);
+            if (record.phase == publish::Publication::Phase::lingering) CHECK(storage.content() == kNew);
             CHECK(agrees(storage, settle(fs, storage, record)));
             CHECK(storage.is_whole());
             CHECK(storage.is_clean());
@@ -75,10 +75,10 @@ TEST_CASE("after a power cut at any call the archive is whole, and settling leav
             const support::TemporaryDirectory vault(support::TemporaryDirectory::fast_base());
             PowerCutFileSystem fs(storage.directory(), vault);
             fs.cut_before(n);
-            std::optional<io::Publication> record;
+            std::optional<publish::Publication> record;
             try {
-                const auto settlement =
-                    replace(abilities, fs, storage, [&](const io::Publication& latest) { record = latest; });
+                const auto settlement = replace(abilities, fs, storage,
+                                                [&](const publish::Publication& latest) { record = latest; });
                 CHECK(settlement == abilities.success());
                 CHECK(fs.pending() == 0);
                 was_cut = false;
@@ -111,16 +111,16 @@ TEST_CASE("an archive that was never made durable before is so before it is swap
             PowerCutFileSystem fs(storage.directory(), vault);
             fs.forget_content(kName);
             fs.cut_before(n);
-            std::optional<io::Publication> record;
+            std::optional<publish::Publication> record;
             try {
                 (void)replace(abilities, fs, storage,
-                              [&](const io::Publication& latest) { record = latest; });
+                              [&](const publish::Publication& latest) { record = latest; });
                 was_cut = false;
             } catch (const PowerCut&) {
             }
             for (const auto& state : all_states(fs)) {
                 fs.reset(state);
-                const bool must_be_whole = record && record->phase != io::Publication::Phase::preparing;
+                const bool must_be_whole = record && record->phase != publish::Publication::Phase::preparing;
                 if (must_be_whole) CHECK(storage.is_whole());
                 if (record) CHECK(agrees(storage, settle(fs, storage, *record)));
                 if (must_be_whole) CHECK(storage.is_whole());

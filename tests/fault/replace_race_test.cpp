@@ -14,7 +14,7 @@
 
 using namespace vmad;
 using namespace vmad::fault;
-using io::Settlement;
+using publish::Settlement;
 
 namespace {
 
@@ -66,7 +66,7 @@ Course::Course(const Abilities& abilities) : is_rename_(!abilities.exchange) {
         on_archive_.push_back(call.path.ends_with(kName));
     };
     (void)replace(
-        abilities, fs, storage, [](const io::Publication&) {},
+        abilities, fs, storage, [](const publish::Publication&) {},
         [&] {
             calls_.clear();
             on_archive_.clear();
@@ -85,9 +85,9 @@ Outcome replace_with(const Abilities& abilities, unsigned n,
     fs.before = [&](const support::Call& call) {
         if (remembered && call.number == n) interfere(storage);
     };
-    io::Publication record;
+    publish::Publication record;
     const auto settlement = replace(
-        abilities, fs, storage, [&](const io::Publication& latest) { record = latest; },
+        abilities, fs, storage, [&](const publish::Publication& latest) { record = latest; },
         [&] {
             fs.forget_calls();
             remembered = true;
@@ -166,10 +166,10 @@ TEST_CASE("a directory or a link that is put in the archive's place stays there"
                     else
                         std::filesystem::create_directory(storage.archive());
                 };
-                std::optional<io::Publication> record;
+                std::optional<publish::Publication> record;
                 try {
                     const auto settlement = replace(
-                        abilities, fs, storage, [&](const io::Publication& latest) { record = latest; },
+                        abilities, fs, storage, [&](const publish::Publication& latest) { record = latest; },
                         [&] {
                             fs.forget_calls();
                             remembered = true;
@@ -251,7 +251,7 @@ TEST_CASE("metadata that is changed meanwhile is not lost before the last look")
                 if (remembered && call.number == n) CHECK(::chmod(storage.archive().c_str(), 0440) == 0);
             };
             const auto settlement = replace(
-                abilities, fs, storage, [](const io::Publication&) {},
+                abilities, fs, storage, [](const publish::Publication&) {},
                 [&] {
                     fs.forget_calls();
                     remembered = true;
@@ -281,10 +281,10 @@ TEST_CASE("a rename that removed its target and then failed loses nothing") {
             support::FaultFileSystem::fail(EACCES, call);
         };
         if (abilities.links)
-            CHECK_THROWS_AS((void)replace(abilities, fs, storage, [](const io::Publication&) {}),
+            CHECK_THROWS_AS((void)replace(abilities, fs, storage, [](const publish::Publication&) {}),
                             base::SystemError);
         else
-            CHECK(replace(abilities, fs, storage, [](const io::Publication&) {}) == abilities.success());
+            CHECK(replace(abilities, fs, storage, [](const publish::Publication&) {}) == abilities.success());
         CHECK(failed);
         CHECK(storage.content() == (abilities.links ? kOld : kNew));
         CHECK(storage.is_clean());

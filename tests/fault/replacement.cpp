@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "base/error.hpp"
-#include "io/replace_file.hpp"
+#include "publish/replace_file.hpp"
 
 namespace vmad::fault {
 
@@ -61,16 +61,17 @@ io::File Storage::open(io::FileSystem& fs) const {
     return fs.open(directory_.path(), O_RDONLY | O_DIRECTORY);
 }
 
-io::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
-                       const Journal& journal, const std::function<void()>& on_opened) {
+publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
+                            const Journal& journal, const std::function<void()>& on_opened) {
     restrict_to(abilities, fs);
-    auto entry = io::open_entry(fs, storage.archive(), {storage.directory().path()});
-    auto opened = io::open_target(fs, std::move(entry), true, 0);
-    if (!std::holds_alternative<io::ArchiveTarget>(opened)) throw base::Error("the archive was not found");
+    auto entry = publish::open_entry(fs, storage.archive(), {storage.directory().path()});
+    auto opened = publish::open_target(fs, std::move(entry), true, 0);
+    if (!std::holds_alternative<publish::ArchiveTarget>(opened))
+        throw base::Error("the archive was not found");
     if (on_opened) on_opened();
-    io::ReplaceFile file(
-        fs, std::get<io::ArchiveTarget>(std::move(opened)),
-        [&](const io::Publication& record) { fs.step("journal", "", [&] { journal(record); }); }, 0);
+    publish::ReplaceFile file(
+        fs, std::get<publish::ArchiveTarget>(std::move(opened)),
+        [&](const publish::Publication& record) { fs.step("journal", "", [&] { journal(record); }); }, 0);
     const auto half = kNew.size() / 2;
     for (const auto& [offset, length] : {std::pair{std::size_t{0}, half}, {half, kNew.size() - half}}) {
         file.require_space(length);
@@ -79,33 +80,33 @@ io::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs,
         io::write_fully_at(fs, file.temporary(), {&vector, 1}, offset);
     }
     file.seal({{"user.vmad", "note"}});
-    return file.publish(abilities.keep_original ? io::Goal::keep_original : io::Goal::finish);
+    return file.publish(abilities.keep_original ? publish::Goal::keep_original : publish::Goal::finish);
 }
 
 unsigned count_calls(const Abilities& abilities) {
     const Storage storage;
     support::FaultFileSystem fs;
-    (void)replace(abilities, fs, storage, [](const io::Publication&) {});
+    (void)replace(abilities, fs, storage, [](const publish::Publication&) {});
     return fs.calls();
 }
 
-io::Settlement settle(io::FileSystem& fs, const Storage& storage, const io::Publication& record) {
+publish::Settlement settle(io::FileSystem& fs, const Storage& storage, const publish::Publication& record) {
     const auto directory = storage.open(fs);
-    return io::settle(fs, directory, record);
+    return publish::settle(fs, directory, record);
 }
 
-bool agrees(const Storage& storage, io::Settlement settlement) {
+bool agrees(const Storage& storage, publish::Settlement settlement) {
     const auto content = storage.content();
     switch (settlement) {
-        case io::Settlement::published:
+        case publish::Settlement::published:
             return content == kNew;
-        case io::Settlement::lingering:
+        case publish::Settlement::lingering:
             return content == kNew && storage.is_lingering();
-        case io::Settlement::not_published:
+        case publish::Settlement::not_published:
             return content == kOld;
-        case io::Settlement::vanished:
+        case publish::Settlement::vanished:
             return !content;
-        case io::Settlement::changed:
+        case publish::Settlement::changed:
             return content.has_value();
     }
     return false;

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "io/publication.hpp"
-#include "io/settlement.hpp"
+#include "publish/publication.hpp"
+#include "publish/settlement.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -28,8 +28,8 @@ struct Abilities {
     /// Without an exchange and without links there is no way to keep it.
     [[nodiscard]] bool lingers() const { return keep_original && (exchange || links); }
     /// How a replacement ends when all goes well.
-    [[nodiscard]] io::Settlement success() const {
-        return lingers() ? io::Settlement::lingering : io::Settlement::published;
+    [[nodiscard]] publish::Settlement success() const {
+        return lingers() ? publish::Settlement::lingering : publish::Settlement::published;
     }
 };
 /// All ways that a replacement may go.
@@ -56,20 +56,20 @@ class Storage {
     support::TemporaryDirectory directory_;
 };
 
-using Journal = std::function<void(const io::Publication&)>;
+using Journal = std::function<void(const publish::Publication&)>;
 
 /// The whole replacement, from opening the archive on; `on_opened` is called when the archive is remembered.
 /// Writing the journal counts as a call of `fs`, which has no other abilities afterwards.
-io::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
-                       const Journal& journal, const std::function<void()>& on_opened = {});
+publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
+                            const Journal& journal, const std::function<void()>& on_opened = {});
 
 /// How many calls a replacement takes when all goes well.
 [[nodiscard]] unsigned count_calls(const Abilities& abilities);
 
 /// Settles in the storage's directory.
-io::Settlement settle(io::FileSystem& fs, const Storage& storage, const io::Publication& record);
+publish::Settlement settle(io::FileSystem& fs, const Storage& storage, const publish::Publication& record);
 
 /// The content agrees with what settling has reported.
-[[nodiscard]] bool agrees(const Storage& storage, io::Settlement settlement);
+[[nodiscard]] bool agrees(const Storage& storage, publish::Settlement settlement);
 
 }  // namespace vmad::fault

@@ -25,7 +25,7 @@ class Layers(unittest.TestCase):
     def test_includes_follow_the_table(self):
         allowed = allowed_layers()
         for path in sorted(SOURCE.rglob("*.?pp")):
-            layer = path.parent.name
+            layer = path.relative_to(SOURCE).parts[0]
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 include = re.match(r'#include "(\w+)/', line)
                 if include:

@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 
-#include "api/json_fields.hpp"
+#include "base/json_fields.hpp"
 #include "generate.hpp"
 
 using namespace vmad::api;
@@ -160,6 +160,6 @@ TEST_CASE("a bad job leaves the target as it was, and unknown fields do no harm"
     form["run_again"] = 1;
     form["id"] = 2;
     Job target = good;
-    CHECK_THROWS_AS(form.get_to(target), FieldError);
+    CHECK_THROWS_AS(form.get_to(target), vmad::base::FieldError);
     CHECK(target == good);
 }

@@ -1,4 +1,4 @@
-#include "ctl/absolute_path.hpp"
+#include "ctl/operands/absolute_path.hpp"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
-#include "ctl/state_directory.hpp"
+#include "ctl/operands/state_directory.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace vmad::ctl;

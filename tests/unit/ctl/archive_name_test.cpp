@@ -1,4 +1,4 @@
-#include "ctl/archive_name.hpp"
+#include "ctl/operands/archive_name.hpp"
 
 #include <unistd.h>
 

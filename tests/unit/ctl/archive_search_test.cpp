@@ -1,4 +1,4 @@
-#include "ctl/archive_search.hpp"
+#include "ctl/operands/archive_search.hpp"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
-#include "ctl/job_text.hpp"
+#include "ctl/text/job_text.hpp"
 
 #include <doctest/doctest.h>
 
-#include "ctl/job_argument.hpp"
+#include "ctl/operands/job_argument.hpp"
 
 using namespace vmad;
 using namespace vmad::ctl;

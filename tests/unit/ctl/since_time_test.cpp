@@ -1,4 +1,4 @@
-#include "ctl/since_time.hpp"
+#include "ctl/text/since_time.hpp"
 
 #include <time.h>
 

@@ -1,4 +1,4 @@
-#include "ctl/status_check.hpp"
+#include "ctl/text/status_check.hpp"
 
 #include <doctest/doctest.h>
 

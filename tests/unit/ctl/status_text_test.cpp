@@ -1,4 +1,4 @@
-#include "ctl/status_text.hpp"
+#include "ctl/text/status_text.hpp"
 
 #include <cstdlib>
 #include <ctime>
@@ -6,8 +6,8 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "ctl/job_table.hpp"
-#include "ctl/printable_text.hpp"
+#include "ctl/text/job_table.hpp"
+#include "ctl/text/printable_text.hpp"
 #include "support/random.hpp"
 
 using namespace vmad;

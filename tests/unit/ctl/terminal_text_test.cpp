@@ -3,10 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include "ctl/local_time.hpp"
-#include "ctl/printable_text.hpp"
-#include "ctl/progress_bar.hpp"
-#include "ctl/text_table.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "ctl/text/progress_bar.hpp"
+#include "ctl/text/text_table.hpp"
 #include "support/random.hpp"
 
 using namespace vmad::ctl;

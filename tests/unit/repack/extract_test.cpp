@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "codec/seek_frame.hpp"
-#include "repack/engine_run.hpp"
+#include "engine/engine_run.hpp"
 #include "support/damage.hpp"
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
@@ -271,7 +271,7 @@ TEST_CASE("single disks are read by the seek table only of a canonical archive; 
     io::FileSystem fs;
     const auto guest = testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}, {"drive-scsi1", 1 << 20, {}}});
     const auto copy = testing::memory_file();
-    repack::RepackOptions to_zstd;
+    engine::RepackOptions to_zstd;
     to_zstd.kind = codec::ArchiveKind::zstd;
     (void)testing::run_engine(fs, testing::memory_file(testing::dump(guest)), copy, to_zstd);
     const auto stored = testing::content_of(copy);

@@ -2,10 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include "io/inode_lock.hpp"
-#include "repack/assembler.hpp"
-#include "repack/engine_run.hpp"
-#include "repack/published_digest.hpp"
+#include "access/published_digest.hpp"
+#include "engine/assembler.hpp"
+#include "engine/engine_run.hpp"
+#include "publish/inode_lock.hpp"
 #include "support/dump.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/memory_file.hpp"
@@ -29,14 +29,14 @@ struct Stage {
     std::string original = text_of(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})));
     std::string canonical = text_of(
         testing::reference_repack(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}}))));
-    std::optional<io::Publication> record;
+    std::optional<publish::Publication> record;
     repack::InPlaceOptions options;
 
     Stage() {
         archives.write("a.vma", original);
         options.announced = true;
         options.lock_directory = state / "locks";
-        options.journal = [this](const io::Publication& publication) { record = publication; };
+        options.journal = [this](const publish::Publication& publication) { record = publication; };
     }
     [[nodiscard]] std::string path() const { return archives / "a.vma"; }
 };
@@ -58,10 +58,10 @@ TEST_CASE("an archive becomes canonical under its name, and is left alone the ne
 TEST_CASE("a planted mistake leaves the original as it was") {
     Stage stage;
     io::FileSystem fs;
-    stage.options.repack.spoil = [](repack::AssembledExtent& extent) {
+    stage.options.repack.spoil = [](engine::AssembledExtent& extent) {
         std::swap(extent.clusters[0], extent.clusters[1]);
     };
-    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), repack::ProofError);
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), verify::ProofError);
     CHECK(stage.archives.read("a.vma") == stage.original);
     CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
 }
@@ -72,19 +72,19 @@ TEST_CASE("a missing, a young, a damaged and a busy archive") {
     CHECK(repack::repack_in_place(fs, stage.archives / "other.vma", stage.options).outcome ==
           InPlaceOutcome::vanished);
     CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.archives / "none/a.vma", stage.options),
-                    io::StorageMissing);
+                    publish::StorageMissing);
     stage.options.announced = false;
     const auto young = repack::repack_in_place(fs, stage.path(), stage.options);
     CHECK(young.outcome == InPlaceOutcome::too_young);
     CHECK(young.ready_in_seconds > 0);
-    CHECK(young.ready_in_seconds <= io::kMinimumAgeSeconds);
+    CHECK(young.ready_in_seconds <= publish::kMinimumAgeSeconds);
     stage.options.announced = true;
 
     io::FileSystem other;
     const auto file = other.open(stage.path(), O_RDONLY);
     {
-        const auto lock =
-            io::InodeLock::take(other, stage.options.lock_directory, io::identity_of(other.status(file)));
+        const auto lock = publish::InodeLock::take(other, stage.options.lock_directory,
+                                                   publish::identity_of(other.status(file)));
         REQUIRE(lock);
         CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::busy);
     }
@@ -168,7 +168,7 @@ TEST_CASE("on a network file system the old file is kept until it is settled, el
                           InPlaceOutcome::unchanged);
                 }
                 CHECK(repack::settle_in_place(fs, stage.path(), stage.options, *stage.record) ==
-                      io::Settlement::published);
+                      publish::Settlement::published);
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
                 CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
             }
@@ -290,7 +290,7 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     io::FileSystem fs;
     REQUIRE(repack::repack_in_place(fs, archives / "a.vma", stage.options).outcome == InPlaceOutcome::done);
     const auto file = fs.open(archives / "a.vma", O_RDWR);
-    const auto digest = repack::published_digest(fs, file);
+    const auto digest = access::published_digest(fs, file);
     REQUIRE(digest);
     CHECK(*digest == testing::content_digest(testing::to_bytes(stage.original)));
 
@@ -300,13 +300,13 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     bytes.back() = static_cast<char>(bytes.back() ^ 1);
     iovec all{bytes.data(), bytes.size()};
     io::write_fully_at(fs, file, {&all, 1}, 0);
-    CHECK_FALSE(repack::published_digest(fs, file));  // written to
+    CHECK_FALSE(access::published_digest(fs, file));  // written to
     fs.set_modified(file, modified);
-    CHECK(repack::published_digest(fs, file) == digest);
+    CHECK(access::published_digest(fs, file) == digest);
     auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});
-    CHECK(repack::survey(source, {}).digest.to_hex() != *digest);
+    CHECK(verify::survey(source, {}).digest.to_hex() != *digest);
     for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
         fs.set_attribute(file, "user.vmad", nonsense);
-        CHECK_FALSE(repack::published_digest(fs, file));
+        CHECK_FALSE(access::published_digest(fs, file));
     }
 }

@@ -18,7 +18,7 @@ std::string text_of(const testing::Bytes& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-repack::RepackResult copy_file(io::FileSystem& fs, const std::string& from, const std::string& to,
+engine::RepackResult copy_file(io::FileSystem& fs, const std::string& from, const std::string& to,
                                const repack::NewArchiveOptions& options) {
     const auto file = fs.open(from, O_RDONLY);
     auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});

@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 
-#include "io/archive_target.hpp"
-#include "io/publication.hpp"
+#include "publish/archive_target.hpp"
+#include "publish/publication.hpp"
 #include "support/dump.hpp"
 #include "support/pretended_mount.hpp"
 #include "support/temporary_directory.hpp"
@@ -96,7 +96,7 @@ TEST_CASE("a young archive that nobody announced waits") {
     const auto result = stage.run();
     CHECK(result.outcome == WorkerOutcome::busy);
     CHECK(result.retry_after_seconds.value_or(0) > 0);
-    CHECK(result.retry_after_seconds.value_or(0) <= io::kMinimumAgeSeconds);
+    CHECK(result.retry_after_seconds.value_or(0) <= publish::kMinimumAgeSeconds);
 }
 
 namespace {

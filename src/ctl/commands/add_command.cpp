@@ -1,0 +1,62 @@
+// vmactl add: queue archives.
+
+#include <fmt/format.h>
+
+#include "ctl/commands/command.hpp"
+#include "ctl/daemon_connection.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/absolute_path.hpp"
+#include "ctl/operands/archive_name.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+class AddCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", words_, "Paths, or Proxmox volume ids (local:backup/…)").required();
+        arguments.flag("--announced", announced_, "They are complete, however young (for hooks)");
+        arguments.option("--storage", storage_, "Proxmox's name of their storage (for hooks)")
+            .help_text("ID");
+        arguments.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
+    }
+
+    ExitCode run(Context& context) override {
+        // Before anything is queued: a path that makes no sense stops the whole command.
+        std::vector<api::EnqueueCall> calls;
+        for (const auto& word : words_) {
+            auto name = archive_name(context.fs, word);
+            if (!storage_.empty()) name.storage = storage_;
+            calls.push_back({absolute_path(name.path), announced_, name.storage});
+        }
+        auto daemon = connect_to_daemon(context.options);
+        auto code = ExitCode::done;
+        for (const auto& call : calls) {
+            std::optional<api::EnqueueReply> reply;
+            try {
+                reply = daemon.enqueue(call);
+            } catch (const varlink::RemoteError&) {
+                code = worse(code, report_failure(context.console, call.path));
+            }
+            if (reply) print(context, *reply);
+        }
+        return code;
+    }
+
+  private:
+    static void print(Context& context, const api::EnqueueReply& reply) {
+        if (context.options.json) return context.console.print_json(reply);
+        context.console.print(
+            fmt::format("vmad: {} as job {}\n", reply.created ? "queued" : "already queued", reply.job.id));
+    }
+
+    std::vector<std::string> words_;
+    std::string storage_;
+    bool announced_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_add_command() { return std::make_unique<AddCommand>(); }
+
+}  // namespace vmad::ctl

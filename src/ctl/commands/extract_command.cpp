@@ -1,0 +1,80 @@
+// vmactl extract: the disks and configs of an archive as plain files.
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctl/commands/command.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/archive_task.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "repack/extract.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+class ExtractCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", archive_, "Path, volume id, or - for standard input").required();
+        arguments.operand("DIR", directory_, "Where the files go; made when missing").required();
+        arguments.option("--device", options_.devices, "Only this disk, and no configs; repeatable")
+            .value_name("NAME")
+            .repeatable();
+        arguments.flag("--force", options_.force, "Replace existing files");
+        add_threads_option(arguments, threads_);
+        arguments.footer(
+            "Writes disk-NAME.raw for each disk, sparse, and each config under its own name,\n"
+            "readable by their owner only. The whole archive is checked, and of a damaged one\n"
+            "nothing is left. With --device, of a .vma.zst that vmad has written, only the\n"
+            "wanted disks are read and checked.");
+    }
+
+    ExitCode run(Context& context) override {
+        std::optional<repack::ExtractResult> result;
+        try {
+            archive_ = archive_name(context.fs, archive_).path;
+            result = extract(context);
+        } catch (const base::Error&) {
+            return report_failure(context.console, archive_);
+        }
+        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", archive_, notice_));
+        print(context, *result);
+        return ExitCode::done;
+    }
+
+  private:
+    [[nodiscard]] repack::ExtractResult extract(Context& context) {
+        const StopSignals signals;
+        ArchiveInput input(context.fs, archive_, io::CacheUse::keep, {threads_, &signals.flag()});
+        ProgressBar bar(context.console, "extracting");
+        options_.task = task_options(threads_, signals, bar);
+        auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
+        notice_ = input.source().notice();
+        return result;
+    }
+
+    void print(Context& context, const repack::ExtractResult& result) const {
+        if (context.options.json)
+            return context.console.print_json({{"path", archive_},
+                                               {"directory", directory_},
+                                               {"files", result.files},
+                                               {"size_bytes", result.size_bytes},
+                                               {"written_bytes", result.written_bytes}});
+        std::string text;
+        for (const auto& file : result.files) text += printable(directory_ + "/" + file) + "\n";
+        context.console.print(text);
+    }
+
+    std::string archive_;
+    std::string directory_;
+    std::string notice_;  ///< about the archive
+    repack::ExtractOptions options_;
+    unsigned threads_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_extract_command() { return std::make_unique<ExtractCommand>(); }
+
+}  // namespace vmad::ctl

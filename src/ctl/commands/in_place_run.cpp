@@ -1,0 +1,206 @@
+#include "ctl/commands/in_place_run.hpp"
+
+#include <chrono>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/quantity.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/absolute_path.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/state_directory.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "ctl/text/progress_bar.hpp"
+#include "publish/in_place_records.hpp"
+#include "repack/in_place.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+using repack::InPlaceOutcome;
+using Seconds = std::chrono::duration<double>;
+
+/// How an outcome is told: its name in JSON, what a person reads, and what it means to a script.
+struct OutcomeText {
+    const char* name;
+    const char* text;
+    ExitCode code;
+};
+
+OutcomeText text_of(InPlaceOutcome outcome) {
+    switch (outcome) {
+        case InPlaceOutcome::done:
+        case InPlaceOutcome::lingering:  // never: nobody asked for it
+            return {"done", "done", ExitCode::done};
+        case InPlaceOutcome::unchanged:
+            return {"unchanged", "canonical already", ExitCode::done};
+        case InPlaceOutcome::vanished:
+            return {"vanished", "there is no such file", ExitCode::failed};
+        case InPlaceOutcome::changed:
+            return {"changed", "somebody else changed it meanwhile, so it was left alone: try again",
+                    ExitCode::failed};
+        case InPlaceOutcome::busy:
+            return {"busy", "another process works on it: try later", ExitCode::busy};
+        case InPlaceOutcome::too_young:
+            return {"too_young",
+                    "it was modified within the last minute, so it may still be written: try later",
+                    ExitCode::busy};
+    }
+    return {"failed", "failed", ExitCode::failed};
+}
+
+void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
+                   Seconds elapsed, bool verbose) {
+    const auto [name, text, code] = text_of(result.outcome);
+    const bool done = result.outcome == InPlaceOutcome::done;
+    if (context.options.json) {
+        nlohmann::json object{{"path", path}, {"outcome", name}, {"seconds", elapsed.count()}};
+        if (done) {
+            object["size_before"] = result.size_before;
+            object["size_after"] = result.size_after;
+            object["reread_bytes"] = result.reread_bytes;
+            object["spilled_bytes"] = result.spilled_bytes;
+            if (!result.notice.empty()) object["notice"] = result.notice;
+        } else if (code != ExitCode::done) {
+            object["error"] = text;
+        }
+        return context.console.print_json(object);
+    }
+    if (code != ExitCode::done) return context.console.message(fmt::format("{}: {}", path, text));
+    if (!result.notice.empty()) context.console.message(fmt::format("{}: {}", path, result.notice));
+    std::string line = fmt::format("{}: {}", path, text);
+    if (done)
+        line +=
+            fmt::format(", {} → {} at {}, proven", base::format_size(result.size_before),
+                        base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
+    if (done && verbose)
+        line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
+                            base::format_size(result.spilled_bytes));
+    context.console.print(printable(line) + "\n");
+}
+
+void print_failure(Context& context, const std::string& path, const Failure& failure) {
+    if (!context.options.json) {
+        const bool named = failure.message.find(path) != failure.message.npos;
+        return context.console.message(named ? failure.message
+                                             : fmt::format("{}: {}", path, failure.message));
+    }
+    nlohmann::json object{{"path", path},
+                          {"outcome", failure.code == ExitCode::invalid ? "invalid" : "failed"},
+                          {"error", failure.message}};
+    if (failure.offset) object["offset"] = *failure.offset;
+    context.console.print_json(object);
+}
+
+const char* text_of(publish::Settlement settlement) {
+    switch (settlement) {
+        case publish::Settlement::published:
+        case publish::Settlement::lingering:
+            return "the repacked archive is in place";
+        case publish::Settlement::not_published:
+            return "the archive is as it was";
+        case publish::Settlement::changed:
+            return "the archive was changed or replaced since";
+        case publish::Settlement::vanished:
+            return "the archive was removed since";
+    }
+    return "";
+}
+
+class Runner {
+  public:
+    Runner(Context& context, const InPlaceRun& run)
+        : context_(context),
+          records_(make_directories(context.fs, run.state_directory + "/in-place")),
+          verbose_(run.verbose) {
+        options_.repack = run.repack;
+        options_.lock_directory = run.state_directory + "/locks";
+        // On a network file system too the old file goes at once: nobody would come back to remove it.
+    }
+
+    /// Ends what killed runs left; what cannot be ended yet is left for another time.
+    void settle_leftovers() {
+        publish::settle_records(
+            context_.fs, records_, [&](const std::string& path, const publish::Publication& record) {
+                try {
+                    const auto settled = repack::settle_in_place(context_.fs, path, options_, record);
+                    if (settled)
+                        context_.console.message(fmt::format("{}: settled what an interrupted run left: {}",
+                                                             path, text_of(*settled)));
+                    return settled.has_value();
+                } catch (const base::Error&) {
+                    report_unsettled(path);
+                    return false;
+                }
+            });
+    }
+
+    ExitCode repack(const std::string& word) {
+        auto path = word;
+        Failure failure;
+        const auto begin = std::chrono::steady_clock::now();
+        std::optional<repack::InPlaceResult> result;
+        try {
+            path = archive_name(context_.fs, word).path;
+            result = replace(absolute_path(path));
+        } catch (const std::exception&) {
+            failure = current_failure();
+        }
+        if (result) {
+            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin, verbose_);
+            return text_of(result->outcome).code;
+        }
+        print_failure(context_, path, failure);
+        return failure.code;
+    }
+
+  private:
+    repack::InPlaceResult replace(const std::string& path) {
+        publish::InPlaceRecord record(context_.fs, records_, path);
+        ProgressBar bar(context_.console);
+        auto options = options_;
+        options.repack.task.progress = bar.sink();
+        options.journal = [&record](const publish::Publication& publication) { record.keep(publication); };
+        try {
+            const auto result = repack::repack_in_place(context_.fs, path, options);
+            settle(record, path);
+            return result;
+        } catch (...) {
+            settle(record, path);
+            throw;
+        }
+    }
+
+    /// After the run, however it went. What cannot be settled now, a later run does by the record.
+    void settle(publish::InPlaceRecord& record, const std::string& path) {
+        if (!record.kept()) return;
+        try {
+            if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();
+        } catch (const base::Error&) {
+            report_unsettled(path);
+        }
+    }
+
+    void report_unsettled(const std::string& path) {
+        context_.console.message(fmt::format("{}: what an interrupted run left cannot be settled yet: {}",
+                                             path, current_failure().message));
+    }
+
+    Context& context_;
+    io::File records_;
+    repack::InPlaceOptions options_;
+    bool verbose_;
+};
+
+}  // namespace
+
+ExitCode repack_in_place_all(Context& context, const InPlaceRun& run) {
+    Runner runner(context, run);
+    runner.settle_leftovers();
+    auto code = ExitCode::done;
+    for (const auto& path : run.paths) code = worse(code, runner.repack(path));
+    return code;
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,141 @@
+// vmactl info: what an archive is, from its headers.
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "access/canonical_check.hpp"
+#include "base/quantity.hpp"
+#include "canon/layout.hpp"
+#include "ctl/commands/command.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/archive_task.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "ctl/text/text_table.hpp"
+#include "vma/archive_reader.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+struct ArchiveInfo {
+    std::string path;
+    codec::ArchiveKind kind = codec::ArchiveKind::raw;
+    std::optional<std::uint64_t> size_bytes;  ///< of the file; nothing for standard input
+    vma::Header header;
+    access::Canonical canonical = access::Canonical::unknown;
+    std::uint64_t canonical_extents = 0;  ///< how many it has when it is canonical
+};
+
+ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
+    const base::CancelFlag never;
+    ArchiveInput input(fs, path, io::CacheUse::peek, {});
+    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
+    const vma::ArchiveReader reader(input.source(), buffers);
+    ArchiveInfo info{path, input.source().kind(), {}, reader.header()};
+    info.canonical_extents = canon::Layout(info.header).extent_count();
+    if (input.file() == nullptr) return info;
+    info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
+    info.canonical = access::canonical_by_headers(fs, *input.file(), never);
+    return info;
+}
+
+std::string uuid_text(const vma::Uuid& uuid) {
+    std::string text;
+    for (std::size_t i = 0; i < uuid.size(); ++i) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+        text += fmt::format("{:02x}", std::to_integer<unsigned>(uuid[i]));
+    }
+    return text;
+}
+
+nlohmann::json to_json(const ArchiveInfo& info) {
+    nlohmann::json out{{"path", info.path},
+                       {"kind", codec::kind_name(info.kind)},
+                       {"ctime", info.header.ctime},
+                       {"uuid", uuid_text(info.header.uuid)},
+                       {"configs", nlohmann::json::array()},
+                       {"devices", nlohmann::json::array()}};
+    if (info.size_bytes) out["size_bytes"] = *info.size_bytes;
+    if (info.canonical != access::Canonical::unknown)
+        out["canonical_headers"] = info.canonical == access::Canonical::yes;
+    if (info.canonical == access::Canonical::yes) out["extent_count"] = info.canonical_extents;
+    for (const auto& config : info.header.configs)
+        out["configs"].push_back({{"name", config.name}, {"size_bytes", config.data.size()}});
+    for (const auto& device : info.header.devices)
+        out["devices"].push_back(
+            {{"name", device.name}, {"id", device.id}, {"size_bytes", device.size_bytes}});
+    return out;
+}
+
+std::string layout_text(const ArchiveInfo& info) {
+    switch (info.canonical) {
+        case access::Canonical::yes:
+            return fmt::format("canonical, version {}, by its headers; {} extents", canon::kLayoutVersion,
+                               info.canonical_extents);
+        case access::Canonical::no:
+            return "not canonical";
+        case access::Canonical::unknown:
+            return "not known without reading all of it (vmactl verify)";
+    }
+    return "";
+}
+
+std::string describe(const ArchiveInfo& info, const Console& console) {
+    auto text = fmt::format("archive  {}\nkind     {}\n", printable(info.path), codec::kind_name(info.kind));
+    if (info.size_bytes)
+        text +=
+            fmt::format("size     {} ({} bytes)\n", base::format_size(*info.size_bytes), *info.size_bytes);
+    text += fmt::format("created  {}\nuuid     {}\nlayout   {}\n", iso_local_time(info.header.ctime),
+                        uuid_text(info.header.uuid), layout_text(info));
+
+    using Align = TextTable::Align;
+    TextTable configs({{"CONFIG", Align::left, true}, {"BYTES", Align::right}});
+    for (const auto& config : info.header.configs)
+        configs.add({{config.name}, {fmt::format("{}", config.data.size())}});
+    if (!configs.empty()) text += "\n" + configs.render(console);
+
+    TextTable devices({{"DEVICE", Align::left, true},
+                       {"ID", Align::right},
+                       {"SIZE", Align::right},
+                       {"BYTES", Align::right}});
+    for (const auto& device : info.header.devices)
+        devices.add({{device.name},
+                     {fmt::format("{}", device.id)},
+                     {base::format_size(device.size_bytes)},
+                     {fmt::format("{}", device.size_bytes)}});
+    if (!devices.empty()) text += "\n" + devices.render(console);
+    return text;
+}
+
+class InfoCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("ARCHIVE", path_, "Path, volume id, or - for standard input").required();
+        arguments.footer("Reads headers only; \"vmactl verify\" looks at everything.");
+    }
+
+    ExitCode run(Context& context) override {
+        std::optional<ArchiveInfo> info;
+        try {
+            path_ = archive_name(context.fs, path_).path;
+            info = inspect(context.fs, path_);
+        } catch (const base::Error&) {
+            return report_failure(context.console, path_);
+        }
+        if (context.options.json)
+            context.console.print_json(to_json(*info));
+        else
+            context.console.print(describe(*info, context.console));
+        return ExitCode::done;
+    }
+
+  private:
+    std::string path_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_info_command() { return std::make_unique<InfoCommand>(); }
+
+}  // namespace vmad::ctl

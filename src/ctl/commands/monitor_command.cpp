@@ -1,0 +1,126 @@
+// vmactl monitor: changes of jobs as they happen.
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctl/commands/command.hpp"
+#include "ctl/daemon_connection.hpp"
+#include "ctl/text/job_text.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+/// Between two lines about the progress of a job.
+constexpr auto kProgressInterval = std::chrono::seconds(5);
+
+/// What is worth a line below that of a job that has changed.
+std::string details_of(const api::Job& job) {
+    if (job.state == api::JobState::done) {
+        const auto saving = saving_text(job);
+        return sizes_text(job) + (saving.empty() ? "" : ", " + saving) +
+               (job.started_at ? ", in " + duration_text(job) : "");
+    }
+    return job.reason;
+}
+
+/// Prints changes as lines, and progress as a bar on the last line of a terminal or else now and then as a
+/// line.
+class ChangeLog {
+  public:
+    explicit ChangeLog(Console& console) : console_(console) {}
+    ChangeLog(const ChangeLog&) = delete;
+    ChangeLog& operator=(const ChangeLog&) = delete;
+    ~ChangeLog() { remove_bar(); }
+
+    void add(const api::Job& job) {
+        const auto [known, is_new] = seen_.try_emplace(job.id);
+        auto& seen = known->second;
+        const bool changed = is_new || seen.state != job.state || seen.reason != job.reason;
+        seen.state = job.state;
+        seen.reason = job.reason;
+        if (changed) {
+            print_line(job, api::to_string(job.state), file_name(job));
+            if (const auto details = details_of(job); !details.empty())
+                console_.print(shorten(std::string(10, ' ') + printable(details), console_.width()) + "\n");
+        }
+        if (job.progress) show_progress(job, seen);
+        if (api::is_end(job.state)) seen_.erase(known);
+    }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    struct Seen {
+        api::JobState state = api::JobState::queued;
+        std::string reason;
+        std::string stage;
+        Clock::time_point progress_shown;
+    };
+
+    void show_progress(const api::Job& job, Seen& seen) {
+        if (console_.shows_progress()) {
+            console_.show_line(progress_line(progress_view(job), console_.width()));
+            bar_shown_ = true;
+            return;
+        }
+        const auto now = Clock::now();
+        if (seen.stage == job.progress->stage && now - seen.progress_shown < kProgressInterval) return;
+        seen.stage = job.progress->stage;
+        seen.progress_shown = now;
+        print_line(job, api::to_string(job.state), progress_text(*job.progress));
+    }
+
+    void print_line(const api::Job& job, std::string_view state, const std::string& text) {
+        remove_bar();
+        const auto head = fmt::format("{}  {:>5}  {:>5}  ", clock_time(static_cast<std::uint64_t>(now())),
+                                      job.id, vmid_text(job));
+        const auto used = text_width(head) + 12;
+        const auto rest = std::max(console_.width(), used + 12) - used;
+        console_.print(head + console_.paint(colour_of(job.state), fmt::format("{:<10}", state)) + "  " +
+                       shorten(printable(text), rest) + "\n");
+    }
+
+    void remove_bar() noexcept {
+        if (std::exchange(bar_shown_, false)) console_.show_line({});
+    }
+
+    Console& console_;
+    std::map<std::uint64_t, Seen> seen_;  ///< by id; jobs that have not ended
+    bool bar_shown_ = false;
+};
+
+class MonitorCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.footer(
+            "Until it is interrupted; exits with 3 when the daemon goes. Columns: time, id,\nVMID, state, "
+            "archive; sizes or a reason stand on a line below.\nWith --json: one job a line for each change "
+            "and "
+            "each step of its progress, as\norg.vmad.Queue.Monitor replies it.");
+    }
+
+    ExitCode run(Context& context) override {
+        ChangeLog log(context.console);
+        connect_to_daemon(context.options)
+            .monitor([] {},
+                     [&](const api::Job& job) {
+                         if (context.options.json)
+                             context.console.print_json(job);
+                         else
+                             log.add(job);
+                     });
+        return ExitCode::done;
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_monitor_command() { return std::make_unique<MonitorCommand>(); }
+
+}  // namespace vmad::ctl

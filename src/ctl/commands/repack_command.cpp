@@ -1,0 +1,174 @@
+// vmactl repack: the canonical form of an archive, as a new file or in its place.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/quantity.hpp"
+#include "base/size_text.hpp"
+#include "ctl/commands/command.hpp"
+#include "ctl/commands/in_place_run.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/absolute_path.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/archive_task.hpp"
+#include "ctl/operands/state_directory.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "repack/new_archive.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+constexpr const char* kFooter =
+    "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo: SRC is known by its\n"
+    "content, DST by its ending, and is of SRC's kind where that says nothing. Either\n"
+    "may be - for standard input or output; what is read may be a volume id.\n"
+    "\n"
+    "DST appears when it is complete, synced and proven: read back from the disk,\n"
+    "checked, and compared with SRC. Standard output cannot be proven.\n"
+    "\n"
+    "With --in-place each archive is replaced by its canonical form, of its own kind,\n"
+    "in one step; one that is bad, busy, younger than a minute or canonical already\n"
+    "is left as it is. What a killed run leaves, the next one settles. The state\n"
+    "directory is /var/lib/vmad for root, else ~/.local/state/vmad. SIZE is a number\n"
+    "with K, M or G.";
+
+class RepackCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("FILE", paths_, "SRC and DST; or archives, with --in-place").required();
+        auto in_place = arguments.flag("--in-place", in_place_, "Replace each FILE by its canonical form");
+        arguments.flag("--force", options_.force, "Replace an existing DST").excludes(in_place);
+        arguments.flag("--no-proof", no_proof_, "Do not read DST back to prove it").excludes(in_place);
+        arguments.flag("-v,--verbose", verbose_, "Tell more in the summary");
+        add_threads_option(arguments, threads_);
+        arguments.option("--level", options_.repack.zstd_level, "Of zstd compression, 1 to 19 (3)")
+            .help_text("N")
+            .between(1, codec::kMaxZstdLevel);
+        arguments.option("--memory", memory_, "For payload that waits for its turn (256M)")
+            .value_name("SIZE");
+        arguments
+            .option("--spill-dir", options_.repack.spill.directory,
+                    "For what memory has no room for, where it cannot\n"
+                    "be beside DST (/var/tmp)")
+            .help_text("DIR");
+        arguments.option("--state-dir", state_directory_, "Locks and records of --in-place")
+            .value_name("DIR")
+            .needs(in_place);
+        arguments.footer(kFooter);
+    }
+
+    ExitCode run(Context& context) override {
+        options_.proof = !no_proof_;
+        if (!memory_.empty()) options_.repack.memory_bytes = base::parse_size(memory_);
+        const StopSignals signals;
+        options_.repack.task.threads = threads_;
+        options_.repack.task.cancel = &signals.flag();
+        return in_place_ ? run_in_place(context) : run_copy(context);
+    }
+
+  private:
+    ExitCode run_in_place(Context& context) const {
+        if (std::find(paths_.begin(), paths_.end(), kStandardStream) != paths_.end())
+            throw base::UsageError("--in-place replaces files, and - is none; name SRC and DST instead");
+        const auto state =
+            state_directory_.empty() ? default_state_directory() : absolute_path(state_directory_);
+        return repack_in_place_all(context, {paths_, state, options_.repack, verbose_});
+    }
+
+    ExitCode run_copy(Context& context) {
+        if (paths_.size() != 2)
+            throw base::UsageError("repack needs SRC and DST, or --in-place and the archives to replace");
+        if (to_standard_output() && context.options.json)
+            throw base::UsageError("standard output takes the archive or JSON, not both");
+        const auto begin = std::chrono::steady_clock::now();
+        std::optional<engine::RepackResult> result;
+        try {
+            paths_[0] = archive_name(context.fs, paths_[0]).path;
+            ProgressBar bar(context.console);
+            options_.repack.task.progress = bar.sink();
+            result = copy(context);
+        } catch (const base::Error&) {
+            return report_failure(context.console, paths_[0]);
+        }
+        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", paths_[0], notice_));
+        if (!to_standard_output()) print_summary(context, *result, std::chrono::steady_clock::now() - begin);
+        return ExitCode::done;
+    }
+
+    [[nodiscard]] bool to_standard_output() const { return paths_[1] == kStandardStream; }
+
+    [[nodiscard]] engine::RepackResult copy(Context& context) {
+        const auto& task = options_.repack.task;
+        ArchiveInput input(context.fs, paths_[0], io::CacheUse::keep, {task.threads, task.cancel});
+        auto result = to_standard_output() ? copy_to_standard_output(context, input)
+                                           : repack::repack_to_file(context.fs, input.source(), input.file(),
+                                                                    paths_[1], options_);
+        notice_ = input.source().notice();
+        return result;
+    }
+
+    /// As cat does: what is written there would be read again, or overwrite what is yet to be read.
+    static void require_other_file(int source, int destination) {
+        struct stat from {};
+        struct stat to {};
+        if (::fstat(source, &from) != 0 || ::fstat(destination, &to) != 0) return;
+        if (S_ISREG(from.st_mode) && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+            throw base::UsageError("standard output is the source itself");
+    }
+
+    [[nodiscard]] engine::RepackResult copy_to_standard_output(Context& context, ArchiveInput& input) const {
+        if (::isatty(STDOUT_FILENO))
+            throw base::UsageError("standard output is a terminal; an archive goes to a pipe or a file");
+        require_other_file(input.file() != nullptr ? input.file()->fd() : STDIN_FILENO, STDOUT_FILENO);
+        auto options = options_.repack;
+        options.kind = input.source().kind();
+        io::StreamSink sink(STDOUT_FILENO, "standard output", options.task.cancel);
+        return engine::repack(context.fs, input.source(), sink, options);
+    }
+
+    void print_summary(Context& context, const engine::RepackResult& result,
+                       std::chrono::duration<double> elapsed) const {
+        const auto digest = result.fingerprint.digest.to_hex();
+        if (context.options.json)
+            return context.console.print_json({{"source", paths_[0]},
+                                               {"destination", paths_[1]},
+                                               {"source_bytes", result.source_bytes},
+                                               {"archive_bytes", result.archive_bytes},
+                                               {"result_bytes", result.result_bytes},
+                                               {"reread_bytes", result.reread_bytes},
+                                               {"spilled_bytes", result.spilled_bytes},
+                                               {"seconds", elapsed.count()},
+                                               {"proven", options_.proof},
+                                               {"digest", digest}});
+        auto line = fmt::format(
+            "{}: {} → {} at {}, {}, digest {}", printable(paths_[1]), base::format_size(result.source_bytes),
+            base::format_size(result.result_bytes), base::format_rate(result.source_bytes, elapsed),
+            options_.proof ? "proven" : "not proven", digest);
+        if (verbose_)
+            line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
+                                base::format_size(result.spilled_bytes));
+        context.console.print(line + "\n");
+    }
+
+    std::vector<std::string> paths_;
+    bool in_place_ = false;
+    bool no_proof_ = false;
+    bool verbose_ = false;
+    unsigned threads_ = 1;
+    std::string memory_;
+    std::string state_directory_;
+    std::string notice_;  ///< about SRC
+    repack::NewArchiveOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_repack_command() { return std::make_unique<RepackCommand>(); }
+
+}  // namespace vmad::ctl

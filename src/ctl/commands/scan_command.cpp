@@ -1,0 +1,285 @@
+// vmactl scan: queue archives that are not canonical yet.
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "access/canonical_check.hpp"
+#include "access/published_digest.hpp"
+#include "api/queue_interface.hpp"
+#include "base/quantity.hpp"
+#include "ctl/commands/command.hpp"
+#include "ctl/daemon_connection.hpp"
+#include "ctl/failure.hpp"
+#include "ctl/operands/absolute_path.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/archive_search.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/since_time.hpp"
+#include "ctl/text/text_table.hpp"
+#include "io/mount_table.hpp"
+#include "pve/storage_config.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+constexpr const char* kFooter =
+    "Looks for *.vma, *.vma.zst, *.vma.gz and *.vma.lzo, not in hidden directories,\n"
+    "through symbolic links or on other file systems, and queues the newest first.\n"
+    "Canonical is what vmad has published and nobody has changed since, and a .vma\n"
+    "or .vma.zst with canonical headers. TIME is compared with the time of the last\n"
+    "modification: 2026-01-31, \"2026-01-31 12:00\", or 7d, 12h, 30min for that long\n"
+    "ago.\n"
+    "With --json: a line for each archive looked at, {path, size_bytes, modified_at,\n"
+    "canonical, job}; job is its id, or null where none was queued.";
+
+constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
+
+/// Where to look, and Proxmox's name for it, or none.
+struct Place {
+    std::string path;
+    std::string storage;
+};
+
+struct Candidate {
+    FoundArchive archive;
+    std::string storage;
+};
+
+bool is_mounted(io::FileSystem& fs, const std::string& mount_point) {
+    std::error_code error;
+    const auto real = std::filesystem::canonical(mount_point, error);
+    if (error) return false;
+    const auto table = io::MountTable::read(fs);
+    const auto* mount = table.find(real.native());
+    return mount != nullptr && mount->mount_point == real.native();
+}
+
+bool is_canonical(io::FileSystem& fs, const std::string& path) {
+    const base::CancelFlag never;
+    const auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+    return access::published_digest(fs, file).has_value() ||
+           access::canonical_by_headers(fs, file, never) == access::Canonical::yes;
+}
+
+/// A line at the bottom of a terminal, redrawn not more than ten times a second, and gone with this object.
+class CountLine {
+  public:
+    explicit CountLine(Console& console) : console_(console) {}
+    CountLine(const CountLine&) = delete;
+    CountLine& operator=(const CountLine&) = delete;
+    ~CountLine() { clear(); }
+
+    void show(const std::string& text) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!console_.shows_progress() || now - last_shown_ < std::chrono::milliseconds(100)) return;
+        last_shown_ = now;
+        console_.show_line(text);
+    }
+    void clear() noexcept {
+        if (last_shown_ != kNever) console_.show_line({});
+        last_shown_ = kNever;
+    }
+
+  private:
+    static constexpr std::chrono::steady_clock::time_point kNever{};
+
+    Console& console_;
+    std::chrono::steady_clock::time_point last_shown_ = kNever;
+};
+
+class Scan {
+  public:
+    Scan(Context& context, bool dry_run)
+        : context_(context), line_(context.console), dry_run_(dry_run), now_(now()) {}
+
+    void search(const Place& place, std::int64_t since) {
+        find_archives(
+            context_.fs, place.path,
+            [&](FoundArchive archive) {
+                if (archive.modified_ns / kNanosecondsPerSecond < since) return;
+                candidates_.push_back({std::move(archive), place.storage});
+                line_.show(fmt::format("searching: {} found", candidates_.size()));
+            },
+            [&](const std::string& message) { fail(message); });
+    }
+
+    /// Queues at most `limit` of what was found, the newest first.
+    void queue(std::size_t limit) {
+        sort();
+        std::size_t named = 0;
+        for (; looked_at_ < candidates_.size() && named < limit; ++looked_at_) {
+            line_.show(fmt::format("looking at archive {} of {}", looked_at_ + 1, candidates_.size()));
+            named += look_at(candidates_[looked_at_]);
+        }
+        line_.clear();
+    }
+
+    /// Tells what went wrong with one file or directory; the rest goes on.
+    void fail(const std::string& message) {
+        line_.clear();
+        context_.console.message(message);
+        code_ = ExitCode::failed;
+    }
+
+    void print_summary() const {
+        if (context_.options.json) return;
+        auto text = table_.empty() ? std::string() : table_.render(context_.console) + "\n";
+        text += fmt::format("{} {}", candidates_.size(), candidates_.size() == 1 ? "archive" : "archives");
+        const auto add = [&](std::size_t count, const char* what) {
+            if (count != 0) text += fmt::format(", {} {}", count, what);
+        };
+        add(canonical_, "canonical already");
+        add(queued_, dry_run_ ? "to queue" : "queued");
+        add(queued_before_, "queued before");
+        add(candidates_.size() - looked_at_, "not looked at");
+        context_.console.print(text + "\n");
+    }
+
+    [[nodiscard]] ExitCode code() const noexcept { return code_; }
+
+  private:
+    /// Each once, however many of the places it is below.
+    void sort() {
+        const auto key = [](const Candidate& candidate) {
+            return std::pair(-candidate.archive.modified_ns, std::string_view(candidate.archive.path));
+        };
+        std::sort(candidates_.begin(), candidates_.end(),
+                  [&](const Candidate& a, const Candidate& b) { return key(a) < key(b); });
+        const auto same = [](const Candidate& a, const Candidate& b) {
+            return a.archive.path == b.archive.path;
+        };
+        candidates_.erase(std::unique(candidates_.begin(), candidates_.end(), same), candidates_.end());
+    }
+
+    /// True when there is a job for it now, or would be.
+    bool look_at(const Candidate& candidate) {
+        const auto& path = candidate.archive.path;
+        bool canonical = false;
+        std::optional<api::EnqueueReply> reply;
+        try {
+            canonical = is_canonical(context_.fs, path);
+            if (!canonical && !dry_run_)
+                reply = connect_to_daemon(context_.options).enqueue({path, false, candidate.storage});
+        } catch (const varlink::RemoteError& error) {
+            if (error.name() != api::kPathRefusedError) throw;
+            fail(current_failure().message);
+            return false;
+        } catch (const base::SystemError& error) {
+            // Pruned meanwhile, perhaps.
+            if (error.number() != ENOENT) fail(error.what());
+            return false;
+        }
+        report(candidate.archive, canonical, reply);
+        return !canonical;
+    }
+
+    void report(const FoundArchive& archive, bool canonical, const std::optional<api::EnqueueReply>& reply) {
+        const auto modified_at = archive.modified_ns / kNanosecondsPerSecond;
+        if (context_.options.json)
+            context_.console.print_json({{"path", archive.path},
+                                         {"size_bytes", archive.size_bytes},
+                                         {"modified_at", modified_at},
+                                         {"canonical", canonical},
+                                         {"job", reply ? nlohmann::json(reply->job.id) : nlohmann::json()}});
+        auto& count = canonical ? canonical_ : reply && !reply->created ? queued_before_ : queued_;
+        ++count;
+        if (canonical) return;
+        table_.add({{base::format_size(archive.size_bytes)},
+                    {base::format_duration(std::chrono::seconds(now_ - modified_at))},
+                    {archive.path}});
+    }
+
+    using Align = TextTable::Align;
+
+    Context& context_;
+    CountLine line_;
+    bool dry_run_;
+    std::int64_t now_;
+    std::vector<Candidate> candidates_;
+    std::size_t looked_at_ = 0;
+    std::size_t canonical_ = 0;
+    std::size_t queued_ = 0;
+    std::size_t queued_before_ = 0;
+    TextTable table_{{{"SIZE", Align::right}, {"AGE", Align::right}, {"ARCHIVE", Align::left, true}}};
+    ExitCode code_ = ExitCode::done;
+};
+
+class ScanCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("DIR", words_, "Where to look; may be an archive or its volume id");
+        arguments.option("--storage", storage_, "Search a Proxmox storage, or all enabled ones")
+            .help_text("ID|all");
+        arguments.option("--since", since_, "Only archives modified since then").help_text("TIME");
+        arguments.flag("--dry-run", dry_run_, "Queue nothing, only list");
+        arguments.option("--limit", limit_, "Queue this many at most").help_text("N").positive();
+        arguments.footer(kFooter);
+    }
+
+    ExitCode run(Context& context) override {
+        Scan scan(context, dry_run_);
+        const auto since = since_.empty() ? INT64_MIN : since_time(since_, now());
+        const auto places = find_places(context.fs, scan);
+        // The search may take long: is there anybody to queue for?
+        if (!dry_run_) (void)connect_to_daemon(context.options);
+        for (const auto& place : places) scan.search(place, since);
+        scan.queue(limit_);
+        scan.print_summary();
+        return scan.code();
+    }
+
+  private:
+    [[nodiscard]] std::vector<Place> find_places(io::FileSystem& fs, Scan& scan) const {
+        if (words_.empty() && storage_.empty())
+            throw base::UsageError("name a directory, or a storage with --storage");
+        std::vector<Place> places;
+        for (const auto& word : words_) {
+            const auto name = archive_name(fs, word);
+            places.push_back({absolute_path(name.path), name.storage});
+        }
+        if (storage_.empty()) return places;
+        for (const auto& storage : chosen_storages(pve::StorageConfig::read(fs))) {
+            if (storage.mount_point.empty() || is_mounted(fs, storage.mount_point))
+                places.push_back({storage.dump_directory, storage.id});
+            else
+                scan.fail(fmt::format("the storage \"{}\" is not there: nothing is mounted at {}", storage.id,
+                                      storage.mount_point));
+        }
+        return places;
+    }
+
+    [[nodiscard]] std::vector<pve::Storage> chosen_storages(const pve::StorageConfig& config) const {
+        if (storage_ != "all") {
+            const auto& storage = config.file_storage(storage_);
+            if (!storage.enabled)
+                throw base::UsageError(
+                    fmt::format("the storage \"{}\" is disabled, or not for this node", storage.id));
+            if (!storage.holds_backups)
+                throw base::UsageError(fmt::format("the storage \"{}\" is not for backups", storage.id));
+            return {storage};
+        }
+        std::vector<pve::Storage> chosen;
+        for (const auto& storage : config.storages())
+            if (storage.enabled && storage.holds_backups) chosen.push_back(storage);
+        return chosen;
+    }
+
+    std::vector<std::string> words_;
+    std::string storage_;
+    std::string since_;
+    bool dry_run_ = false;
+    std::size_t limit_ = SIZE_MAX;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_scan_command() { return std::make_unique<ScanCommand>(); }
+
+}  // namespace vmad::ctl

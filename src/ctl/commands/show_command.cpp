@@ -1,0 +1,103 @@
+// vmactl show: everything about jobs.
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/quantity.hpp"
+#include "ctl/commands/command.hpp"
+#include "ctl/daemon_connection.hpp"
+#include "ctl/operands/job_argument.hpp"
+#include "ctl/text/job_text.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+std::string waiting_text(api::WaitReason reason) {
+    switch (reason) {
+        case api::WaitReason::retry:
+            return "an error that may go away";
+        case api::WaitReason::space:
+            return "room for the copy";
+        case api::WaitReason::storage:
+            return "its storage";
+        case api::WaitReason::busy:
+            return "the archive to be free";
+        case api::WaitReason::linger:
+            return "the end of linger; the archive is canonical already";
+    }
+    return {};
+}
+
+std::string exact_size(std::uint64_t bytes) {
+    return fmt::format("{} ({} bytes)", base::format_size(bytes), bytes);
+}
+
+/// One line for each field that has something to say.
+std::string description(const api::Job& job, std::int64_t now, const Console& console) {
+    std::string text;
+    const auto line = [&](std::string_view label, std::string_view value, Colour colour = Colour::none) {
+        if (!value.empty())
+            text +=
+                fmt::format("{:<13}{}\n", fmt::format("{}:", label), console.paint(colour, printable(value)));
+    };
+    const auto time = [&](std::string_view label, const std::optional<std::int64_t>& seconds) {
+        if (seconds) line(label, relative_and_iso_time(*seconds, now));
+    };
+    line("Job", fmt::format("{}", job.id));
+    line("Archive", job.path);
+    line("VMID", vmid_text(job));
+    line("Storage", job.storage);
+    line("State", api::to_string(job.state), colour_of(job.state));
+    if (job.waiting_for) line("Waits for", waiting_text(*job.waiting_for));
+    line("Reason", job.reason);
+    line("To do", advice_for(job));
+    line("Notice", job.notice);
+    if (job.progress) line("Progress", progress_text(*job.progress));
+    time("Queued", job.queued_at);
+    time("Started", job.started_at);
+    time("Next try", job.retry_at);
+    time("Ended", job.ended_at);
+    line("Took", duration_text(job));
+    if (job.size_before) line("Size before", exact_size(*job.size_before));
+    if (job.size_after) line("Size after", exact_size(*job.size_after));
+    line("Saving", saving_text(job));
+    line("Announced", job.announced ? "yes, as complete" : "no, so it has to be old enough");
+    if (job.run_again) line("Run again", "yes, it was named once more while it ran");
+    if (job.starts != 0) line("Starts", fmt::format("{} without a result", job.starts));
+    if (job.tries != 0) line("Tries", fmt::format("{} failed in a row", job.tries));
+    line("Mounted at", job.mount_point);
+    if (!job.publication.is_null()) line("Swap", "begun; a restart finishes or undoes it");
+    if (job.end_number) line("End", fmt::format("number {}", *job.end_number));
+    return text;
+}
+
+class ShowCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", jobs_, "Ids, or archives, which name their latest job").required();
+        arguments.footer("With --json: one job a line, as org.vmad.Queue.Show replies it.");
+    }
+
+    ExitCode run(Context& context) override {
+        auto daemon = connect_to_daemon(context.options);
+        const auto ids = job_ids_from(context, daemon, jobs_);
+        const auto* gap = "";
+        return for_each_job(
+            context, ids, [&](std::uint64_t id) { return daemon.show(id); },
+            [&](std::uint64_t, const api::Job& job) {
+                return std::exchange(gap, "\n") + description(job, now(), context.console);
+            });
+    }
+
+  private:
+    std::vector<std::string> jobs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_show_command() { return std::make_unique<ShowCommand>(); }
+
+}  // namespace vmad::ctl

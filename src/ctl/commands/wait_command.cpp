@@ -1,0 +1,137 @@
+// vmactl wait: until jobs have ended.
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "ctl/commands/command.hpp"
+#include "ctl/daemon_connection.hpp"
+#include "ctl/operands/absolute_path.hpp"
+#include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/job_argument.hpp"
+#include "ctl/text/job_text.hpp"
+#include "ctl/text/printable_text.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+/// Shows on a terminal what the daemon is doing, over a connection of its own, until it is destroyed.
+class JobWatch {
+  public:
+    explicit JobWatch(Context& context) : context_(context) {
+        if (context_.console.shows_progress()) thread_ = std::thread([this] { watch(); });
+    }
+    JobWatch(const JobWatch&) = delete;
+    JobWatch& operator=(const JobWatch&) = delete;
+    ~JobWatch() {
+        {
+            const std::lock_guard lock(mutex_);
+            stopped_ = true;
+        }
+        stop_.notify_one();
+        if (thread_.joinable()) thread_.join();
+        show({});
+    }
+
+    /// Calls `print` while the line is away.
+    template <typename Print>
+    void without_line(Print print) {
+        const std::lock_guard lock(mutex_);
+        show({});
+        print();
+    }
+
+  private:
+    void watch() {
+        try {
+            auto daemon = connect_to_daemon(context_.options);
+            for (std::unique_lock lock(mutex_); !stopped_; stop_.wait_for(lock, std::chrono::seconds(1))) {
+                lock.unlock();
+                const auto status = daemon.status();
+                lock.lock();
+                show(line(status));
+            }
+        } catch (const std::exception&) {
+            // Whoever waits for the jobs meets the same trouble and reports it.
+        }
+    }
+
+    [[nodiscard]] std::string line(const api::Status& status) const {
+        if (!status.active.empty())
+            return progress_line(progress_view(status.active.front()), context_.console.width());
+        return fmt::format("{} queued, {} waiting", status.counts[api::JobState::queued],
+                           status.counts[api::JobState::waiting]);
+    }
+
+    void show(const std::string& text) {
+        if (context_.console.shows_progress()) context_.console.show_line(text);
+    }
+
+    Context& context_;
+    std::mutex mutex_;  ///< of the terminal's last line too
+    std::condition_variable stop_;
+    bool stopped_ = false;
+    std::thread thread_;
+};
+
+class WaitCommand final : public Command {
+  public:
+    void define(Arguments& arguments) override {
+        arguments.operand("JOB", jobs_, "Ids, or archives; without any, all unfinished jobs");
+        arguments.option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
+            .help_text("SECONDS")
+            .between(1u, kMaxTimeoutSeconds);
+        arguments.footer(
+            "Prints a line for each job when it ends. Exits with 1 when one of them failed or\nwas "
+            "cancelled.");
+    }
+
+    ExitCode run(Context& context) override {
+        auto daemon = connect_to_daemon(context.options);
+        varlink::Client::Limit limit;
+        if (timeout_seconds_ != 0) limit = std::chrono::seconds(timeout_seconds_);
+        auto code = ExitCode::done;
+        JobWatch watch(context);
+        daemon.wait(wait_call(context.fs), limit, [&](const api::Job& job) {
+            watch.without_line([&] { print(context, job); });
+            if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
+                code = ExitCode::failed;
+        });
+        return code;
+    }
+
+  private:
+    static constexpr unsigned kMaxTimeoutSeconds = 366 * 24 * 3600;
+
+    [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
+        api::WaitCall call;
+        for (const auto& word : jobs_) {
+            if (const auto id = job_id_from(word))
+                call.ids.push_back(*id);
+            else
+                call.paths.push_back(absolute_path(archive_name(fs, word).path));
+        }
+        return call;
+    }
+
+    static void print(Context& context, const api::Job& job) {
+        if (context.options.json) return context.console.print_json(job);
+        auto line = fmt::format("job {}: {}: {}", job.id, api::to_string(job.state), job.path);
+        if (const auto sizes = sizes_text(job); !sizes.empty() && job.state == api::JobState::done)
+            line += fmt::format(", {}", sizes);
+        if (!job.reason.empty()) line += ": " + job.reason;
+        context.console.print(context.console.paint(colour_of(job.state), printable(line)) + "\n");
+    }
+
+    std::vector<std::string> jobs_;
+    unsigned timeout_seconds_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_wait_command() { return std::make_unique<WaitCommand>(); }
+
+}  // namespace vmad::ctl

@@ -1,0 +1,100 @@
+#include "ctl/operands/archive_search.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "publish/file_identity.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+FoundArchive found(std::string path, const struct stat& status) {
+    const auto mark = publish::mark_of(status);
+    return {std::move(path), mark.size_bytes, mark.modified_ns};
+}
+
+/// Goes through a tree with one directory open at a time, however deep it is.
+class Search {
+  public:
+    Search(io::FileSystem& fs, const io::File& root, const std::function<void(FoundArchive)>& on_found,
+           const std::function<void(const std::string&)>& on_error)
+        : fs_(fs), root_(root), device_(fs.status(root).st_dev), on_found_(on_found), on_error_(on_error) {}
+
+    void run() {
+        pending_.emplace_back();
+        while (!pending_.empty()) {
+            const auto relative = std::move(pending_.back());
+            pending_.pop_back();
+            or_tell([&] { search(relative); });
+        }
+    }
+
+  private:
+    /// `relative` is below the root, without symbolic links on the way; empty for the root itself.
+    void search(const std::string& relative) {
+        const auto directory =
+            relative.empty() ? io::File() : fs_.open_beneath(root_, relative, O_RDONLY | O_DIRECTORY);
+        const auto& here = relative.empty() ? root_ : directory;
+        for (const auto& name : fs_.entries(here))
+            if (!name.starts_with('.')) or_tell([&] { look_at(here, relative, name); });
+    }
+
+    void look_at(const io::File& directory, const std::string& relative, const std::string& name) {
+        const auto status = fs_.status_at(directory, name);
+        if (!status) return;
+        if (S_ISDIR(status->st_mode) && status->st_dev == device_)
+            pending_.push_back(relative.empty() ? name : relative + "/" + name);
+        else if (S_ISREG(status->st_mode) && is_archive_name(name))
+            on_found_(found(directory.entry(name), *status));
+    }
+
+    template <typename Step>
+    void or_tell(Step step) {
+        try {
+            step();
+        } catch (const base::Error& error) {
+            on_error_(error.what());
+        }
+    }
+
+    io::FileSystem& fs_;
+    const io::File& root_;
+    dev_t device_;
+    const std::function<void(FoundArchive)>& on_found_;
+    const std::function<void(const std::string&)>& on_error_;
+    std::vector<std::string> pending_;
+};
+
+}  // namespace
+
+bool is_archive_name(std::string_view name) noexcept {
+    static constexpr std::array<std::string_view, 4> kEndings{".vma", ".vma.zst", ".vma.gz", ".vma.lzo"};
+    return !name.starts_with('.') &&
+           std::any_of(kEndings.begin(), kEndings.end(),
+                       [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+void find_archives(io::FileSystem& fs, const std::string& path,
+                   const std::function<void(FoundArchive)>& on_found,
+                   const std::function<void(const std::string&)>& on_error) {
+    try {
+        // O_NONBLOCK: to open a FIFO would wait for its writer.
+        const auto place = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+        const auto status = fs.status(place);
+        if (S_ISDIR(status.st_mode))
+            Search(fs, place, on_found, on_error).run();
+        else if (S_ISREG(status.st_mode))
+            on_found(found(path, status));
+        else
+            throw base::Error(fmt::format("{} is neither a directory nor a regular file", path));
+    } catch (const base::Error& error) {
+        on_error(error.what());
+    }
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,45 @@
+#include "ctl/operands/archive_task.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace vmad::ctl {
+
+namespace {
+
+io::File open_archive(io::FileSystem& fs, const std::string& path) {
+    // O_NONBLOCK: to open a FIFO would wait for its writer.
+    auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (!S_ISREG(fs.status(file).st_mode)) throw base::Error(fmt::format("{} is not a regular file", path));
+    return file;
+}
+
+}  // namespace
+
+ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::CacheUse cache_use,
+                           const codec::SourceOptions& options) {
+    if (path != kStandardStream) {
+        file_ = open_archive(fs, path);
+        source_.emplace(codec::ArchiveSource::of_file(fs, file_, cache_use, options));
+        return;
+    }
+    if (::isatty(STDIN_FILENO))
+        throw base::UsageError("standard input is a terminal; an archive comes from a pipe or a file");
+    stream_.emplace(STDIN_FILENO, "standard input", options.cancel);
+    source_.emplace(codec::ArchiveSource::of_stream(*stream_, options));
+}
+
+void add_threads_option(Arguments& arguments, unsigned& threads) {
+    threads = access::default_threads();
+    arguments.option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
+        .help_text("N")
+        .between(1, 64);
+}
+
+access::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {
+    return {threads, &signals.flag(), bar.sink()};
+}
+
+}  // namespace vmad::ctl

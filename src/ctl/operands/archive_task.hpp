@@ -1,0 +1,47 @@
+// What the commands share that read an archive: its opening, their options and their surroundings.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "access/task_options.hpp"
+#include "codec/archive_source.hpp"
+#include "ctl/arguments.hpp"
+#include "ctl/stop_signals.hpp"
+#include "ctl/text/progress_bar.hpp"
+#include "io/standard_streams.hpp"
+
+namespace vmad::ctl {
+
+/// How a command line names standard input and output.
+inline constexpr char kStandardStream[] = "-";
+
+/// An archive that is read: a file of any kind, or standard input.
+class ArchiveInput {
+  public:
+    /// `fs` and the flag outlive this object. Throws base::UsageError when standard input is a terminal, and
+    /// base::Error for what is no regular file or cannot be read.
+    ArchiveInput(io::FileSystem& fs, const std::string& path, io::CacheUse cache_use,
+                 const codec::SourceOptions& options);
+    ArchiveInput(const ArchiveInput&) = delete;
+    ArchiveInput& operator=(const ArchiveInput&) = delete;
+
+    [[nodiscard]] codec::ArchiveSource& source() noexcept { return *source_; }
+    /// Null for standard input.
+    [[nodiscard]] const io::File* file() const noexcept { return stream_ ? nullptr : &file_; }
+
+  private:
+    io::File file_;
+    std::optional<io::StreamSource> stream_;
+    std::optional<codec::ArchiveSource> source_;
+};
+
+/// Adds --threads to `arguments`; the value is written to `threads`.
+void add_threads_option(Arguments& arguments, unsigned& threads);
+
+/// Options that stop with `signals` and tell `bar`, which outlive what is returned.
+[[nodiscard]] access::TaskOptions task_options(unsigned threads, const StopSignals& signals,
+                                               ProgressBar& bar);
+
+}  // namespace vmad::ctl

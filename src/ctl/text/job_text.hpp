@@ -1,0 +1,47 @@
+// Jobs of the daemon as words, lines and cells of text. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "api/job.hpp"
+#include "ctl/text/console.hpp"
+#include "ctl/text/progress_bar.hpp"
+
+namespace vmad::ctl {
+
+/// The colour that tells good, bad and unfinished states apart.
+[[nodiscard]] Colour colour_of(api::JobState state) noexcept;
+
+/// The file's name without its directory.
+[[nodiscard]] std::string file_name(const api::Job& job);
+
+/// The guest's number; empty when the archive's name does not tell it.
+[[nodiscard]] std::string vmid_text(const api::Job& job);
+
+/// Of what its state makes the time that matters: when it was queued, started or ended, or when it is tried
+/// again. "3 min ago", "in 5 min".
+[[nodiscard]] std::string when_text(const api::Job& job, std::int64_t now);
+
+/// "3.7 GiB → 3.6 GiB", as far as the sizes are known.
+[[nodiscard]] std::string sizes_text(const api::Job& job);
+
+/// "3 % saved", "1 % more"; empty when a size is not known or was 0.
+[[nodiscard]] std::string saving_text(const api::Job& job);
+
+/// How long the last run took: "2 min 5 s"; empty when it did not run.
+[[nodiscard]] std::string duration_text(const api::Job& job);
+
+/// "42 %"; empty when the total is not known.
+[[nodiscard]] std::string percent_text(const api::JobProgress& progress);
+
+/// "repacking, 42 %, 212 MiB/s, 1 min 3 s left", as far as it is known.
+[[nodiscard]] std::string progress_text(const api::JobProgress& progress);
+
+/// What the administrator can do about a job, in one line; empty when it takes care of itself.
+[[nodiscard]] std::string advice_for(const api::Job& job);
+
+/// What a progress line shows of a running job.
+[[nodiscard]] ProgressView progress_view(const api::Job& job);
+
+}  // namespace vmad::ctl

@@ -1,0 +1,70 @@
+#include "ctl/text/local_time.hpp"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <iterator>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+
+namespace vmad::ctl {
+namespace {
+
+/// Nothing for a second that no calendar reaches.
+std::optional<std::tm> local_parts(std::uint64_t seconds_since_epoch) {
+    const auto time = static_cast<std::time_t>(seconds_since_epoch);
+    std::tm parts{};
+    if (seconds_since_epoch > static_cast<std::uint64_t>(std::numeric_limits<std::time_t>::max()) ||
+        ::localtime_r(&time, &parts) == nullptr)
+        return std::nullopt;
+    return parts;
+}
+
+}  // namespace
+
+std::int64_t now() { return std::time(nullptr); }
+
+std::string iso_local_time(std::uint64_t seconds_since_epoch) {
+    const auto parts = local_parts(seconds_since_epoch);
+    if (!parts) return fmt::format("@{}", seconds_since_epoch);
+    std::array<char, 64> text;
+    const std::string result(text.data(),
+                             std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S%z", &*parts));
+    // strftime knows the offset without its colon only.
+    const auto minutes = result.size() - 2;
+    return fmt::format("{}:{}", result.substr(0, minutes), result.substr(minutes));
+}
+
+std::string clock_time(std::uint64_t seconds_since_epoch) {
+    const auto parts = local_parts(seconds_since_epoch);
+    if (!parts) return fmt::format("@{}", seconds_since_epoch);
+    return fmt::format("{:02}:{:02}:{:02}", parts->tm_hour, parts->tm_min, parts->tm_sec);
+}
+
+std::string rough_duration(std::uint64_t seconds) {
+    struct Unit {
+        const char* name;
+        std::uint64_t seconds;
+    };
+    constexpr Unit kUnits[] = {{"d", 24 * 60 * 60}, {"h", 60 * 60}, {"min", 60}, {"s", 1}};
+    const auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits),
+                                    [&](const Unit& known) { return seconds >= known.seconds; });
+    if (unit == std::end(kUnits)) return "0 s";
+    return fmt::format("{} {}", seconds / unit->seconds, unit->name);
+}
+
+std::string relative_time(std::int64_t then, std::int64_t now) {
+    if (then == now) return "now";
+    // Unsigned, as the difference of two times may not fit.
+    const auto earlier = static_cast<std::uint64_t>(std::min(then, now));
+    const auto distance = rough_duration(static_cast<std::uint64_t>(std::max(then, now)) - earlier);
+    return then < now ? distance + " ago" : "in " + distance;
+}
+
+std::string relative_and_iso_time(std::int64_t then, std::int64_t now) {
+    return fmt::format("{}, {}", relative_time(then, now), iso_local_time(static_cast<std::uint64_t>(then)));
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,162 @@
+#include "ctl/text/status_text.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "base/quantity.hpp"
+#include "ctl/text/job_table.hpp"
+#include "ctl/text/job_text.hpp"
+#include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
+#include "ctl/text/text_table.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+using Align = TextTable::Align;
+
+constexpr std::size_t kWaitingShown = 5;
+constexpr std::size_t kLabelWidth = 8;
+
+std::string counts_text(const api::JobCounts& counts) {
+    std::string text;
+    for (const auto state : {api::JobState::queued, api::JobState::running, api::JobState::publishing,
+                             api::JobState::waiting, api::JobState::failed})
+        if (counts[state] != 0)
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[state], api::to_string(state));
+    return text.empty() ? "none to do" : text;
+}
+
+std::string hold_text(const api::Status& status, std::int64_t now) {
+    switch (*status.hold) {
+        case api::Hold::paused:
+            return "nothing starts: paused by \"vmactl pause\", until \"vmactl resume\"";
+        case api::Hold::start_window:
+            if (!status.hold_until) return "nothing starts outside of start_window";
+            return fmt::format("nothing starts until {}, {} (start_window)",
+                               clock_time(static_cast<std::uint64_t>(*status.hold_until)).substr(0, 5),
+                               relative_time(*status.hold_until, now));
+        case api::Hold::vzdump:
+            return "nothing starts while vzdump runs (defer_while_vzdump_runs)";
+    }
+    return {};
+}
+
+std::string totals_text(const api::Totals& totals) {
+    auto text = fmt::format("{} {}", totals.done, totals.done == 1 ? "archive" : "archives");
+    if (totals.done != 0)
+        text += fmt::format(", {} → {}", base::format_size(totals.bytes_before),
+                            base::format_size(totals.bytes_after));
+    return text;
+}
+
+/// `width` columns for a line.
+std::string overriding_text(const std::vector<std::string>& jobs, std::size_t width) {
+    constexpr std::string_view kWhatToDo = "; \"vmactl hook status\"";
+    if (jobs.size() > 1) return fmt::format("{} jobs have scripts of their own{}", jobs.size(), kWhatToDo);
+    const auto text = [&](std::string_view id) {
+        return fmt::format("job \"{}\" has a script of its own{}", id, kWhatToDo);
+    };
+    const auto used = text("").size();
+    return text(shorten(printable(jobs.front()), width > used ? width - used : 1));
+}
+
+std::string header(const api::Status& status, const HookNotice& hook, std::int64_t now,
+                   const Console& console) {
+    std::string text;
+    const auto line = [&](std::string_view label, const std::string& value, Colour colour = Colour::none) {
+        text += fmt::format("{:<{}}{}\n", label, kLabelWidth, console.paint(colour, value));
+    };
+    const std::chrono::seconds up(std::max<std::int64_t>(now - status.started_at, 0));
+    line("daemon", fmt::format("vmad {}, pid {}, {} {}", printable(status.version), status.pid,
+                               status.workers, status.workers == 1 ? "worker" : "workers"));
+    line("up", fmt::format("{}, since {}", base::format_duration(up),
+                           iso_local_time(static_cast<std::uint64_t>(status.started_at))));
+    if (status.hold) line("held", hold_text(status, now), Colour::yellow);
+    if (hook.not_enabled)
+        line("hook", "not enabled: vzdump does not tell vmad of backups; \"vmactl hook enable\"",
+             Colour::yellow);
+    if (!hook.overriding_jobs.empty())
+        line("hook", overriding_text(hook.overriding_jobs, console.width() - kLabelWidth), Colour::yellow);
+    line("jobs", counts_text(status.counts));
+    if (status.oldest_at)
+        line("oldest", fmt::format("queued {}", relative_and_iso_time(*status.oldest_at, now)));
+    line("done", totals_text(status.totals));
+    if (status.totals.last_success_at)
+        line("", fmt::format("last success {}", relative_and_iso_time(*status.totals.last_success_at, now)));
+    if (status.totals.last_failure_at)
+        line("", fmt::format("last failure {}", relative_and_iso_time(*status.totals.last_failure_at, now)));
+    return text;
+}
+
+std::string active_table(const api::Status& status, const Console& console) {
+    TextTable table({{"ID", Align::right},
+                     {"VMID", Align::right},
+                     {"STATE"},
+                     {"DONE", Align::right},
+                     {"RATE", Align::right},
+                     {"LEFT", Align::right},
+                     {"ARCHIVE", Align::left, true}});
+    for (const auto& job : status.active) {
+        const auto progress = job.progress.value_or(api::JobProgress{});
+        const auto rate = progress.bytes_per_second;
+        const auto left = progress.remaining_seconds;
+        table.add({{fmt::format("{}", job.id)},
+                   {vmid_text(job)},
+                   {job.progress ? progress.stage : api::to_string(job.state)},
+                   {percent_text(progress)},
+                   {rate == 0 ? "" : base::format_size(rate) + "/s"},
+                   {left ? base::format_duration(std::chrono::seconds(*left)) : ""},
+                   {file_name(job)}});
+    }
+    return table.empty() ? "" : "\n" + table.render(console);
+}
+
+std::string waiting_table(const api::Status& status, std::int64_t now, const Console& console) {
+    auto waiting = status.waiting;
+    if (waiting.empty()) return {};
+    waiting.resize(std::min(waiting.size(), kWaitingShown));
+    auto text = "\n" + job_table(waiting, now, console);
+    if (const auto others = status.counts[api::JobState::waiting] - waiting.size(); others != 0)
+        text += fmt::format("and {} more: \"vmactl list --state waiting\"\n", others);
+    return text;
+}
+
+std::string took(const api::Job& job) {
+    if (!job.started_at || !job.ended_at) return {};
+    return rough_duration(
+        static_cast<std::uint64_t>(std::max(*job.ended_at - *job.started_at, std::int64_t{0})));
+}
+
+std::string recent_table(const api::Status& status, std::int64_t now, const Console& console) {
+    TextTable table({{"ID", Align::right},
+                     {"VMID", Align::right},
+                     {"RESULT"},
+                     {"SIZE"},
+                     {"TOOK", Align::right},
+                     {"ENDED", Align::right},
+                     {"ARCHIVE", Align::left, true}});
+    for (const auto& job : status.recent) {
+        table.add({{fmt::format("{}", job.id)},
+                   {vmid_text(job)},
+                   {api::to_string(job.state), colour_of(job.state)},
+                   {sizes_text(job)},
+                   {took(job)},
+                   {when_text(job, now)},
+                   {file_name(job)}});
+        table.add_note(job.reason);
+    }
+    return table.empty() ? "" : "\n" + table.render(console);
+}
+
+}  // namespace
+
+std::string status_text(const api::Status& status, const HookNotice& hook, std::int64_t now,
+                        const Console& console) {
+    return header(status, hook, now, console) + active_table(status, console) +
+           waiting_table(status, now, console) + recent_table(status, now, console);
+}
+
+}  // namespace vmad::ctl

@@ -1,0 +1,58 @@
+// Seals, compresses and writes the extents of the canonical layout as the assembler completes them.
+//
+// Threads of its own take extents in order, get back what was spilled, seal and compress them; the caller's
+// thread writes, in order. Few are under way at a time.
+#pragma once
+
+#include <functional>
+
+#include "base/cancel.hpp"
+#include "base/first_error.hpp"
+#include "base/ordered_results.hpp"
+#include "engine/archive_output.hpp"
+#include "engine/assembler.hpp"
+#include "engine/payload_loader.hpp"
+
+namespace vmad::engine {
+
+class ExtentWriter {
+  public:
+    struct Options {
+        unsigned threads = 1;
+        const base::CancelFlag& cancel;
+        /// Called with each extent before it is sealed, when it is set.
+        std::function<void(AssembledExtent&)> spoil;
+    };
+
+    /// All arguments outlive this object.
+    ExtentWriter(Assembler& assembler, PayloadLoader& loader, ArchiveOutput& output, Options options);
+    ~ExtentWriter();
+
+    /// Writes the header, and then extents until the assembler hands out no more; then what ends the archive,
+    /// if they were all. Returns how many extents there were. Throws the first error of any thread, after it
+    /// has aborted the assembler and joined its threads.
+    std::uint64_t run(const canon::Layout& layout);
+
+  private:
+    struct Piece;
+
+    void write_header(const std::vector<std::byte>& header);
+    void work();
+    void prepare(codec::FrameEncoder* encoder);
+    [[nodiscard]] std::unique_ptr<Piece> seal(AssembledExtent extent);
+    void compress(Piece& piece, codec::FrameEncoder& encoder);
+    void write(Piece& piece);
+    void fail() noexcept;
+
+    Assembler& assembler_;
+    PayloadLoader& loader_;
+    ArchiveOutput& output_;
+    Options options_;
+    base::BufferPool frames_;
+    std::mutex order_;  ///< an extent and its ticket are taken together
+    base::OrderedResults<std::unique_ptr<Piece>> pieces_;
+    base::FirstError error_;
+    std::atomic<unsigned> working_;
+};
+
+}  // namespace vmad::engine

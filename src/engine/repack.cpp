@@ -1,0 +1,58 @@
+#include "engine/repack.hpp"
+
+#include "access/extent_pump.hpp"
+#include "base/checked.hpp"
+#include "engine/archive_output.hpp"
+#include "engine/assembler.hpp"
+#include "engine/extent_writer.hpp"
+#include "engine/payload_loader.hpp"
+
+namespace vmad::engine {
+namespace {
+
+/// What is being read and written comes on top of the budget: this much is kept for it.
+constexpr std::uint64_t kInFlightBytes = 4 * vma::kMaxExtentPayload;
+
+}  // namespace
+
+RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSink& sink,
+                    const RepackOptions& options) {
+    const auto& cancel = options.task.cancel_flag();
+    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize,
+                             base::checked_add(options.memory_bytes, kInFlightBytes).value_or(UINT64_MAX));
+    vma::ArchiveReader reader(source, buffers);
+    const canon::Layout layout(reader.header());
+    if (options.kind == codec::ArchiveKind::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
+        throw base::Unsupported("as .vma.zst, disks of more than 59 TiB in all are not supported");
+    SpillFile spill(fs, options.spill);
+    Assembler assembler(layout, buffers, spill,
+                        source.raw_file() != nullptr ? Overflow::drop : Overflow::spill,
+                        options.memory_bytes);
+    PayloadLoader loader(fs, source.raw_file(), buffers, spill);
+    ArchiveOutput output(sink, options.kind, options.zstd_level, cancel);
+    ExtentWriter writer(assembler, loader, output, {options.task.threads, cancel, options.spoil});
+    std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
+
+    access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.task.threads,
+                            cancel,
+                            {[&](const vma::Extent& extent, unsigned worker) {
+                                 sums[worker].add(extent.header, extent.payload->data());
+                                 assembler.add(extent);
+                             },
+                             [&] { options.task.report(base::Stage::repacking, source.progress()); },
+                             [&](bool failed) { failed ? assembler.abort() : assembler.end(); }});
+    const auto written = writer.run(layout);
+    pump.join();
+    if (written != layout.extent_count())
+        throw base::Error("the repacked archive would lack extents: please report this as a bug");
+
+    for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
+    return {{sums[0].finish(), reader.header().configs, reader.header().ctime},
+            reader.offset(),
+            source.progress().done_bytes,
+            sink.written_bytes(),
+            loader.reread_bytes(),
+            spill.written_bytes()};
+}
+
+}  // namespace vmad::engine

@@ -1,0 +1,83 @@
+// Replaces an archive by a new one such that at any crash, full disk or I/O error its name holds either the
+// whole old file or the whole new one, and such that a file that was removed meanwhile does not come back
+// (but for the window that the plain rename has where nothing better is to be had, see replace_file.cpp).
+//
+// The way: construct, write temporary(), seal(), prove temporary(), publish(). Whoever does not get that far
+// just destroys it: the old file is as it was. Whoever is killed, or gets an exception from here, calls
+// settle() with the last journalled record before the next try. One thread; the caller holds the InodeLock.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "io/file_metadata.hpp"
+#include "io/file_system.hpp"
+#include "publish/archive_target.hpp"
+#include "publish/publication.hpp"
+#include "publish/settlement.hpp"
+
+namespace vmad::publish {
+
+class ReplaceFile {
+  public:
+    /// Keeps a record, and returns when it is durable. What it throws ends the replacement.
+    using Journal = std::function<void(const Publication&)>;
+
+    /// Makes the temporary file in the original's directory: without a name where that can be. `fs` outlives
+    /// this. `reserve_bytes` is what require_space() leaves free, io::default_reserve() when not given.
+    ReplaceFile(io::FileSystem& fs, ArchiveTarget original, Journal journal,
+                std::optional<std::uint64_t> reserve_bytes = std::nullopt);
+    ReplaceFile(const ReplaceFile&) = delete;
+    ReplaceFile& operator=(const ReplaceFile&) = delete;
+    /// Abandons what was not published: the old file as it was, the temporary file gone. Never throws.
+    ~ReplaceFile();
+
+    [[nodiscard]] const io::File& directory() const noexcept { return original_.directory; }
+    /// Open for reading until publish().
+    [[nodiscard]] const io::File& original() const noexcept { return original_.file; }
+    /// Open for reading and writing until publish(); not to be written to after seal().
+    [[nodiscard]] const io::File& temporary() const noexcept { return temporary_; }
+
+    /// Throws io::NoSpace unless `more_bytes` can still be written above the reserve. To be called before the
+    /// first byte and every now and then.
+    void require_space(std::uint64_t more_bytes);
+
+    /// The modification time that seal() gives: the original's, or one second later when the sizes are equal,
+    /// or rsync would take the two for the same. To be called when the content is complete.
+    [[nodiscard]] timespec modified_when_sealed();
+
+    /// The content is complete: sets what io::copy_metadata() sets, and the modification time, and makes all
+    /// durable.
+    void seal(const io::Attributes& extra = {});
+
+    /// Swaps the sealed file in. `goal` is finish or keep_original: then the old file stays beside the new
+    /// one where that can be, `lingering` is returned, and whoever wants it gone calls settle() with the last
+    /// record. `not_published` is never returned: it is thrown, as the error that led to it. After `changed`
+    /// the archive is worth another try from the start.
+    [[nodiscard]] Settlement publish(Goal goal = Goal::finish);
+
+  private:
+    struct Remember {};
+    ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, Journal journal,
+                std::optional<std::uint64_t> reserve_bytes);
+    void make_temporary();
+    void record(Publication::Phase phase);
+    [[nodiscard]] FileMark mark_of_temporary();
+    void close_files();
+    /// False when the archive was found to be another, or changed, and nothing was swapped.
+    [[nodiscard]] bool swap();
+    [[nodiscard]] bool rename_over();
+
+    io::FileSystem& fs_;
+    ArchiveTarget original_;
+    Journal journal_;
+    std::optional<std::uint64_t> reserve_bytes_;
+    Publication record_;
+    io::File temporary_;
+    bool has_name_ = false;  ///< the temporary file may have one
+    bool sealed_ = false;
+    bool settled_ = false;
+};
+
+}  // namespace vmad::publish

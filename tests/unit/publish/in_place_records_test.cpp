@@ -1,0 +1,145 @@
+#include "publish/in_place_records.hpp"
+
+#include <fcntl.h>
+
+#include <optional>
+
+#include <doctest/doctest.h>
+
+#include "support/fault_file_system.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace vmad;
+using publish::InPlaceRecord;
+using support::FaultFileSystem;
+using support::TemporaryDirectory;
+
+namespace {
+
+publish::Publication some_publication() { return publish::new_publication("x.vma", {1, {2, 3, 4}, 5}); }
+
+struct Fixture {
+    TemporaryDirectory temporary{TemporaryDirectory::fast_base()};
+    FaultFileSystem fs;
+    io::File directory = fs.open(temporary.path(), O_RDONLY | O_DIRECTORY);
+
+    /// What settle_records hands out.
+    std::vector<std::pair<std::string, publish::Publication>> settle(bool settled = true) {
+        std::vector<std::pair<std::string, publish::Publication>> found;
+        publish::settle_records(fs, directory, [&](const auto& path, const auto& record) {
+            found.emplace_back(path, record);
+            return settled;
+        });
+        return found;
+    }
+
+    /// What a process that is killed while it holds this record leaves.
+    void leave(const std::string& path, const publish::Publication& publication) {
+        InPlaceRecord record(fs, directory, path);
+        record.keep(publication);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a run that ends well leaves nothing") {
+    Fixture fixture;
+    {
+        InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+        CHECK_FALSE(record.kept());
+        CHECK(fixture.temporary.names().empty());
+        record.keep(some_publication());
+        record.keep(some_publication());
+        CHECK(record.kept());
+        CHECK(fixture.temporary.names().size() == 2);
+        record.remove();
+        CHECK_FALSE(record.kept());
+    }
+    CHECK(fixture.temporary.names().empty());
+    CHECK(fixture.settle().empty());
+}
+
+TEST_CASE("a record whose process lives is left alone") {
+    Fixture fixture;
+    InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+    record.keep(some_publication());
+    const auto before = fixture.temporary.names();
+    CHECK(fixture.settle().empty());
+    CHECK(fixture.temporary.names() == before);
+}
+
+TEST_CASE("a record whose process is gone is settled once") {
+    Fixture fixture;
+    const auto publication = some_publication();
+    fixture.leave("/d/x \"\n.vma", publication);
+    const auto found = fixture.settle(false);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].first == "/d/x \"\n.vma");
+    CHECK(found[0].second == publication);
+    CHECK(fixture.settle(true) == found);
+    CHECK(fixture.temporary.names().empty());
+    CHECK(fixture.settle().empty());
+}
+
+TEST_CASE("a path that JSON cannot hold is refused") {
+    Fixture fixture;
+    CHECK_THROWS_WITH_AS(InPlaceRecord(fixture.fs, fixture.directory, "/d/\xe4.vma"),
+                         "the path /d/\xe4.vma is not UTF-8: rename it, or repack it to a new file",
+                         base::Error);
+}
+
+TEST_CASE("other files in the directory are nobody's business") {
+    Fixture fixture;
+    for (const auto* name : {"0123456789abcde.json", "0123456789abcdeff.json", "0123456789ABCDEF.json",
+                             "0123456789abcdef.lock", "x.json", "0123456789abcdef.jso"})
+        fixture.temporary.write(name, "{");
+    const auto before = fixture.temporary.names();
+    CHECK(fixture.settle().empty());
+    CHECK(fixture.temporary.names() == before);
+}
+
+TEST_CASE("a damaged record is named, and kept where it does not stand in the way") {
+    Fixture fixture;
+    for (const auto* content : {"", "{", "[]", "7", R"({"path":"/x"})", R"({"path":7,"record":{}})",
+                                R"({"path":"/x","record":{"name":"../y"}})"}) {
+        fixture.temporary.write("0123456789abcdef.json", content);
+        std::string message;
+        try {
+            fixture.settle();
+        } catch (const base::Error& error) {
+            message = error.what();
+        }
+        CHECK(message.starts_with(fixture.temporary / "0123456789abcdef.json is damaged: "));
+        CHECK(message.ends_with("; it is 0123456789abcdef.json.bad now, try again"));
+        CHECK(fixture.temporary.read("0123456789abcdef.json.bad") == content);
+        CHECK_FALSE(fixture.temporary.has("0123456789abcdef.json"));
+        CHECK(fixture.settle().empty());
+    }
+}
+
+TEST_CASE("whichever call fails, a kept record is not lost before it is removed") {
+    for (unsigned failing = 1;; ++failing) {
+        Fixture fixture;
+        const auto publication = some_publication();
+        fixture.fs.forget_calls();
+        fixture.fs.before = [failing](const support::Call& call) {
+            if (call.number == failing) FaultFileSystem::fail(EIO, call);
+        };
+        bool kept = false;
+        bool removed = false;
+        try {
+            InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+            record.keep(publication);
+            kept = true;
+            record.remove();
+            removed = true;
+        } catch (const base::Error&) {
+        }
+        const bool every_call_made = fixture.fs.calls() < failing;
+        fixture.fs.before = nullptr;
+        const auto found = fixture.settle();
+        if (kept && !removed) CHECK(found.size() == 1);
+        if (removed) CHECK(found.empty());
+        if (every_call_made) break;
+    }
+}

@@ -1,0 +1,123 @@
+#include "publish/publication.hpp"
+
+#include <functional>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+
+using namespace vmad;
+using namespace vmad::publish;
+using nlohmann::json;
+
+namespace {
+
+FileIdentity some_identity() { return {64512, {1234, 5'000'000'000, 1'700'000'000'123'456'789}, 42}; }
+
+json good() {
+    auto record = new_publication("vzdump-qemu-100.vma.zst", some_identity());
+    record.phase = Publication::Phase::publishing;
+    record.replacement = {1235, 4'000'000'000, -5};
+    record.temporary = ".vmad-0123456789abcdef.tmp";
+    record.old = ".vmad-0123456789abcdef.old";
+    return record;
+}
+
+std::string refusal(const json& in) {
+    try {
+        (void)in.get<Publication>();
+    } catch (const vmad::base::Error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("a record keeps everything on its way through JSON") {
+    using enum Publication::Phase;
+    for (const auto phase : {preparing, publishing, renaming, lingering}) {
+        auto record = new_publication("a b\n.vma", some_identity());
+        record.replacement = {UINT64_MAX, UINT64_MAX, INT64_MIN};
+        record.phase = phase;
+        CHECK(json::parse(json(record).dump()).get<Publication>() == record);
+    }
+    const auto fresh = new_publication("x", some_identity());
+    CHECK(json(fresh).get<Publication>() == fresh);
+}
+
+TEST_CASE("new records have names of their own, with the same digits") {
+    const auto a = new_publication("x", some_identity());
+    const auto b = new_publication("x", some_identity());
+    CHECK(a.temporary != b.temporary);
+    CHECK(a.temporary.size() == 26);
+    CHECK(a.temporary.substr(0, 22) == a.old.substr(0, 22));
+    CHECK(is_reserved_name(a.temporary));
+    CHECK(is_reserved_name(a.old));
+    CHECK_FALSE(is_reserved_name("vzdump-qemu-100.vma"));
+}
+
+TEST_CASE("a damaged or hostile record is refused with the field that is wrong") {
+    struct Row {
+        const char* defect;
+        std::function<void(json&)> damage;
+        const char* message;
+    };
+    const Row rows[] = {
+        {"not an object", [](json& j) { j = json::array(); }, "the record is not an object"},
+        {"no name", [](json& j) { j.erase("name"); }, "name is missing"},
+        {"unknown field", [](json& j) { j["directory"] = "/"; }, "directory is not known"},
+        {"name is a number", [](json& j) { j["name"] = 7; }, "name is not a text"},
+        {"empty name", [](json& j) { j["name"] = ""; }, "name is not the name of a file in a directory"},
+        {"dot", [](json& j) { j["name"] = "."; }, "name is not the name of a file in a directory"},
+        {"dot dot", [](json& j) { j["name"] = ".."; }, "name is not the name of a file in a directory"},
+        {"path", [](json& j) { j["name"] = "../x"; }, "name is not the name of a file in a directory"},
+        {"NUL", [](json& j) { j["name"] = std::string("a\0b", 3); },
+         "name is not the name of a file in a directory"},
+        {"too long", [](json& j) { j["name"] = std::string(256, 'a'); },
+         "name is not the name of a file in a directory"},
+        {"name of ours", [](json& j) { j["name"] = ".vmad-0123456789abcdef.old"; },
+         "name is that of a temporary file"},
+        {"another file", [](json& j) { j["temporary"] = "passwd"; },
+         "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
+        {"slash in temporary", [](json& j) { j["temporary"] = ".vmad-0123456789abc/ef.tmp"; },
+         "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
+        {"capital digits", [](json& j) { j["temporary"] = ".vmad-0123456789ABCDEF.tmp"; },
+         "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
+        {"a digit short", [](json& j) { j["temporary"] = ".vmad-0123456789abcde.tmp"; },
+         "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
+        {"NUL after temporary",
+         [](json& j) { j["temporary"] = std::string(".vmad-0123456789abcdef.tmp\0", 27); },
+         "temporary is not of the form \".vmad-<16 hex digits>.tmp\""},
+        {"swapped suffix", [](json& j) { j["old"] = ".vmad-0123456789abcdef.tmp"; },
+         "old is not of the form \".vmad-<16 hex digits>.old\""},
+        {"other digits", [](json& j) { j["old"] = ".vmad-1123456789abcdef.old"; },
+         "old has other digits than temporary"},
+        {"unknown phase", [](json& j) { j["phase"] = "done"; },
+         "phase is none of preparing, publishing, renaming, lingering"},
+        {"original is a text", [](json& j) { j["original"] = "x"; }, "original is not an object"},
+        {"no changed", [](json& j) { j["original"].erase("changed"); }, "changed is missing"},
+        {"negative inode", [](json& j) { j["original"]["inode"] = -1; }, "inode is not a number from 0"},
+        {"inode with a fraction", [](json& j) { j["original"]["inode"] = 1.5; },
+         "inode is not a number from 0"},
+        {"size is a text", [](json& j) { j["original"]["size"] = "1"; }, "size is not a number from 0"},
+        {"time out of range", [](json& j) { j["original"]["modified"] = UINT64_MAX; },
+         "modified is not a time in nanoseconds"},
+        {"time with a fraction", [](json& j) { j["replacement"]["modified"] = 1.5; },
+         "modified is not a time in nanoseconds"},
+        {"original without inode", [](json& j) { j["original"]["inode"] = 0; }, "original has no inode"},
+        {"replacement without inode", [](json& j) { j["replacement"]["inode"] = 0; },
+         "replacement has no inode"},
+        {"unknown in replacement", [](json& j) { j["replacement"]["device"] = 0; }, "device is not known"},
+        {"replaced by itself", [](json& j) { j["replacement"]["inode"] = j["original"]["inode"]; },
+         "replacement is the original"},
+    };
+    REQUIRE(refusal(good()).empty());
+    for (const auto& row : rows) {
+        CAPTURE(row.defect);
+        json record = good();
+        row.damage(record);
+        CHECK(refusal(record) == std::string("publication record: ") + row.message);
+    }
+}
