@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "io/durable_entry.hpp"
+#include "io/slices.hpp"
 
 namespace vmad::io {
 namespace {
@@ -24,8 +25,7 @@ void replace(FileSystem& fs, const File& directory, const std::string& name, std
              const Dress& dress) {
     replace_entry(fs, directory, name, [&](const std::string& temporary) {
         File file = fs.open_at(directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-        // iovec knows no const, but writing leaves the bytes alone.
-        iovec bytes{const_cast<char*>(content.data()), content.size()};
+        iovec bytes = const_slice(content);
         write_fully_at(fs, file, {&bytes, 1}, 0);
         if (dress) dress(file);
         fs.sync(file);

@@ -1,4 +1,4 @@
-// A list of memory slices that is used up from the front, as readv(2) and writev(2) make one progress.
+// Memory slices as readv(2) and writev(2) take them: making them, and using up a list of them from the front.
 #pragma once
 
 #include <sys/uio.h>
@@ -6,10 +6,19 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include <climits>
 
 namespace vmad::io {
+
+/// A slice to write from. iovec knows no const, but writing leaves the bytes alone.
+[[nodiscard]] inline iovec const_slice(std::span<const std::byte> bytes) noexcept {
+    return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+[[nodiscard]] inline iovec const_slice(std::string_view text) noexcept {
+    return const_slice(std::as_bytes(std::span(text)));
+}
 
 /// Takes `count` bytes off the front, which has them. No empty slice is left in front: with a `count` of 0
 /// this only drops those.

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "io/byte_source.hpp"
+#include "io/slices.hpp"
 #include "support/vma_fields.hpp"
 
 namespace vmad::testing {
@@ -19,8 +20,7 @@ namespace vmad::testing {
     if (!fd) throw std::runtime_error("memfd_create");
     io::File file(std::move(fd), "archive");
     io::FileSystem fs;
-    // Writing leaves the bytes alone.
-    iovec slice{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    iovec slice = io::const_slice(bytes);
     io::write_fully_at(fs, file, {&slice, 1}, 0);
     return file;
 }
