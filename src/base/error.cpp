@@ -11,8 +11,14 @@ SystemError::SystemError(int error_number, std::string_view operation, std::stri
     : Error(fmt::format("{} {}: {}", operation, path, std::generic_category().message(error_number))),
       number_(error_number) {}
 
-FormatError::FormatError(std::uint64_t offset, std::string_view rule)
-    : Error(fmt::format("at byte {}: {}", offset, rule)), offset_(offset) {}
+InvalidArchive::InvalidArchive(std::string_view rule, std::string_view sentence)
+    : Error(std::string(sentence)), rule_(rule) {}
+
+FormatError::FormatError(std::uint64_t offset, std::string_view rule, std::string_view sentence)
+    : InvalidArchive(rule, fmt::format("at byte {}: {}", offset, sentence)), offset_(offset) {}
+
+FormatError::FormatError(std::uint64_t offset, std::string_view sentence)
+    : FormatError(offset, "format", sentence) {}
 
 void throw_errno(std::string_view operation, std::string_view path) {
     throw SystemError(errno, operation, path);

@@ -30,11 +30,26 @@ class SystemError : public Error {
     int number_;
 };
 
-/// An archive breaks a rule of the format. what() is "at byte OFFSET: RULE", to be prefixed with the path.
-class FormatError : public Error {
+/// An archive is not what it has to be. what() is a sentence to be prefixed with the path. Thrown as it is
+/// where no place can be named: a digest that differs tells none.
+class InvalidArchive : public Error {
+  public:
+    /// `rule` is a stable id in kebab-case, for programs and tests: "content-digest", "extent-md5".
+    InvalidArchive(std::string_view rule, std::string_view sentence);
+    /// The id of the rule that is broken.
+    [[nodiscard]] const std::string& rule() const noexcept { return rule_; }
+
+  private:
+    std::string rule_;
+};
+
+/// An archive breaks a rule of the format at a known place. what() is "at byte OFFSET: SENTENCE".
+class FormatError : public InvalidArchive {
   public:
     /// `offset` counts bytes from the start of the uncompressed archive.
-    FormatError(std::uint64_t offset, std::string_view rule);
+    FormatError(std::uint64_t offset, std::string_view rule, std::string_view sentence);
+    /// For rules that have no id yet; they share "format".
+    FormatError(std::uint64_t offset, std::string_view sentence);
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
 
   private:

@@ -48,7 +48,9 @@ Failure current_failure() {
     } catch (const base::Cancelled&) {
         throw;
     } catch (const base::FormatError& error) {
-        return {ExitCode::invalid, error.what(), error.offset()};
+        return {ExitCode::invalid, error.what(), error.offset(), error.rule()};
+    } catch (const base::InvalidArchive& error) {
+        return {ExitCode::invalid, error.what(), {}, error.rule()};
     } catch (const base::Unsupported& error) {
         return {ExitCode::invalid, error.what(), {}};
     } catch (const base::UsageError& error) {

@@ -13,7 +13,8 @@ namespace vmad::ctl {
 struct Failure {
     ExitCode code = ExitCode::failed;
     std::string message;
-    std::optional<std::uint64_t> offset;  ///< in a damaged archive
+    std::optional<std::uint64_t> offset{};  ///< in an invalid archive, where there is a place
+    std::string rule{};                     ///< that an invalid archive breaks; empty for other failures
 };
 
 /// For the exception in flight: call it in a catch block. What is wrong with an archive comes without the

@@ -85,11 +85,10 @@ class VerifyCommand final : public Command {
         const auto published =
             input.file() != nullptr ? access::published_digest(context.fs, *input.file()) : std::nullopt;
         if (published && *published != survey.digest.to_hex())
-            throw base::FormatError(
-                survey.header.size_bytes,
-                fmt::format("from here on the content is not what vmad published: the storage "
-                            "has damaged it since (digest {}, now {})",
-                            *published, survey.digest.to_hex()));
+            throw base::InvalidArchive("content-digest",
+                                       fmt::format("the content is not what vmad published: the storage has "
+                                                   "damaged it since (digest {}, now {})",
+                                                   *published, survey.digest.to_hex()));
         return survey;
     }
 
@@ -107,9 +106,10 @@ class VerifyCommand final : public Command {
     /// A verdict on an archive is data; that it could not be had is a message.
     static void print_bad(Context& context, const std::string& path, const Failure& failure) {
         const bool invalid = failure.code == ExitCode::invalid;
-        const auto* result = !invalid ? "failed" : failure.offset ? "invalid" : "unsupported";
+        const auto* result = !invalid ? "failed" : failure.rule.empty() ? "unsupported" : "invalid";
         if (context.options.json) {
             nlohmann::json object{{"path", path}, {"result", result}, {"error", failure.message}};
+            if (!failure.rule.empty()) object["rule"] = failure.rule;
             if (failure.offset) object["offset"] = *failure.offset;
             context.console.print_json(object);
         } else if (invalid) {
