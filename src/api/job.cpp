@@ -7,14 +7,13 @@
 
 #include "base/error.hpp"
 #include "base/json_fields.hpp"
+#include "base/progress.hpp"
 
 namespace vmad::api {
 
 using nlohmann::json;
 
 namespace {
-
-constexpr std::array<const char*, 2> kStages{"repacking", "proving"};
 
 void put_text(json& out, const char* field, const std::string& text) {
     if (!text.empty()) out[field] = text;
@@ -62,7 +61,7 @@ void to_json(json& out, const JobProgress& progress) {
 void from_json(const json& in, JobProgress& progress) {
     base::Fields fields(in, "progress");
     JobProgress read;
-    read.stage = kStages[fields.choose("stage", kStages)];
+    read.stage = base::kStageNames[fields.choose("stage", base::kStageNames)];
     read.done_bytes = fields.get<std::uint64_t>("done_bytes");
     read.total_bytes = fields.get<std::uint64_t>("total_bytes");
     read.bytes_per_second = fields.get<std::uint64_t>("bytes_per_second");

@@ -48,7 +48,7 @@ inline constexpr std::array<const char*, 5> kWaitReasonNames{"retry", "space", "
 
 /// How far the worker of a running job is. Not kept in the spool.
 struct JobProgress {
-    std::string stage;  ///< "repacking" or "proving"
+    std::string stage;  ///< "repacking" or "verifying"
     std::uint64_t done_bytes = 0;
     std::uint64_t total_bytes = 0;
     std::uint64_t bytes_per_second = 0;              ///< over the last seconds; 0 when not known yet

@@ -1,13 +1,22 @@
-// How far a long task is, told to whoever shows it.
+// How far a long task is, reported to whoever shows it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
 namespace vmad::base {
 
-/// What a task is doing: copying payload into place, or reading the result back to prove it.
-enum class Stage { repacking, proving };
+/// What a task is doing: copying payload into place, or reading the result back to verify it.
+enum class Stage { repacking, verifying };
+
+/// The name of each stage, wherever it is shown or stored.
+inline constexpr std::array kStageNames{"repacking", "verifying"};
+
+[[nodiscard]] inline const char* to_string(Stage stage) noexcept {
+    return kStageNames[static_cast<std::size_t>(stage)];
+}
 
 struct Progress {
     Stage stage = Stage::repacking;

@@ -65,7 +65,7 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
                              [&] {
                                  ends.add(reader.offset());
                                  ++extents;
-                                 options.report(base::Stage::proving, source.progress());
+                                 options.report(base::Stage::verifying, source.progress());
                              },
                              [](bool) {}});
     pump.join();

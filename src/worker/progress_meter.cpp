@@ -6,8 +6,6 @@ namespace {
 constexpr auto kReportEvery = std::chrono::milliseconds(250);
 constexpr auto kRateOver = std::chrono::seconds(5);
 
-const char* name_of(base::Stage stage) { return stage == base::Stage::repacking ? "repacking" : "proving"; }
-
 }  // namespace
 
 std::optional<api::JobProgress> ProgressMeter::update(const base::Progress& progress, Clock::time_point now) {
@@ -19,7 +17,7 @@ std::optional<api::JobProgress> ProgressMeter::update(const base::Progress& prog
     samples_.push_back({now, progress.done_bytes});
     while (samples_.size() > 2 && samples_[1].time + kRateOver < now) samples_.pop_front();
 
-    api::JobProgress report{name_of(progress.stage), progress.done_bytes, progress.total_bytes, 0,
+    api::JobProgress report{to_string(progress.stage), progress.done_bytes, progress.total_bytes, 0,
                             std::nullopt};
     const std::chrono::duration<double> elapsed = now - samples_.front().time;
     if (elapsed.count() <= 0) return report;

@@ -187,7 +187,7 @@ class PublishingTest(DaemonTest):
                 self.assertEqual(daemon.wait(again)["state"], "done")
                 self.assert_canonical(archive)
 
-    def test_killed_while_proving(self):
+    def test_killed_while_verifying(self):
         archive = self.archive()
         # The third advice on the cache is about the copy that is read back.
         daemon = self.start(("fadvise64:signal=SIGSTOP:when=3",))

@@ -26,7 +26,7 @@ def plain(output):
 
 
 RUNNING = job(17, "running", started_at=ago(5 * MINUTE),
-              progress={"stage": "proving", "done_bytes": 3 << 30, "total_bytes": 7 << 30,
+              progress={"stage": "verifying", "done_bytes": 3 << 30, "total_bytes": 7 << 30,
                         "bytes_per_second": 212 << 20, "remaining_seconds": 63})
 PUBLISHING = job(18, "publishing", started_at=ago(HOUR))
 FAILED = job(16, "failed", reason="at byte 5: \x1b[2J is bad", started_at=ago(HOUR) - 309, ended_at=ago(HOUR))
@@ -61,7 +61,7 @@ done    1234 archives, 4.0 TiB → 3.0 TiB
         last failure 2 d ago, {iso(totals["last_failure_at"])}""")
         self.assertEqual(active, """\
 ID  VMID  STATE       DONE       RATE       LEFT  ARCHIVE
-17    17  proving     42 %  212 MiB/s  1 min 3 s  vzdump-qe…_29-13_05_09.vma.zst
+17    17  verifying   42 %  212 MiB/s  1 min 3 s  vzdump-qe…_29-13_05_09.vma.zst
 18    18  publishing                              vzdump-qe…_29-13_05_09.vma.zst""")
         self.assertEqual(recent, """\
 ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
@@ -212,7 +212,7 @@ Waits for:   its storage
 Reason:      the share does not answer
 To do:       "vmactl retry 7" tries now, "vmactl cancel 7" gives up
 Notice:      odd header
-Progress:    proving, 42 %, 212 MiB/s, 1 min 3 s left
+Progress:    verifying, 42 %, 212 MiB/s, 1 min 3 s left
 Queued:      {days}, 1970-01-01T00:00:00\+00:00
 Started:     {days}, 1970-01-01T00:01:00\+00:00
 Next try:    {days}, 1970-01-01T01:00:00\+00:00
@@ -321,7 +321,7 @@ class MonitorTest(QueueCommandTest):
         self.assertEqual([line[10:] for line in lines if not line.startswith(" ")], [
             "   19         queued      own.vma",
             f"   17     17  running     {name.format(17)}",
-            "   17     17  running     proving, 42 %, 212 MiB/s, 1 min 3 s left",
+            "   17     17  running     verifying, 42 %, 212 MiB/s, 1 min 3 s left",
             "   17     17  running     repacking, 42 %, 212 MiB/s, 1 min 3 s left",
             f"   20     20  waiting     {name.format(20)}",
             f"   20     20  waiting     {name.format(20)}",
@@ -334,8 +334,8 @@ class MonitorTest(QueueCommandTest):
         self.daemon(self.answer)
         code, output = self.vmactl_on_terminal("monitor")
         self.assertEqual(code, 0)
-        self.assertIn("\rjob 17: proving  42 % [", output)
-        self.assertNotIn("proving, 42 %", output)
+        self.assertIn("\rjob 17: verifying  42 % [", output)
+        self.assertNotIn("verifying, 42 %", output)
         self.assertIn("\r\x1b[K", output)
 
     def test_json_is_every_reply(self):
@@ -441,7 +441,7 @@ class WaitTest(QueueCommandTest):
         daemon = self.daemon(answer)
         code, output = self.vmactl_on_terminal("wait", "17")
         self.assertEqual(code, 0)
-        self.assertIn("\rjob 17: proving  42 % [", output)
+        self.assertIn("\rjob 17: verifying  42 % [", output)
         self.assertIn("\r\x1b[K\x1b[32mjob 17: done: ", output)
 
 

@@ -135,7 +135,7 @@ class OutputTest(ProcessTest):
             self.assertEqual(code, 0)
             drawn = re.findall(r"\r([^\r\n]*)\x1b\[K", output)
             self.assertTrue(any(line.startswith("repacking ") for line in drawn), output)
-            self.assertTrue(any(line.startswith("proving ") for line in drawn), output)
+            self.assertTrue(any(line.startswith("verifying ") for line in drawn), output)
             self.assertLess(max(map(len, drawn)), columns)
             self.assertEqual(drawn[-1], "")
             self.assertRegex(output, r"\r\x1b\[K[^\r]*y\.vma: [^\r]* proven, digest [0-9a-f]{32}\r\n\Z")

@@ -64,10 +64,9 @@ void ProgressBar::update(const base::Progress& progress) noexcept {
     }
     drawn_ = true;
     last_drawn_ = now;
-    const auto* stage = *stage_ == base::Stage::repacking ? "repacking" : "proving";
     const std::chrono::duration<double> elapsed = now - stage_begin_;
-    console_.show_line(
-        progress_line(view_of(label_.empty() ? stage : label_, progress, elapsed.count()), console_.width()));
+    console_.show_line(progress_line(
+        view_of(label_.empty() ? to_string(*stage_) : label_, progress, elapsed.count()), console_.width()));
 }
 
 base::ProgressSink ProgressBar::sink() {

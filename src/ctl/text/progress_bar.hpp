@@ -20,7 +20,7 @@ struct ProgressView {
     std::optional<std::uint64_t> remaining_seconds;  ///< nothing when it is not known
 };
 
-/// "proving  42 % [####      ] 212 MiB/s, 1 min 3 s left", or less of it where `width` is small.
+/// "verifying  42 % [####      ] 212 MiB/s, 1 min 3 s left", or less of it where `width` is small.
 [[nodiscard]] std::string progress_line(const ProgressView& view, std::size_t width);
 
 /// Silent when there is no terminal. One thread at a time.

@@ -52,7 +52,7 @@ class Generate {
 
     vmad::api::JobState state() { return static_cast<vmad::api::JobState>(below(9)); }
     vmad::api::JobProgress progress() {
-        return {coin() ? "repacking" : "proving", number(), number(), number(), maybe_number()};
+        return {coin() ? "repacking" : "verifying", number(), number(), number(), maybe_number()};
     }
     vmad::api::Job job() {
         vmad::api::Job job;

@@ -27,7 +27,7 @@ TEST_CASE("the JSON form of a job") {
           R"({"announced":false,"id":17,"path":"/dump/a.vma","queued_at":5,"run_again":false,"starts":0,)"
           R"("state":"queued","tries":0})");
     job.state = JobState::running;
-    job.progress = JobProgress{"proving", 1, 2, 3, 4};
+    job.progress = JobProgress{"verifying", 1, 2, 3, 4};
     job.publication = json::object();
     job.waiting_for = WaitReason::linger;
     job.vmid = 100;
@@ -37,8 +37,9 @@ TEST_CASE("the JSON form of a job") {
     CHECK_FALSE(form.contains("notice"));
     CHECK_FALSE(form.contains("storage"));
     CHECK(form["publication"] == json::object());
-    CHECK(form["progress"].dump() ==
-          R"({"bytes_per_second":3,"done_bytes":1,"remaining_seconds":4,"stage":"proving","total_bytes":2})");
+    CHECK(
+        form["progress"].dump() ==
+        R"({"bytes_per_second":3,"done_bytes":1,"remaining_seconds":4,"stage":"verifying","total_bytes":2})");
 }
 
 TEST_CASE("the states have names, and five of them are ends") {
@@ -126,13 +127,13 @@ TEST_CASE("a bad job is refused with the field that is wrong") {
         {R"({"progress":[]})", "progress is not an object"},
         {R"({"progress":{}})", "progress: stage is missing"},
         {R"({"progress":{"stage":"sleeping"}})", "progress: stage 'sleeping' is unknown"},
-        {R"({"progress":{"stage":"proving"}})", "progress: done_bytes is missing"},
-        {R"({"progress":{"stage":"proving","done_bytes":-1}})", "progress: done_bytes is out of range"},
-        {R"({"progress":{"stage":"proving","done_bytes":1,"total_bytes":"?"}})",
+        {R"({"progress":{"stage":"verifying"}})", "progress: done_bytes is missing"},
+        {R"({"progress":{"stage":"verifying","done_bytes":-1}})", "progress: done_bytes is out of range"},
+        {R"({"progress":{"stage":"verifying","done_bytes":1,"total_bytes":"?"}})",
          "progress: total_bytes is not an integer"},
-        {R"({"progress":{"stage":"proving","done_bytes":1,"total_bytes":2}})",
+        {R"({"progress":{"stage":"verifying","done_bytes":1,"total_bytes":2}})",
          "progress: bytes_per_second is missing"},
-        {R"({"progress":{"stage":"proving","done_bytes":1,"total_bytes":2,"bytes_per_second":0,)"
+        {R"({"progress":{"stage":"verifying","done_bytes":1,"total_bytes":2,"bytes_per_second":0,)"
          R"("remaining_seconds":-5}})",
          "progress: remaining_seconds is out of range"},
     };

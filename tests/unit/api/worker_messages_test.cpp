@@ -36,10 +36,10 @@ TEST_CASE("law: orders and events survive their line, and are one line") {
 }
 
 TEST_CASE("the lines") {
-    CHECK(
-        to_line(WorkerEvent(JobProgress{"proving", 1, 2, 3, std::nullopt})) ==
-        "{\"event\":\"progress\",\"progress\":{\"bytes_per_second\":3,\"done_bytes\":1,\"stage\":\"proving\","
-        "\"total_bytes\":2}}\n");
+    CHECK(to_line(WorkerEvent(JobProgress{"verifying", 1, 2, 3, std::nullopt})) ==
+          "{\"event\":\"progress\",\"progress\":{\"bytes_per_second\":3,\"done_bytes\":1,\"stage\":"
+          "\"verifying\","
+          "\"total_bytes\":2}}\n");
     CHECK(to_line(WorkerEvent(WorkerPublication{{{"a", 1}}})) ==
           "{\"event\":\"publication\",\"record\":{\"a\":1}}\n");
     CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::no_space, "full", 5, std::nullopt})) ==

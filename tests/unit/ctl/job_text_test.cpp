@@ -87,15 +87,15 @@ TEST_CASE("a saving is of the size before") {
 
 TEST_CASE("progress says what is known") {
     api::JobProgress progress;
-    progress.stage = "proving";
-    CHECK(progress_text(progress) == "proving");
+    progress.stage = "verifying";
+    CHECK(progress_text(progress) == "verifying");
     progress.done_bytes = 21;
     progress.total_bytes = 50;
     CHECK(percent_text(progress) == "42 %");
-    CHECK(progress_text(progress) == "proving, 42 %");
+    CHECK(progress_text(progress) == "verifying, 42 %");
     progress.bytes_per_second = 212 << 20;
     progress.remaining_seconds = 63;
-    CHECK(progress_text(progress) == "proving, 42 %, 212 MiB/s, 1 min 3 s left");
+    CHECK(progress_text(progress) == "verifying, 42 %, 212 MiB/s, 1 min 3 s left");
     progress.done_bytes = 60;
     CHECK(percent_text(progress) == "100 %");
 }

@@ -124,13 +124,13 @@ TEST_CASE("COLUMNS gives the width, nonsense gives 80") {
 
 TEST_CASE("a progress line tells what is known") {
     const auto line = [](ProgressView view, std::size_t width) { return progress_line(view, width); };
-    CHECK(line({"proving", 21, 50, 0, {}}, 30) == "proving  42 % [#####        ]");
-    CHECK(line({"proving", 50, 50, 50 << 20, 0}, 60) ==
-          "proving 100 % [########################] 50 MiB/s, 0 s left");
-    CHECK(line({"proving", 0, 1000, 0, 90}, 80) ==
-          "proving   0 % [                                        ], 1 min 30 s left");
+    CHECK(line({"verifying", 21, 50, 0, {}}, 30) == "verifying  42 % [####       ]");
+    CHECK(line({"verifying", 50, 50, 50 << 20, 0}, 60) ==
+          "verifying 100 % [######################] 50 MiB/s, 0 s left");
+    CHECK(line({"verifying", 0, 1000, 0, 90}, 80) ==
+          "verifying   0 % [                                        ], 1 min 30 s left");
     CHECK(line({"repacking", 3 << 20, 0, 1 << 20, {}}, 80) == "repacking 3.0 MiB 1.0 MiB/s");
-    CHECK(line({"proving", 60, 50, 0, {}}, 24) == "proving 100 % [#######]");
+    CHECK(line({"verifying", 60, 50, 0, {}}, 24) == "verifying 100 % [#####]");
 }
 
 TEST_CASE("a progress line never reaches the last column") {

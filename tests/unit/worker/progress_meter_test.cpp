@@ -12,11 +12,11 @@ TEST_CASE("reports come at most four times a second, and with another stage at o
     CHECK(meter.update({base::Stage::repacking, 0, 100}, start));
     CHECK_FALSE(meter.update({base::Stage::repacking, 10, 100}, start + 100ms));
     CHECK(meter.update({base::Stage::repacking, 20, 100}, start + 250ms));
-    const auto proving = meter.update({base::Stage::proving, 0, 90}, start + 260ms);
-    REQUIRE(proving);
-    CHECK(proving->stage == "proving");
-    CHECK(proving->bytes_per_second == 0);
-    CHECK_FALSE(proving->remaining_seconds);
+    const auto verifying = meter.update({base::Stage::verifying, 0, 90}, start + 260ms);
+    REQUIRE(verifying);
+    CHECK(verifying->stage == "verifying");
+    CHECK(verifying->bytes_per_second == 0);
+    CHECK_FALSE(verifying->remaining_seconds);
 }
 
 TEST_CASE("the rate is that of the last seconds, and the rest is told by it") {
