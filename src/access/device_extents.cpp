@@ -57,7 +57,7 @@ bool DeviceExtents::next(vma::Extent& extent) {
     extent.number = wanted.number;
     extent.offset = wanted.offset;
     std::memcpy(extent.raw_header.data(), bytes->data(), extent.raw_header.size());
-    extent.header = vma::parse_extent_header(extent.raw_header, canon::kUuid, extent.offset);
+    extent.header = vma::parse_extent_header(extent.raw_header, canon::kCanonicalUuid, extent.offset);
     const auto size = extent.header.payload_bytes();
     if (!canon::is_canonical_extent(extent.raw_header, extent.header, wanted.plan) ||
         bytes->size() != vma::kExtentHeaderSize + size)

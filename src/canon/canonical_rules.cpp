@@ -23,13 +23,13 @@ bool is_canonical_extent(const std::array<std::byte, vma::kExtentHeaderSize>& ra
     std::array<vma::BlockInfo, vma::kSlotsPerExtent> expected{};
     for (unsigned i = 0; i < plan.cluster_count; ++i)
         expected[i] = {header.slots[i].mask, plan.device_id, plan.first_cluster + i};
-    return raw_header == vma::encode_extent_header(expected, kUuid);
+    return raw_header == vma::encode_extent_header(expected, kCanonicalUuid);
 }
 
 std::optional<std::size_t> canonical_extent_bytes(
     const std::array<std::byte, vma::kExtentHeaderSize>& raw_header, const ExtentPlan& plan) {
     try {
-        const auto header = vma::parse_extent_header(raw_header, kUuid, 0);
+        const auto header = vma::parse_extent_header(raw_header, kCanonicalUuid, 0);
         if (!is_canonical_extent(raw_header, header, plan)) return std::nullopt;
         return raw_header.size() + header.payload_bytes();
     } catch (const base::FormatError&) {

@@ -4,13 +4,12 @@
 // Two archives with equal digests restore to equal guests. It is taken from the records as they were read, by
 // code that shares nothing with placing and sealing them, so that it catches mistakes made there. It guards
 // against accidents, not attackers. Defined by:
-//   - each stored block b at byte o of its device, cut at the device's end and padded with zeros, unless it
-//   is
-//     all zero, adds XXH3-128(LE64(o) || canonical bytes of XXH3-128(b)) to the device's sum modulo 2^128;
-//   - device: XXH3-128(LE32(length of name) || name || LE64(size) || LE128(sum));
-//   - archive: XXH3-128 over the devices' hashes (canonical bytes) in byte order of names, then each config
-//   in
-//     order as LE32 length and bytes of name and of data.
+//   - Each stored block b at byte o of its device, cut at the device's end and padded with zeros, adds
+//     XXH3-128(LE64(o) || canonical bytes of XXH3-128(b)) to the device's sum modulo 2^128. All-zero blocks
+//     add nothing.
+//   - A device: XXH3-128(LE32(length of name) || name || LE64(size) || LE128(sum)).
+//   - An archive: XXH3-128 over the devices' hashes (canonical bytes) in byte order of names, then for each
+//     config in order LE32 length and bytes of its name, and of its data.
 #pragma once
 
 #include <array>

@@ -21,14 +21,14 @@ constexpr std::size_t kHeaderAlignment = 65536;
 
 }  // namespace
 
-constinit const vma::Uuid kUuid = uuid_from("12345678aabbccddeeffaabbccddeeff");
+constinit const vma::Uuid kCanonicalUuid = uuid_from("12345678aabbccddeeffaabbccddeeff");
 
 Layout::Layout(const vma::Header& source) {
     std::vector<std::string> names;
     for (const auto& device : source.devices) names.push_back(device.name);
     const auto ids = stable_ids(names);
 
-    vma::Header canonical{kUuid, source.ctime, 0, source.configs, {}};
+    vma::Header canonical{kCanonicalUuid, source.ctime, 0, source.configs, {}};
     auto devices = source.devices;
     std::sort(devices.begin(), devices.end(), [](const auto& a, const auto& b) { return a.name > b.name; });
     for (const auto& device : devices) {

@@ -14,7 +14,7 @@ namespace vmad::canon {
 
 inline constexpr int kLayoutVersion = 1;
 /// The uuid of every canonical archive.
-extern const vma::Uuid kUuid;
+extern const vma::Uuid kCanonicalUuid;
 
 /// A place in the canonical order.
 struct Place {

@@ -45,7 +45,7 @@ SealedExtent::SealedExtent(const ExtentPlan& plan, std::span<const StoredCluster
             append(stored);
         }
     }
-    header_ = vma::encode_extent_header(slots, kUuid);
+    header_ = vma::encode_extent_header(slots, kCanonicalUuid);
     for (const auto& slice : slices_) size_bytes_ += slice.iov_len;
 }
 

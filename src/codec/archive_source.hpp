@@ -1,6 +1,6 @@
-// An archive as its uncompressed bytes, whatever kind of file or stream it stands in.
+// An archive as its uncompressed bytes, whatever format of file or stream it stands in.
 //
-// Tells the kind by content and puts the right decoder over it. One thread at a time.
+// Tells the format by content and puts the right decoder over it. One thread at a time.
 #pragma once
 
 #include <memory>
@@ -18,11 +18,11 @@ struct SourceOptions {
 class ArchiveSource final : public io::ByteSource {
   public:
     /// A regular file, read through the page cache. All arguments outlive this object, here and below. Throws
-    /// base::Unsupported for a kind that is not handled, and what the decoder throws.
+    /// base::Unsupported for a format that is not handled, and what the decoder throws.
     static ArchiveSource of_file(io::FileSystem& fs, const io::File& file, io::CacheUse cache_use,
                                  const SourceOptions& options);
     /// A regular file that was synced, read from its device rather than from the page cache.
-    static ArchiveSource of_device(io::FileSystem& fs, const io::File& file, const SourceOptions& options);
+    static ArchiveSource of_direct(io::FileSystem& fs, const io::File& file, const SourceOptions& options);
     /// Anything else, from its next byte on.
     static ArchiveSource of_stream(io::ByteSource& stream, const SourceOptions& options);
 
@@ -31,21 +31,21 @@ class ArchiveSource final : public io::ByteSource {
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return top().size_bytes(); }
     [[nodiscard]] io::SourceProgress progress() const override { return top().progress(); }
 
-    [[nodiscard]] ArchiveKind kind() const noexcept { return kind_; }
+    [[nodiscard]] ArchiveFormat format() const noexcept { return format_; }
     /// The file whose bytes are the archive's, at the same offsets; null when there is no such file.
     [[nodiscard]] const io::File* raw_file() const noexcept { return raw_file_; }
     /// What was odd about how it is stored, though it could be read: final when it was read to its end.
-    [[nodiscard]] const std::string& notice() const noexcept;
-    /// After it was read to its end: why it is not stored the way a canonical archive of its kind is, with
+    [[nodiscard]] const std::string& warning() const noexcept;
+    /// After it was read to its end: why it is not stored the way a canonical archive of its format is, with
     /// frames that end at `ends`; empty when it is.
-    [[nodiscard]] std::string stored_departure(const FrameEnds& ends) const;
+    [[nodiscard]] std::string stored_deviation(const FrameEnds& ends) const;
 
   private:
-    ArchiveSource(ArchiveKind kind, std::unique_ptr<io::ByteSource> stored, FoundSeekTable found,
+    ArchiveSource(ArchiveFormat format, std::unique_ptr<io::ByteSource> stored, FoundSeekTable found,
                   const SourceOptions& options);
     [[nodiscard]] io::ByteSource& top() const noexcept { return decoder_ ? *decoder_ : *stored_; }
 
-    ArchiveKind kind_;
+    ArchiveFormat format_;
     const io::File* raw_file_ = nullptr;
     std::string seek_table_defect_;
     std::unique_ptr<io::ByteSource> stored_;

@@ -10,18 +10,18 @@
 
 namespace vmad::codec {
 
-std::unique_ptr<Decoder> make_decoder(ArchiveKind kind, io::ByteSource& stored, DecodeOptions options) {
-    switch (kind) {
-        case ArchiveKind::zstd:
+std::unique_ptr<Decoder> make_decoder(ArchiveFormat format, io::ByteSource& stored, DecodeOptions options) {
+    switch (format) {
+        case ArchiveFormat::zstd:
             if (can_read_ahead(options))
                 return std::make_unique<ZstdReadAhead>(stored, options.cancel, std::move(*options.seek_table),
                                                        options.threads);
             return std::make_unique<ZstdFrames>(stored, options.cancel, std::move(options.seek_table));
-        case ArchiveKind::gzip:
+        case ArchiveFormat::gzip:
             return std::make_unique<GzipMembers>(stored, options.cancel);
-        case ArchiveKind::lzo:
+        case ArchiveFormat::lzo:
             return make_lzop_decoder(stored, options.cancel);
-        case ArchiveKind::raw:
+        case ArchiveFormat::raw:
             break;
     }
     throw std::logic_error("a raw archive has no decoder");

@@ -1,8 +1,8 @@
 // Decompresses an archive as a stream, whatever stored it.
 //
-// Reads any legal stream of its kind to its last byte: what follows the archive's end is an error, and so is
-// an end that comes too early. Errors of the stored bytes are base::FormatError, whose offset is the byte of
-// the archive up to which it could be read and whose rule names the byte of the compressed file.
+// Reads any legal stream of its format to its last byte: what follows the archive's end is an error, and so
+// is an end that comes too early. Errors of the stored bytes are base::FormatError, whose offset is the byte
+// of the archive up to which it could be read and whose rule names the byte of the compressed file.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/cancel.hpp"
-#include "codec/archive_kind.hpp"
+#include "codec/archive_format.hpp"
 #include "codec/list_digest.hpp"
 #include "codec/seek_table.hpp"
 #include "io/byte_source.hpp"
@@ -31,7 +31,7 @@ class Decoder : public io::ByteSource {
     /// Where frames (zstd, but for skippable ones) or members (gzip) have ended so far.
     [[nodiscard]] const FrameEnds& frame_ends() const noexcept { return frame_ends_; }
     /// What was odd about the stored file, though it could be read: empty when nothing was. Final at the end.
-    [[nodiscard]] const std::string& notice() const noexcept { return notice_; }
+    [[nodiscard]] const std::string& warning() const noexcept { return warning_; }
     /// Every zstd frame so far had its content's size and a checksum.
     [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
     /// The zstd stream was read to its end, and ends in a seek table of exactly the frames that were read, as
@@ -42,7 +42,7 @@ class Decoder : public io::ByteSource {
 
   protected:
     FrameEnds frame_ends_;
-    std::string notice_;
+    std::string warning_;
     bool frames_checked_ = true;
     bool has_seek_table_ = false;
 };
@@ -51,13 +51,13 @@ struct DecodeOptions {
     unsigned threads = 1;  ///< that decompress, where the stream lets more than one
     const base::CancelFlag* cancel = nullptr;
     /// Of a zstd stream: lets its frames be decompressed in parallel. When it turns out to be wrong, the
-    /// stream is read without it, from where it went wrong on, and notice() says so.
+    /// stream is read without it, from where it went wrong on, and warning() says so.
     std::optional<SeekTable> seek_table;
 };
 
 /// A decoder for what `stored` holds from its present byte on, the first one of the file. `stored` and the
-/// cancel flag outlive it. `kind` is not raw.
-[[nodiscard]] std::unique_ptr<Decoder> make_decoder(ArchiveKind kind, io::ByteSource& stored,
+/// cancel flag outlive it. `format` is not raw.
+[[nodiscard]] std::unique_ptr<Decoder> make_decoder(ArchiveFormat format, io::ByteSource& stored,
                                                     DecodeOptions options);
 
 }  // namespace vmad::codec

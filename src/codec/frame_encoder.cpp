@@ -114,8 +114,8 @@ class GzipEncoder final : public FrameEncoder {
 
 }  // namespace
 
-std::unique_ptr<FrameEncoder> make_frame_encoder(ArchiveKind kind, int zstd_level) {
-    if (kind == ArchiveKind::gzip) return std::make_unique<GzipEncoder>();
+std::unique_ptr<FrameEncoder> make_frame_encoder(ArchiveFormat format, int zstd_level) {
+    if (format == ArchiveFormat::gzip) return std::make_unique<GzipEncoder>();
     return std::make_unique<ZstdEncoder>(zstd_level);
 }
 

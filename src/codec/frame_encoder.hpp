@@ -10,7 +10,7 @@
 #include <memory>
 #include <span>
 
-#include "codec/archive_kind.hpp"
+#include "codec/archive_format.hpp"
 
 namespace vmad::codec {
 
@@ -28,7 +28,7 @@ class FrameEncoder {
     [[nodiscard]] virtual std::size_t encode(std::span<const iovec> slices, std::span<std::byte> into) = 0;
 };
 
-/// `kind` is zstd or gzip; `zstd_level` is 1 to kMaxZstdLevel.
-[[nodiscard]] std::unique_ptr<FrameEncoder> make_frame_encoder(ArchiveKind kind, int zstd_level);
+/// `format` is zstd or gzip; `zstd_level` is 1 to kMaxZstdLevel.
+[[nodiscard]] std::unique_ptr<FrameEncoder> make_frame_encoder(ArchiveFormat format, int zstd_level);
 
 }  // namespace vmad::codec

@@ -184,7 +184,7 @@ void ZstdFrames::compare_with_table() {
 
 void ZstdFrames::give_up_table(std::uint64_t stored_offset) {
     seek_table_.reset();
-    notice_ = fmt::format(
+    warning_ = fmt::format(
         "the seek table does not match the frames from byte {} of the file on, so it was not used",
         stored_offset);
 }

@@ -60,7 +60,7 @@ std::size_t ZstdReadAhead::read(std::span<iovec> into) {
     done += plain_->read(into);
     frame_ends_ = plain_->frame_ends();
     frames_checked_ = plain_->frames_checked();
-    notice_ = plain_->notice();
+    warning_ = plain_->warning();
     has_seek_table_ = plain_->has_seek_table();
     return done;
 }

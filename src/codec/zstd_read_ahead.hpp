@@ -1,6 +1,6 @@
 // Decompresses several frames of a zstd stream at once, found by its seek table.
 //
-// Gives the bytes, the errors and the notice that ZstdFrames gives, whether the table is right or not.
+// Gives the bytes, the errors and the warning that ZstdFrames gives, whether the table is right or not.
 // Private to this folder. One thread at a time; it has more of its own.
 #pragma once
 

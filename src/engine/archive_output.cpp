@@ -4,17 +4,17 @@
 
 namespace vmad::engine {
 
-using codec::ArchiveKind;
+using codec::ArchiveFormat;
 
-ArchiveOutput::ArchiveOutput(io::ByteSink& sink, ArchiveKind kind, int zstd_level,
+ArchiveOutput::ArchiveOutput(io::ByteSink& sink, ArchiveFormat format, int zstd_level,
                              const base::CancelFlag& cancel)
-    : sink_(sink), kind_(kind), zstd_level_(zstd_level) {
-    if (kind_ == ArchiveKind::lzo) lzop_.emplace(sink, &cancel);
+    : sink_(sink), format_(format), zstd_level_(zstd_level) {
+    if (format_ == ArchiveFormat::lzo) lzop_.emplace(sink, &cancel);
 }
 
 std::unique_ptr<codec::FrameEncoder> ArchiveOutput::make_encoder() const {
-    if (kind_ == ArchiveKind::raw || kind_ == ArchiveKind::lzo) return nullptr;
-    return codec::make_frame_encoder(kind_, zstd_level_);
+    if (format_ == ArchiveFormat::raw || format_ == ArchiveFormat::lzo) return nullptr;
+    return codec::make_frame_encoder(format_, zstd_level_);
 }
 
 io::ByteSink& ArchiveOutput::target() noexcept { return lzop_ ? *lzop_ : sink_; }
@@ -26,13 +26,13 @@ void ArchiveOutput::append(std::span<iovec> slices, std::uint64_t size_bytes) {
 void ArchiveOutput::append_frame(std::span<const std::byte> frame, std::size_t bytes) {
     iovec slice{const_cast<std::byte*>(frame.data()), frame.size()};  // writing leaves the bytes alone
     sink_.append({&slice, 1}, frame.size());
-    if (kind_ == ArchiveKind::zstd)
+    if (format_ == ArchiveFormat::zstd)
         frames_.add(static_cast<std::uint32_t>(frame.size()), static_cast<std::uint32_t>(bytes));
 }
 
 void ArchiveOutput::finish() {
     if (lzop_) lzop_->finish();
-    if (kind_ != ArchiveKind::zstd) return;
+    if (format_ != ArchiveFormat::zstd) return;
     auto table = frames_.encode();
     iovec slice{table.data(), table.size()};
     sink_.append({&slice, 1}, table.size());

@@ -1,4 +1,4 @@
-// The last step before the bytes are stored: an archive's header and extents, in the kind of file that is
+// The last step before the bytes are stored: an archive's header and extents, in the format of file that is
 // wanted.
 //
 // Raw and lzo take the archive's bytes as they are; zstd and gzip take a frame for the header and for each
@@ -10,7 +10,7 @@
 #include <span>
 
 #include "base/cancel.hpp"
-#include "codec/archive_kind.hpp"
+#include "codec/archive_format.hpp"
 #include "codec/frame_encoder.hpp"
 #include "codec/lzop.hpp"
 #include "codec/seek_table.hpp"
@@ -21,13 +21,13 @@ namespace vmad::engine {
 class ArchiveOutput {
   public:
     /// `sink` and `cancel` outlive this object.
-    ArchiveOutput(io::ByteSink& sink, codec::ArchiveKind kind, int zstd_level,
+    ArchiveOutput(io::ByteSink& sink, codec::ArchiveFormat format, int zstd_level,
                   const base::CancelFlag& cancel);
 
     /// An encoder for a thread that prepares frames for append_frame(); null when append() is to be called.
     [[nodiscard]] std::unique_ptr<codec::FrameEncoder> make_encoder() const;
 
-    /// Bytes of the archive, in a kind without frames. Throws what the sink throws.
+    /// Bytes of the archive, in a format without frames. Throws what the sink throws.
     void append(std::span<iovec> slices, std::uint64_t size_bytes);
     /// A frame that holds `bytes` of the archive.
     void append_frame(std::span<const std::byte> frame, std::size_t bytes);
@@ -38,7 +38,7 @@ class ArchiveOutput {
     [[nodiscard]] io::ByteSink& target() noexcept;
 
     io::ByteSink& sink_;
-    codec::ArchiveKind kind_;
+    codec::ArchiveFormat format_;
     int zstd_level_;
     codec::SeekTable frames_;
     std::optional<codec::LzopSink> lzop_;

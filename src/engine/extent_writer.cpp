@@ -21,7 +21,7 @@ struct ExtentWriter::Piece {
     AssembledExtent extent;
     LoadedPayload payload;
     std::optional<canon::SealedExtent> sealed;
-    std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed; none in a kind without frames
+    std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed; none in a format without frames
     std::size_t frame_bytes = 0;
 };
 
@@ -101,7 +101,6 @@ std::unique_ptr<ExtentWriter::Piece> ExtentWriter::seal(AssembledExtent extent) 
     auto piece = std::make_unique<Piece>();
     piece->extent = std::move(extent);
     piece->payload = loader_.complete(piece->extent);
-    if (options_.spoil) options_.spoil(piece->extent);
     std::array<canon::StoredCluster, vma::kSlotsPerExtent> clusters;
     for (unsigned i = 0; i < piece->extent.plan.cluster_count; ++i)
         clusters[i] = {piece->extent.clusters[i].mask, piece->extent.clusters[i].blocks};

@@ -4,8 +4,6 @@
 // thread writes, in order. Few are under way at a time.
 #pragma once
 
-#include <functional>
-
 #include "base/cancel.hpp"
 #include "base/first_error.hpp"
 #include "base/ordered_results.hpp"
@@ -20,8 +18,6 @@ class ExtentWriter {
     struct Options {
         unsigned threads = 1;
         const base::CancelFlag& cancel;
-        /// Called with each extent before it is sealed, when it is set.
-        std::function<void(AssembledExtent&)> spoil;
     };
 
     /// All arguments outlive this object.

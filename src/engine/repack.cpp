@@ -22,15 +22,15 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
                              base::checked_add(options.memory_bytes, kInFlightBytes).value_or(UINT64_MAX));
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
-    if (options.kind == codec::ArchiveKind::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
+    if (options.format == codec::ArchiveFormat::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
         throw base::Unsupported("as .vma.zst, disks of more than 59 TiB in all are not supported");
     SpillFile spill(fs, options.spill);
     Assembler assembler(layout, buffers, spill,
                         source.raw_file() != nullptr ? Overflow::drop : Overflow::spill,
                         options.memory_bytes);
     PayloadLoader loader(fs, source.raw_file(), buffers, spill);
-    ArchiveOutput output(sink, options.kind, options.zstd_level, cancel);
-    ExtentWriter writer(assembler, loader, output, {options.task.threads, cancel, options.spoil});
+    ArchiveOutput output(sink, options.format, options.zstd_level, cancel);
+    ExtentWriter writer(assembler, loader, output, {options.task.threads, cancel});
     std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
 
     access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.task.threads,

@@ -55,7 +55,7 @@ void SpillFile::open() {
     }
     reserve_bytes_ =
         place_.reserve_beside ? *place_.reserve_beside : io::default_reserve(fs_, *place_.beside);
-    encoder_ = codec::make_frame_encoder(codec::ArchiveKind::zstd, kLevel);
+    encoder_ = codec::make_frame_encoder(codec::ArchiveFormat::zstd, kLevel);
 }
 
 std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<SpilledCluster>& clusters) {

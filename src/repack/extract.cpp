@@ -190,7 +190,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
         copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
                    [&] { return source.progress(); }, writer, options.task, cancel);
     };
-    const bool seekable = source_file != nullptr && source.kind() == codec::ArchiveKind::zstd;
+    const bool seekable = source_file != nullptr && source.format() == codec::ArchiveFormat::zstd;
     auto some = seekable && !options.devices.empty()
                     ? access::DeviceExtents::find(fs, *source_file, reader, plan.devices, buffers, cancel)
                     : std::nullopt;

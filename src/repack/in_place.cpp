@@ -2,11 +2,11 @@
 
 #include <ctime>
 
-#include "access/canonical_check.hpp"
-#include "access/published_digest.hpp"
 #include "engine/ordered_writer.hpp"
 #include "publish/inode_lock.hpp"
 #include "publish/network_file_system.hpp"
+#include "verify/canonical_check.hpp"
+#include "verify/published_digest.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -44,7 +44,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
 
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
-    if (access::canonical_by_headers(fs, target.file, task.cancel_flag()) == access::Canonical::yes)
+    if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
         return {InPlaceOutcome::unchanged, size, size};
     const auto goal = options.linger && publish::is_on_network(fs, target.directory)
                           ? publish::Goal::keep_original
@@ -59,14 +59,14 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         engine::OrderedWriter writer(fs, replacement.temporary(),
                                      [&](std::uint64_t bytes) { replacement.require_space(bytes); });
         auto repack_options = options.repack;
-        repack_options.kind = source.kind();
+        repack_options.format = source.format();
         repack_options.spill.beside = &replacement.directory();
         repack_options.spill.reserve_beside = options.reserve_bytes;
         result = engine::repack(fs, source, writer, repack_options);
-        notice = source.notice();
-        replacement.seal(access::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
+        notice = source.warning();
+        replacement.seal(verify::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                             replacement.modified_when_sealed()));
-        verify::prove(fs, replacement.temporary(), repack_options.kind, result.fingerprint, task);
+        verify::verify_copy(fs, replacement.temporary(), repack_options.format, result.fingerprint, task);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (publish::identity_of(fs.status(replacement.original())) != identity)

@@ -50,7 +50,7 @@ struct InPlaceResult {
     std::int64_t ready_in_seconds = 0;  ///< too_young: when it will not be any more
 };
 
-/// `path` is absolute. Throws what repack() and verify::prove() throw, publish::StorageMissing when its
+/// `path` is absolute. Throws what repack() and verify::verify_copy() throw, publish::StorageMissing when its
 /// directory is not there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive
 /// is as it was then. When something was journalled, settle_in_place() is due before the next try.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,

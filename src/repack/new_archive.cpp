@@ -49,7 +49,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
     engine::OrderedWriter writer(
         fs, copy.file(), [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); });
     auto repack_options = options.repack;
-    repack_options.kind = codec::kind_of_name(name).value_or(source.kind());
+    repack_options.format = codec::format_of_name(name).value_or(source.format());
     repack_options.spill.beside = &directory;
     const auto result = engine::repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
@@ -57,8 +57,8 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
     ::umask(mask);
     fs.change_mode(copy.file(), (status ? status->st_mode & kPermissionBits : kPrivate) & ~mask);
     fs.sync(copy.file());
-    if (options.proof)
-        verify::prove(fs, copy.file(), repack_options.kind, result.fingerprint, options.repack.task);
+    if (options.verify)
+        verify::verify_copy(fs, copy.file(), repack_options.format, result.fingerprint, options.repack.task);
     if (options.force) {
         copy.replace();
     } else {

@@ -1,4 +1,4 @@
-// Repacks an archive into a new file that appears under its name only when it is whole, synced and proven.
+// Repacks an archive into a new file that appears under its name only when it is whole, synced and verified.
 #pragma once
 
 #include <string>
@@ -10,12 +10,12 @@ namespace vmad::repack {
 struct NewArchiveOptions {
     engine::RepackOptions repack;
     bool force = false;  ///< replace an existing destination
-    bool proof = true;
+    bool verify = true;
 };
 
-/// The kind of the result is what the destination's ending says, else the source's; options.repack.kind and
+/// The format of the result is what the destination's ending says, else the source's; options.repack.kind and
 /// spill.beside do not matter. `source_file` is what `source` reads from, or null when that is a stream.
-/// Throws what repack() and verify::prove() throw, and base::UsageError when the destination exists and
+/// Throws what repack() and verify::verify_copy() throw, and base::UsageError when the destination exists and
 /// `force` is not set, is the source itself, or is no regular file. Whatever happens, nothing but the
 /// finished file is left.
 [[nodiscard]] engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source,

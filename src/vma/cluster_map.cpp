@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "vma/extent.hpp"
 
 namespace vmad::vma {
 
@@ -34,11 +35,10 @@ ClusterMap::ClusterMap(const Header& header, std::optional<std::uint64_t> archiv
 }
 
 void ClusterMap::add(const ExtentHeader& extent, std::uint64_t offset) {
-    // blockinfo begins at byte 40 of the extent header, 8 bytes a slot.
     for (unsigned i = 0; i < kSlotsPerExtent; ++i) {
         const auto& slot = extent.slots[i];
         if (slot.device_id == 0) continue;
-        const auto at = offset + 40 + 8 * i;
+        const auto at = offset + slot_offset(i);
         if (index_[slot.device_id] == 0)
             throw FormatError(at, fmt::format("cluster {} of device id {}, which the header does not name",
                                               slot.cluster, slot.device_id));

@@ -19,8 +19,6 @@ constexpr std::size_t kReservedAt = 4;
 constexpr std::size_t kBlockCountAt = 6;
 constexpr std::size_t kUuidAt = 8;
 constexpr std::size_t kMd5At = 24;
-constexpr std::size_t kBlockInfoAt = 40;
-constexpr std::size_t kBlockInfoSize = 8;
 constexpr char kMagic[4] = {'V', 'M', 'A', 'E'};
 
 unsigned stored_blocks(const BlockInfo& slot) {
@@ -45,7 +43,7 @@ ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> b
     header.block_count = load_be<std::uint16_t>(bytes.data() + kBlockCountAt);
     unsigned blocks = 0;
     for (unsigned i = 0; i < kSlotsPerExtent; ++i) {
-        const auto info = load_be<std::uint64_t>(bytes.data() + kBlockInfoAt + kBlockInfoSize * i);
+        const auto info = load_be<std::uint64_t>(bytes.data() + slot_offset(i));
         // mask (16 bits), reserved (8), dev_id (8), cluster (32)
         header.slots[i] = {static_cast<std::uint16_t>(info >> 48), static_cast<std::uint8_t>(info >> 32),
                            static_cast<std::uint32_t>(info)};
@@ -66,7 +64,7 @@ std::array<std::byte, kExtentHeaderSize> encode_extent_header(
     unsigned blocks = 0;
     for (unsigned i = 0; i < kSlotsPerExtent; ++i) {
         const auto& slot = slots[i];
-        store_be(bytes.data() + kBlockInfoAt + kBlockInfoSize * i,
+        store_be(bytes.data() + slot_offset(i),
                  std::uint64_t{slot.mask} << 48 | std::uint64_t{slot.device_id} << 32 | slot.cluster);
         blocks += stored_blocks(slot);
     }

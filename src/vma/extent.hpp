@@ -7,6 +7,9 @@
 
 namespace vmad::vma {
 
+/// Where slot `slot` stands in an extent header.
+[[nodiscard]] constexpr std::size_t slot_offset(unsigned slot) noexcept { return 40 + std::size_t{8} * slot; }
+
 /// Parses the extent header at byte `offset` of the archive: magic, checksum, uuid of the archive,
 /// block_count. What the slots say of devices and clusters is not looked at; ClusterMap does. Throws
 /// base::FormatError.

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <md5.h>
 
 #include "base/endian.hpp"
 #include "base/error.hpp"
@@ -153,7 +152,7 @@ std::vector<Device> parse_devices(std::span<const std::byte> bytes, const BlobAr
         if (device.name == kVmstate)
             throw base::Unsupported(
                 fmt::format("at byte {}: device vmstate: archives with a guest's RAM are not "
-                            "supported; it is left as it is",
+                            "supported",
                             at));
         devices.push_back(std::move(device));
     }
@@ -182,26 +181,6 @@ class BlobWriter {
 };
 
 }  // namespace
-
-const Device* Header::device(std::uint8_t id) const noexcept {
-    const auto found =
-        std::lower_bound(devices.begin(), devices.end(), id,
-                         [](const Device& device, std::uint8_t wanted) { return device.id < wanted; });
-    return found != devices.end() && found->id == id ? &*found : nullptr;
-}
-
-std::array<std::byte, 16> checksum(const std::byte* bytes, std::size_t size, std::size_t field) {
-    static constexpr std::uint8_t kZero[16] = {};
-    const auto* raw = reinterpret_cast<const std::uint8_t*>(bytes);
-    MD5_CTX context;
-    MD5Init(&context);
-    MD5Update(&context, raw, field);
-    MD5Update(&context, kZero, sizeof kZero);
-    MD5Update(&context, raw + field + sizeof kZero, size - field - sizeof kZero);
-    std::array<std::byte, 16> result;
-    MD5Final(reinterpret_cast<std::uint8_t*>(result.data()), &context);
-    return result;
-}
 
 std::uint32_t parse_header_size(std::span<const std::byte, kFixedHeaderSize> fixed) {
     if (std::memcmp(fixed.data(), kMagic, sizeof kMagic) != 0)

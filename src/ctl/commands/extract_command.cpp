@@ -50,7 +50,7 @@ class ExtractCommand final : public Command {
         ProgressBar bar(context.console, "extracting");
         options_.task = task_options(threads_, signals, bar);
         auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
-        notice_ = input.source().notice();
+        notice_ = input.source().warning();
         return result;
     }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "access/canonical_check.hpp"
 #include "base/quantity.hpp"
 #include "canon/layout.hpp"
 #include "ctl/commands/command.hpp"
@@ -13,6 +12,7 @@
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"
+#include "verify/canonical_check.hpp"
 #include "vma/archive_reader.hpp"
 
 namespace vmad::ctl {
@@ -20,10 +20,10 @@ namespace {
 
 struct ArchiveInfo {
     std::string path;
-    codec::ArchiveKind kind = codec::ArchiveKind::raw;
+    codec::ArchiveFormat kind = codec::ArchiveFormat::raw;
     std::optional<std::uint64_t> size_bytes;  ///< of the file; nothing for standard input
     vma::Header header;
-    access::Canonical canonical = access::Canonical::unknown;
+    verify::Canonical canonical = verify::Canonical::unknown;
     std::uint64_t canonical_extents = 0;  ///< how many it has when it is canonical
 };
 
@@ -32,11 +32,11 @@ ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
     ArchiveInput input(fs, path, io::CacheUse::peek, {});
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
     const vma::ArchiveReader reader(input.source(), buffers);
-    ArchiveInfo info{path, input.source().kind(), {}, reader.header()};
+    ArchiveInfo info{path, input.source().format(), {}, reader.header()};
     info.canonical_extents = canon::Layout(info.header).extent_count();
     if (input.file() == nullptr) return info;
     info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
-    info.canonical = access::canonical_by_headers(fs, *input.file(), never);
+    info.canonical = verify::canonical_by_headers(fs, *input.file(), never);
     return info;
 }
 
@@ -51,15 +51,15 @@ std::string uuid_text(const vma::Uuid& uuid) {
 
 nlohmann::json to_json(const ArchiveInfo& info) {
     nlohmann::json out{{"path", info.path},
-                       {"kind", codec::kind_name(info.kind)},
+                       {"kind", codec::format_name(info.kind)},
                        {"ctime", info.header.ctime},
                        {"uuid", uuid_text(info.header.uuid)},
                        {"configs", nlohmann::json::array()},
                        {"devices", nlohmann::json::array()}};
     if (info.size_bytes) out["size_bytes"] = *info.size_bytes;
-    if (info.canonical != access::Canonical::unknown)
-        out["canonical_headers"] = info.canonical == access::Canonical::yes;
-    if (info.canonical == access::Canonical::yes) out["extent_count"] = info.canonical_extents;
+    if (info.canonical != verify::Canonical::unknown)
+        out["canonical_headers"] = info.canonical == verify::Canonical::yes;
+    if (info.canonical == verify::Canonical::yes) out["extent_count"] = info.canonical_extents;
     for (const auto& config : info.header.configs)
         out["configs"].push_back({{"name", config.name}, {"size_bytes", config.data.size()}});
     for (const auto& device : info.header.devices)
@@ -70,19 +70,20 @@ nlohmann::json to_json(const ArchiveInfo& info) {
 
 std::string layout_text(const ArchiveInfo& info) {
     switch (info.canonical) {
-        case access::Canonical::yes:
+        case verify::Canonical::yes:
             return fmt::format("canonical, version {}, by its headers; {} extents", canon::kLayoutVersion,
                                info.canonical_extents);
-        case access::Canonical::no:
+        case verify::Canonical::no:
             return "not canonical";
-        case access::Canonical::unknown:
+        case verify::Canonical::unknown:
             return "not known without reading all of it (vmactl verify)";
     }
     return "";
 }
 
 std::string describe(const ArchiveInfo& info, const Console& console) {
-    auto text = fmt::format("archive  {}\nkind     {}\n", printable(info.path), codec::kind_name(info.kind));
+    auto text =
+        fmt::format("archive  {}\nkind     {}\n", printable(info.path), codec::format_name(info.kind));
     if (info.size_bytes)
         text +=
             fmt::format("size     {} ({} bytes)\n", base::format_size(*info.size_bytes), *info.size_bytes);

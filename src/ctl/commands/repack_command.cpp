@@ -64,7 +64,7 @@ class RepackCommand final : public Command {
     }
 
     ExitCode run(Context& context) override {
-        options_.proof = !no_proof_;
+        options_.verify = !no_proof_;
         if (!memory_.empty()) options_.repack.memory_bytes = base::parse_size(memory_);
         const StopSignals signals;
         options_.repack.task.threads = threads_;
@@ -109,7 +109,7 @@ class RepackCommand final : public Command {
         auto result = to_standard_output() ? copy_to_standard_output(context, input)
                                            : repack::repack_to_file(context.fs, input.source(), input.file(),
                                                                     paths_[1], options_);
-        notice_ = input.source().notice();
+        notice_ = input.source().warning();
         return result;
     }
 
@@ -127,7 +127,7 @@ class RepackCommand final : public Command {
             throw base::UsageError("standard output is a terminal; an archive goes to a pipe or a file");
         require_other_file(input.file() != nullptr ? input.file()->fd() : STDIN_FILENO, STDOUT_FILENO);
         auto options = options_.repack;
-        options.kind = input.source().kind();
+        options.format = input.source().format();
         io::StreamSink sink(STDOUT_FILENO, "standard output", options.task.cancel);
         return engine::repack(context.fs, input.source(), sink, options);
     }
@@ -144,12 +144,12 @@ class RepackCommand final : public Command {
                                                {"reread_bytes", result.reread_bytes},
                                                {"spilled_bytes", result.spilled_bytes},
                                                {"seconds", elapsed.count()},
-                                               {"proven", options_.proof},
+                                               {"proven", options_.verify},
                                                {"digest", digest}});
         auto line = fmt::format(
             "{}: {} → {} at {}, {}, digest {}", printable(paths_[1]), base::format_size(result.source_bytes),
             base::format_size(result.result_bytes), base::format_rate(result.source_bytes, elapsed),
-            options_.proof ? "proven" : "not proven", digest);
+            options_.verify ? "proven" : "not proven", digest);
         if (verbose_)
             line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
                                 base::format_size(result.spilled_bytes));

@@ -10,8 +10,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "access/canonical_check.hpp"
-#include "access/published_digest.hpp"
 #include "api/queue_interface.hpp"
 #include "base/quantity.hpp"
 #include "ctl/commands/command.hpp"
@@ -25,6 +23,8 @@
 #include "ctl/text/text_table.hpp"
 #include "io/mount_table.hpp"
 #include "pve/storage_config.hpp"
+#include "verify/canonical_check.hpp"
+#include "verify/published_digest.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -64,8 +64,8 @@ bool is_mounted(io::FileSystem& fs, const std::string& mount_point) {
 bool is_canonical(io::FileSystem& fs, const std::string& path) {
     const base::CancelFlag never;
     const auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
-    return access::published_digest(fs, file).has_value() ||
-           access::canonical_by_headers(fs, file, never) == access::Canonical::yes;
+    return verify::published_digest(fs, file).has_value() ||
+           verify::canonical_by_headers(fs, file, never) == verify::Canonical::yes;
 }
 
 /// A line at the bottom of a terminal, redrawn not more than ten times a second, and gone with this object.

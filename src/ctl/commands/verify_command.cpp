@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "access/published_digest.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/printable_text.hpp"
-#include "verify/proof.hpp"
+#include "verify/published_digest.hpp"
+#include "verify/survey.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -25,16 +25,16 @@ constexpr const char* kFooter =
 
 nlohmann::json to_json(const verify::Survey& survey) {
     nlohmann::json out{{"result", "valid"},
-                       {"kind", codec::kind_name(survey.kind)},
-                       {"canonical", survey.departure.empty()},
+                       {"kind", codec::format_name(survey.format)},
+                       {"canonical", survey.deviation.empty()},
                        {"digest", survey.digest.to_hex()},
                        {"device_count", survey.header.devices.size()},
                        {"extent_count", survey.extent_count},
                        {"size_bytes", survey.stored_bytes},
                        {"archive_bytes", survey.archive_bytes},
                        {"ctime", survey.header.ctime}};
-    if (!survey.departure.empty()) out["departure"] = survey.departure;
-    if (!survey.notice.empty()) out["notice"] = survey.notice;
+    if (!survey.deviation.empty()) out["departure"] = survey.deviation;
+    if (!survey.warning.empty()) out["notice"] = survey.warning;
     return out;
 }
 
@@ -42,7 +42,7 @@ std::string describe(const verify::Survey& survey) {
     const auto count = survey.header.devices.size();
     return fmt::format(
         "valid, {}, {} {}, digest {}",
-        survey.departure.empty() ? "canonical" : fmt::format("not canonical ({})", survey.departure), count,
+        survey.deviation.empty() ? "canonical" : fmt::format("not canonical ({})", survey.deviation), count,
         count == 1 ? "device" : "devices", survey.digest.to_hex());
 }
 
@@ -83,7 +83,7 @@ class VerifyCommand final : public Command {
         ProgressBar bar(context.console, "verifying");
         auto survey = verify::survey(input.source(), task_options(threads_, signals, bar));
         const auto published =
-            input.file() != nullptr ? access::published_digest(context.fs, *input.file()) : std::nullopt;
+            input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;
         if (published && *published != survey.digest.to_hex())
             throw base::InvalidArchive("content-digest",
                                        fmt::format("the content is not what vmad published: the storage has "
@@ -99,7 +99,7 @@ class VerifyCommand final : public Command {
             context.console.print_json(object);
         } else {
             context.console.print(printable(fmt::format("{}: {}", path, describe(survey))) + "\n");
-            if (!survey.notice.empty()) context.console.message(fmt::format("{}: {}", path, survey.notice));
+            if (!survey.warning.empty()) context.console.message(fmt::format("{}: {}", path, survey.warning));
         }
     }
 

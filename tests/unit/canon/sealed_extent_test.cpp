@@ -24,7 +24,7 @@ std::vector<std::byte> joined(SealedExtent& sealed) {
 bool accepted(const std::vector<std::byte>& bytes, const ExtentPlan& plan) {
     std::array<std::byte, vma::kExtentHeaderSize> raw;
     std::copy_n(bytes.begin(), raw.size(), raw.begin());
-    const auto header = vma::parse_extent_header(raw, kUuid, 0);
+    const auto header = vma::parse_extent_header(raw, kCanonicalUuid, 0);
     return is_canonical_extent(raw, header, plan) &&
            has_canonical_blocks(header, plan, bytes.data() + raw.size());
 }
@@ -60,7 +60,7 @@ TEST_CASE("the rules refuse what the sealing leaves out") {
     const auto with_blocks = [&](std::uint16_t mask, std::vector<std::byte> blocks) {
         std::array<vma::BlockInfo, vma::kSlotsPerExtent> slots{};
         slots[0] = {mask, 5, 0};
-        const auto header = vma::encode_extent_header(slots, kUuid);
+        const auto header = vma::encode_extent_header(slots, kCanonicalUuid);
         std::vector<std::byte> bytes(header.begin(), header.end());
         bytes.insert(bytes.end(), blocks.begin(), blocks.end());
         return bytes;

@@ -10,12 +10,12 @@ namespace {
 TEST_CASE(
     "equal pieces give equal frames, whoever encodes them, whatever came before, however they are cut") {
     Random random(1);
-    for (const auto kind : {ArchiveKind::zstd, ArchiveKind::gzip}) {
+    for (const auto format : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
         for (const int level : {1, kDefaultZstdLevel, kMaxZstdLevel}) {
-            const auto used = make_frame_encoder(kind, level);
+            const auto used = make_frame_encoder(format, level);
             for (const std::size_t size : {0, 1, 511, 65536, 300000, 1200000}) {
                 const auto piece = made_up_content(random, size);
-                const auto frame = encode(*make_frame_encoder(kind, level), piece);
+                const auto frame = encode(*make_frame_encoder(format, level), piece);
                 CHECK(frame.size() <= used->bound(size));
                 CHECK(encode(*used, piece) == frame);
 
@@ -35,22 +35,22 @@ TEST_CASE(
 
 TEST_CASE("the bound holds for noise") {
     Random random(2);
-    for (const auto kind : {ArchiveKind::zstd, ArchiveKind::gzip}) {
-        const auto encoder = make_frame_encoder(kind, 1);
+    for (const auto format : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
+        const auto encoder = make_frame_encoder(format, 1);
         for (const std::size_t size : {1, 100, 20000, 5000000}) {
             Bytes noise(size);
             random.fill(noise);
-            CHECK(decode(kind, encode(*encoder, noise)).bytes == noise);
+            CHECK(decode(format, encode(*encoder, noise)).bytes == noise);
         }
     }
 }
 
 TEST_CASE("16 MiB and one byte of zeros") {
-    for (const auto kind : {ArchiveKind::zstd, ArchiveKind::gzip}) {
+    for (const auto format : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
         const Bytes zeros((std::size_t{16} << 20) + 1);
-        const auto frame = encode(*make_frame_encoder(kind, kDefaultZstdLevel), zeros);
+        const auto frame = encode(*make_frame_encoder(format, kDefaultZstdLevel), zeros);
         CHECK(frame.size() < 20000);
-        CHECK(decode(kind, frame).bytes == zeros);
+        CHECK(decode(format, frame).bytes == zeros);
     }
 }
 

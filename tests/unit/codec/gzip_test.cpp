@@ -5,7 +5,7 @@
 namespace vmad::codec {
 namespace {
 
-constexpr auto kGzip = ArchiveKind::gzip;
+constexpr auto kGzip = ArchiveFormat::gzip;
 
 TEST_CASE("decoding what was encoded gives it back") {
     Random random(1);

@@ -114,7 +114,7 @@ Bytes decompressed(View stored) {
     CHECK(decoder->read({&slice, 1}) == 0);
     CHECK(decoder->progress().done_bytes == stored.size());
     CHECK(decoder->progress().total_bytes == stored.size());
-    CHECK(decoder->notice().empty());
+    CHECK(decoder->warning().empty());
     return all;
 }
 

@@ -38,7 +38,7 @@ TEST_CASE("the encoded bytes are those of the format") {
 TEST_CASE("a table that was encoded behind its frames is found again") {
     Random random(1);
     for (int i = 0; i < 30; ++i) {
-        const auto stream = made_up_stream(ArchiveKind::zstd, random, random.below(30), 2000, true);
+        const auto stream = made_up_stream(ArchiveFormat::zstd, random, random.below(30), 2000, true);
         const auto found = find(stream.stored);
         REQUIRE(found.table);
         CHECK(found.defect == "");
@@ -133,7 +133,7 @@ TEST_CASE("no memory is taken for more frames than any archive has") {
 
 TEST_CASE("single frames are read by the table") {
     Random random(2);
-    const auto stream = made_up_stream(ArchiveKind::zstd, random, 20, 500000, true);
+    const auto stream = made_up_stream(ArchiveFormat::zstd, random, 20, 500000, true);
     io::FileSystem fs;
     const auto file = testing::memory_file(stream.stored);
     std::uint64_t offset = 0;
@@ -157,7 +157,7 @@ TEST_CASE("single frames are read by the table") {
 TEST_CASE("a frame that is not as its table says is none") {
     Random random(3);
     const auto stream =
-        encode_pieces(ArchiveKind::zstd,
+        encode_pieces(ArchiveFormat::zstd,
                       {made_up_content(random, 50000), made_up_content(random, 60000), Bytes(70000)}, true);
     io::FileSystem fs;
     const auto file = testing::memory_file(stream.stored);
@@ -223,7 +223,7 @@ TEST_CASE("little is read for the start of a frame") {
     Random random(4);
     Bytes noise(4000000);
     random.fill(noise);
-    const auto stream = encode_pieces(ArchiveKind::zstd, {noise});
+    const auto stream = encode_pieces(ArchiveFormat::zstd, {noise});
     const auto file = testing::memory_file(stream.stored);
     Bytes start(12288);
     CHECK(read_frame_start(fs, file, stream.table.frames[0], start));

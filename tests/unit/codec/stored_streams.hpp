@@ -29,9 +29,9 @@ inline Bytes made_up_content(Random& random, std::size_t size) {
     for (std::size_t at = 0; at < size;) {
         const auto length = std::min<std::size_t>(size - at, 1 + random.below(20000));
         const auto run = std::span(content).subspan(at, length);
-        const auto kind = random.below(3);
-        if (kind == 0) random.fill(run);
-        if (kind == 1)
+        const auto format = random.below(3);
+        if (format == 0) random.fill(run);
+        if (format == 1)
             for (std::size_t i = 0; i < length; ++i) run[i] = static_cast<std::byte>(i % 251);
         at += length;
     }
@@ -55,8 +55,8 @@ struct Stream {
     FrameEnds ends;
 };
 
-inline Stream encode_pieces(ArchiveKind kind, const std::vector<Bytes>& pieces, bool with_table = false) {
-    const auto encoder = make_frame_encoder(kind, 1);
+inline Stream encode_pieces(ArchiveFormat format, const std::vector<Bytes>& pieces, bool with_table = false) {
+    const auto encoder = make_frame_encoder(format, 1);
     Stream stream;
     for (const auto& piece : pieces) {
         const auto frame = encode(*encoder, piece);
@@ -69,30 +69,30 @@ inline Stream encode_pieces(ArchiveKind kind, const std::vector<Bytes>& pieces, 
     return stream;
 }
 
-inline Stream made_up_stream(ArchiveKind kind, Random& random, std::size_t pieces, std::size_t max_size,
+inline Stream made_up_stream(ArchiveFormat format, Random& random, std::size_t pieces, std::size_t max_size,
                              bool with_table = false) {
     std::vector<Bytes> list;
     for (std::size_t i = 0; i < pieces; ++i)
         list.push_back(made_up_content(random, random.chance(0.1) ? 0 : random.below(max_size + 1)));
-    return encode_pieces(kind, list, with_table);
+    return encode_pieces(format, list, with_table);
 }
 
 /// All that a decoder says about a stream.
 struct Decoded {
     Bytes bytes;  ///< by the reads before the one that failed
     std::string error;
-    std::string notice;
+    std::string warning;
     FrameEnds ends;
     bool checked = true;
     friend bool operator==(const Decoded&, const Decoded&) = default;
 };
 
 /// Reads in pieces of random sizes, cut into slices, some of them empty; the same ones for the same seed.
-inline Decoded decode(ArchiveKind kind, View stored, DecodeOptions options = {}, std::uint64_t seed = 1,
+inline Decoded decode(ArchiveFormat format, View stored, DecodeOptions options = {}, std::uint64_t seed = 1,
                       std::uint64_t max_read = 300000) {
     Random random(seed);
     testing::MemorySource source(stored);
-    const auto decoder = make_decoder(kind, source, std::move(options));
+    const auto decoder = make_decoder(format, source, std::move(options));
     Decoded result;
     Bytes buffer(max_read);
     try {
@@ -108,7 +108,7 @@ inline Decoded decode(ArchiveKind kind, View stored, DecodeOptions options = {},
     } catch (const base::Error& error) {
         result.error = error.what();
     }
-    result.notice = decoder->notice();
+    result.warning = decoder->warning();
     if (result.error.empty()) {
         result.ends = decoder->frame_ends();
         result.checked = decoder->frames_checked();

@@ -1,4 +1,4 @@
-// Seek tables that do not fit the frames before them: the bytes are those of the frames, and a notice says
+// Seek tables that do not fit the frames before them: the bytes are those of the frames, and a warning says
 // so.
 #include <functional>
 
@@ -9,9 +9,9 @@
 namespace vmad::codec {
 namespace {
 
-constexpr auto kZstd = ArchiveKind::zstd;
+constexpr auto kZstd = ArchiveFormat::zstd;
 
-std::string notice_from(std::uint64_t stored_offset) {
+std::string warning_from(std::uint64_t stored_offset) {
     return "the seek table does not match the frames from byte " + std::to_string(stored_offset) +
            " of the file on, so it was not used";
 }
@@ -30,12 +30,12 @@ Bytes with_table(const Stream& stream, const SeekTable& table) {
     return stored;
 }
 
-void check_notice(const Stream& stream, const SeekTable& wrong, std::uint64_t stored_offset) {
+void check_warning(const Stream& stream, const SeekTable& wrong, std::uint64_t stored_offset) {
     const auto stored = with_table(stream, wrong);
     const auto found = read_seek_table(*std::make_unique<io::FileSystem>(), testing::memory_file(stored));
     REQUIRE(found.table);
     auto expected = sound(stream);
-    expected.notice = notice_from(stored_offset);
+    expected.warning = warning_from(stored_offset);
     for (const unsigned threads : {1U, 2U, 7U})
         for (std::uint64_t seed = 0; seed < 3; ++seed)
             CHECK(decode(kZstd, stored, {threads, nullptr, found.table}, seed) == expected);
@@ -52,7 +52,7 @@ TEST_CASE("a table that is wrong in one frame is used up to there, and then no m
         const auto check = [&](const std::function<void(SeekTable&)>& change) {
             auto wrong = stream.table;
             change(wrong);
-            check_notice(stream, rebuilt(wrong), frames[k].stored_offset);
+            check_warning(stream, rebuilt(wrong), frames[k].stored_offset);
         };
         check([k](SeekTable& table) {  // sizes shifted between two frames
             ++table.frames[k].stored_bytes;
@@ -85,7 +85,7 @@ TEST_CASE("a table that is wrong in one frame is used up to there, and then no m
     }
     auto longer = stream.table;
     longer.add(0, 0);
-    check_notice(stream, longer, stream.stored.size());
+    check_warning(stream, longer, stream.stored.size());
 }
 
 TEST_CASE("the table of another file with the same total") {
@@ -100,7 +100,7 @@ TEST_CASE("the table of another file with the same total") {
     testing::put_le(filler.data() + 4, 4, filler.size() - 8);
     append(stream.stored, filler);
     table.add(static_cast<std::uint32_t>(total - other.stored.size()), 0);
-    check_notice(stream, table, 0);
+    check_warning(stream, table, 0);
 }
 
 TEST_CASE("a table for more than the source has") {
@@ -110,7 +110,7 @@ TEST_CASE("a table for more than the source has") {
         const auto stored = View(stream.stored).first(frame.stored_offset);
         const auto serial = decode(kZstd, stored, {1, nullptr, stream.table});
         CHECK(serial.error == "");
-        CHECK(serial.notice == notice_from(stored.size()));
+        CHECK(serial.warning == warning_from(stored.size()));
         for (const unsigned threads : {2U, 5U})
             CHECK(decode(kZstd, stored, {threads, nullptr, stream.table}) == serial);
     }
@@ -126,7 +126,7 @@ TEST_CASE("a damaged frame is an error and no fault of the table") {
         stored[frame.stored_offset + frame.stored_bytes - 1] ^= std::byte{1};  // of the checksum
         const auto plain = decode(kZstd, stored);
         CHECK(plain.error.ends_with("Restored data doesn't match checksum"));
-        CHECK(plain.notice == "");
+        CHECK(plain.warning == "");
         for (const unsigned threads : {1U, 2U, 5U})
             CHECK(decode(kZstd, stored, {threads, nullptr, stream.table}) == plain);
     }

@@ -6,7 +6,7 @@
 namespace vmad::codec {
 namespace {
 
-constexpr auto kZstd = ArchiveKind::zstd;
+constexpr auto kZstd = ArchiveFormat::zstd;
 
 Bytes skippable(std::size_t size) {
     Bytes frame(8 + size, std::byte{0x28});
@@ -282,7 +282,7 @@ TEST_CASE("a frame of 3 GiB in a few KiB is read through one small buffer, whate
         if (count < buffer.size()) break;
     }
     CHECK(total == size);
-    CHECK(decoder->notice().empty());
+    CHECK(decoder->warning().empty());
     CHECK(decoder->frames_checked());
     CHECK(decoder->progress().done_bytes == stored.size());
 }

@@ -5,7 +5,7 @@
 #include "api/queue_calls.hpp"
 #include "io/file_system.hpp"
 #include "varlink/client.hpp"
-#include "verify/proof.hpp"
+#include "verify/verification.hpp"
 
 using namespace vmad;
 using ctl::ExitCode;
@@ -42,7 +42,7 @@ TEST_CASE("every exception has its exit code and its words") {
         {failure_of(base::UsageError("no")), ExitCode::usage, "no"},
         {failure_of(base::SystemError(EIO, "read", "/x")), ExitCode::failed, "read /x: Input/output error"},
         {failure_of(io::NoSpace("full")), ExitCode::failed, "full"},
-        {failure_of(verify::ProofError("differs")), ExitCode::failed, "differs"},
+        {failure_of(verify::VerificationError("differs")), ExitCode::failed, "differs"},
         {failure_of(std::bad_alloc()), ExitCode::failed, "out of memory"},
         {failure_of(varlink::Unreachable("connect /s: No such file or directory")), ExitCode::unreachable,
          "the daemon cannot be reached: connect /s: No such file or directory: is it started? try "

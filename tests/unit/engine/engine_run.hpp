@@ -1,4 +1,4 @@
-// The engine on archives in memory: as files, which can be read again, or as streams, of every kind.
+// The engine on archives in memory: as files, which can be read again, or as streams, of every format.
 #pragma once
 
 #include <functional>
@@ -7,13 +7,14 @@
 #include "engine/ordered_writer.hpp"
 #include "engine/repack.hpp"
 #include "support/memory_file.hpp"
+#include "verify/survey.hpp"
 
 namespace vmad::testing {
 
-using codec::ArchiveKind;
+using codec::ArchiveFormat;
 
-inline constexpr ArchiveKind kAllKinds[] = {ArchiveKind::raw, ArchiveKind::zstd, ArchiveKind::gzip,
-                                            ArchiveKind::lzo};
+inline constexpr ArchiveFormat kAllFormats[] = {ArchiveFormat::raw, ArchiveFormat::zstd, ArchiveFormat::gzip,
+                                                ArchiveFormat::lzo};
 
 /// Keeps what is written.
 class MemorySink final : public io::ByteSink {
@@ -29,17 +30,17 @@ class MemorySink final : public io::ByteSink {
 };
 
 /// The archive as vzdump's compressors store it: in one piece.
-[[nodiscard]] inline Bytes stored_as(ArchiveKind kind, View archive) {
+[[nodiscard]] inline Bytes stored_as(ArchiveFormat format, View archive) {
     iovec slice{const_cast<std::byte*>(archive.data()), archive.size()};
-    if (kind == ArchiveKind::raw) return {archive.begin(), archive.end()};
-    if (kind == ArchiveKind::lzo) {
+    if (format == ArchiveFormat::raw) return {archive.begin(), archive.end()};
+    if (format == ArchiveFormat::lzo) {
         MemorySink sink;
         codec::LzopSink lzop(sink, nullptr);
         lzop.append({&slice, 1}, archive.size());
         lzop.finish();
         return sink.bytes;
     }
-    const auto encoder = codec::make_frame_encoder(kind, 1);
+    const auto encoder = codec::make_frame_encoder(format, 1);
     Bytes stored(encoder->bound(archive.size()));
     stored.resize(encoder->encode({&slice, 1}, stored));
     return stored;

@@ -3,11 +3,11 @@
 
 #include <doctest/doctest.h>
 
-#include "access/canonical_check.hpp"
 #include "engine/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
 #include "support/reference.hpp"
+#include "verify/canonical_check.hpp"
 #include "vma/archive_reader.hpp"
 
 using namespace vmad;
@@ -28,7 +28,7 @@ Bytes repacked(const Bytes& archive, unsigned threads = 1,
     auto bytes = testing::content_of(copy);
     CHECK(result.result_bytes == bytes.size());
     CHECK(result.fingerprint.digest.to_hex() == testing::content_digest(archive));
-    CHECK_NOTHROW(verify::prove(fs, copy, codec::ArchiveKind::raw, result.fingerprint, options.task));
+    CHECK_NOTHROW(verify::verify_copy(fs, copy, codec::ArchiveFormat::raw, result.fingerprint, options.task));
     return bytes;
 }
 
@@ -93,11 +93,11 @@ TEST_CASE("repacking twice is repacking once, and a repacked archive has canonic
         const auto archive = testing::dump(testing::random_guest(seed), testing::random_dump_options(seed));
         const auto once = repacked(archive);
         CHECK(repacked(once, 2, 0) == once);
-        CHECK(access::canonical_by_headers(fs, testing::memory_file(once), never) == access::Canonical::yes);
-        CHECK(access::canonical_by_headers(fs, testing::memory_file(archive), never) ==
-              access::Canonical::no);
+        CHECK(verify::canonical_by_headers(fs, testing::memory_file(once), never) == verify::Canonical::yes);
+        CHECK(verify::canonical_by_headers(fs, testing::memory_file(archive), never) ==
+              verify::Canonical::no);
         const auto cut = testing::View(once).first(once.size() - 1);
-        CHECK(access::canonical_by_headers(fs, testing::memory_file(cut), never) == access::Canonical::no);
+        CHECK(verify::canonical_by_headers(fs, testing::memory_file(cut), never) == verify::Canonical::no);
     }
 }
 

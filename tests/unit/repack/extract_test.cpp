@@ -272,7 +272,7 @@ TEST_CASE("single disks are read by the seek table only of a canonical archive; 
     const auto guest = testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}, {"drive-scsi1", 1 << 20, {}}});
     const auto copy = testing::memory_file();
     engine::RepackOptions to_zstd;
-    to_zstd.kind = codec::ArchiveKind::zstd;
+    to_zstd.format = codec::ArchiveFormat::zstd;
     (void)testing::run_engine(fs, testing::memory_file(testing::dump(guest)), copy, to_zstd);
     const auto stored = testing::content_of(copy);
     const auto table = codec::read_seek_table(fs, copy).table;
@@ -287,7 +287,7 @@ TEST_CASE("single disks are read by the seek table only of a canonical archive; 
             const auto checksum = vma::checksum(header.data(), header.size(), 32);
             std::copy(checksum.begin(), checksum.end(), header.begin() + 32);
         }
-        auto archive = testing::stored_as(codec::ArchiveKind::zstd, header);
+        auto archive = testing::stored_as(codec::ArchiveFormat::zstd, header);
         codec::SeekTable other;
         other.add(static_cast<std::uint32_t>(archive.size()), table->frames[0].bytes);
         for (std::size_t i = 1; i < 3; ++i) {

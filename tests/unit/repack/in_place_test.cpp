@@ -2,8 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "access/published_digest.hpp"
-#include "engine/assembler.hpp"
 #include "engine/engine_run.hpp"
 #include "publish/inode_lock.hpp"
 #include "support/dump.hpp"
@@ -12,6 +10,7 @@
 #include "support/pretended_mount.hpp"
 #include "support/reference.hpp"
 #include "support/temporary_directory.hpp"
+#include "verify/published_digest.hpp"
 
 using namespace vmad;
 using repack::InPlaceOutcome;
@@ -55,13 +54,26 @@ TEST_CASE("an archive becomes canonical under its name, and is left alone the ne
     CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
 }
 
-TEST_CASE("a planted mistake leaves the original as it was") {
+TEST_CASE("what the device does not keep as it was written leaves the original as it was") {
+    /// Flips a bit of the first block that is written.
+    class Forgetful final : public io::FileSystem {
+      public:
+        std::size_t write_at(const io::File& file, std::span<const iovec> from,
+                             std::uint64_t offset) override {
+            const auto written = FileSystem::write_at(file, from, offset);
+            constexpr std::uint64_t kPlace = 65536 + vma::kExtentHeaderSize + 100;
+            if (offset > kPlace || offset + written <= kPlace) return written;
+            std::byte byte{};
+            iovec one{&byte, 1};
+            (void)FileSystem::read_at(file, {&one, 1}, kPlace);
+            byte ^= std::byte{0x10};
+            (void)FileSystem::write_at(file, {&one, 1}, kPlace);
+            return written;
+        }
+    } fs;
     Stage stage;
-    io::FileSystem fs;
-    stage.options.repack.spoil = [](engine::AssembledExtent& extent) {
-        std::swap(extent.clusters[0], extent.clusters[1]);
-    };
-    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), verify::ProofError);
+    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options),
+                    verify::VerificationError);
     CHECK(stage.archives.read("a.vma") == stage.original);
     CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
 }
@@ -220,8 +232,8 @@ TEST_CASE("a disk that is full at any operation leaves a compressed archive as i
     const auto archive = testing::dump(guest, order);
     const auto expected = testing::reference_repack(archive);
     for (const auto kind :
-         {testing::ArchiveKind::zstd, testing::ArchiveKind::gzip, testing::ArchiveKind::lzo}) {
-        CAPTURE(codec::kind_name(kind));
+         {testing::ArchiveFormat::zstd, testing::ArchiveFormat::gzip, testing::ArchiveFormat::lzo}) {
+        CAPTURE(codec::format_name(kind));
         const auto original = text_of(testing::stored_as(kind, archive));
         bool spilled = false;
         for (unsigned failing = 1;; ++failing) {
@@ -263,8 +275,8 @@ TEST_CASE("of gzip and lzo, what vmad has published tells that they are canonica
     const support::TemporaryDirectory archives;
     Stage stage;
     io::FileSystem fs;
-    for (const auto kind : testing::kAllKinds) {
-        CAPTURE(codec::kind_name(kind));
+    for (const auto kind : testing::kAllFormats) {
+        CAPTURE(codec::format_name(kind));
         const auto archive = testing::to_bytes(stage.original);
         archives.write("a", text_of(testing::stored_as(kind, archive)));
         CHECK(repack::repack_in_place(fs, archives / "a", stage.options).outcome == InPlaceOutcome::done);
@@ -275,10 +287,10 @@ TEST_CASE("of gzip and lzo, what vmad has published tells that they are canonica
         // A copy has lost the attribute; then the headers must tell, or it is done again.
         archives.remove("a");
         archives.write("a", once);
-        const bool headers_tell = kind == testing::ArchiveKind::raw || kind == testing::ArchiveKind::zstd;
+        const bool headers_tell = kind == testing::ArchiveFormat::raw || kind == testing::ArchiveFormat::zstd;
         CHECK(repack::repack_in_place(fs, archives / "a", stage.options).outcome ==
               (headers_tell ? InPlaceOutcome::unchanged : InPlaceOutcome::done));
-        if (kind != testing::ArchiveKind::lzo) CHECK(archives.read("a") == once);
+        if (kind != testing::ArchiveFormat::lzo) CHECK(archives.read("a") == once);
     }
 }
 
@@ -290,7 +302,7 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     io::FileSystem fs;
     REQUIRE(repack::repack_in_place(fs, archives / "a.vma", stage.options).outcome == InPlaceOutcome::done);
     const auto file = fs.open(archives / "a.vma", O_RDWR);
-    const auto digest = access::published_digest(fs, file);
+    const auto digest = verify::published_digest(fs, file);
     REQUIRE(digest);
     CHECK(*digest == testing::content_digest(testing::to_bytes(stage.original)));
 
@@ -300,13 +312,13 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     bytes.back() = static_cast<char>(bytes.back() ^ 1);
     iovec all{bytes.data(), bytes.size()};
     io::write_fully_at(fs, file, {&all, 1}, 0);
-    CHECK_FALSE(access::published_digest(fs, file));  // written to
+    CHECK_FALSE(verify::published_digest(fs, file));  // written to
     fs.set_modified(file, modified);
-    CHECK(access::published_digest(fs, file) == digest);
+    CHECK(verify::published_digest(fs, file) == digest);
     auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});
     CHECK(verify::survey(source, {}).digest.to_hex() != *digest);
     for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
         fs.set_attribute(file, "user.vmad", nonsense);
-        CHECK_FALSE(access::published_digest(fs, file));
+        CHECK_FALSE(verify::published_digest(fs, file));
     }
 }

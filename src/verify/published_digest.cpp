@@ -1,11 +1,11 @@
-#include "access/published_digest.hpp"
+#include "verify/published_digest.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include "canon/layout.hpp"
 #include "publish/file_identity.hpp"
 
-namespace vmad::access {
+namespace vmad::verify {
 namespace {
 
 constexpr char kAttribute[] = "user.vmad";
@@ -40,4 +40,4 @@ std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& 
     return digest->get<std::string>();
 }
 
-}  // namespace vmad::access
+}  // namespace vmad::verify

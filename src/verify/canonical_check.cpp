@@ -1,14 +1,14 @@
-#include "access/canonical_check.hpp"
+#include "verify/canonical_check.hpp"
 
-#include "access/published_digest.hpp"
 #include "base/error.hpp"
 #include "canon/canonical_rules.hpp"
 #include "canon/layout.hpp"
-#include "codec/archive_kind.hpp"
+#include "codec/archive_format.hpp"
 #include "codec/seek_frame.hpp"
+#include "verify/published_digest.hpp"
 #include "vma/header.hpp"
 
-namespace vmad::access {
+namespace vmad::verify {
 namespace {
 
 using RawExtentHeader = std::array<std::byte, vma::kExtentHeaderSize>;
@@ -16,7 +16,7 @@ using RawExtentHeader = std::array<std::byte, vma::kExtentHeaderSize>;
 /// The layout of an archive with this header, when the header is the canonical one.
 std::optional<canon::Layout> canonical_layout(const std::vector<std::byte>& raw) {
     const auto header = vma::parse_header(raw);
-    if (header.uuid != canon::kUuid) return std::nullopt;
+    if (header.uuid != canon::kCanonicalUuid) return std::nullopt;
     canon::Layout layout(header);
     if (!canon::is_canonical_header(raw, layout)) return std::nullopt;
     return layout;
@@ -65,13 +65,13 @@ bool zstd_is_canonical(io::FileSystem& fs, const io::File& file, const base::Can
 Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
     const auto answer = [](bool yes) { return yes ? Canonical::yes : Canonical::no; };
     try {
-        switch (codec::kind_of_file(fs, file)) {
-            case codec::ArchiveKind::raw:
+        switch (codec::format_of_file(fs, file)) {
+            case codec::ArchiveFormat::raw:
                 return answer(raw_is_canonical(fs, file, cancel));
-            case codec::ArchiveKind::zstd:
+            case codec::ArchiveFormat::zstd:
                 return answer(zstd_is_canonical(fs, file, cancel));
-            case codec::ArchiveKind::gzip:
-            case codec::ArchiveKind::lzo:
+            case codec::ArchiveFormat::gzip:
+            case codec::ArchiveFormat::lzo:
                 return published_digest(fs, file) ? Canonical::yes : Canonical::unknown;
         }
     } catch (const base::FormatError&) {
@@ -80,4 +80,4 @@ Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file, const b
     return Canonical::no;
 }
 
-}  // namespace vmad::access
+}  // namespace vmad::verify

@@ -12,7 +12,7 @@
 #include "canon/digest.hpp"
 #include "io/file_metadata.hpp"
 
-namespace vmad::access {
+namespace vmad::verify {
 
 /// The attribute for an archive of the canonical layout, as it will be when it is published.
 [[nodiscard]] io::Attributes published_digest_attribute(const canon::Digest& digest, std::uint64_t size_bytes,
@@ -22,4 +22,4 @@ namespace vmad::access {
 /// since.
 [[nodiscard]] std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& file);
 
-}  // namespace vmad::access
+}  // namespace vmad::verify

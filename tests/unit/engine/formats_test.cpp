@@ -1,13 +1,13 @@
-// The laws of the engine for every kind of archive, from files and from streams that cannot be read again.
+// The laws of the engine for every format of archive, from files and from streams that cannot be read again.
 #include <doctest/doctest.h>
 
-#include "access/canonical_check.hpp"
 #include "engine/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
+#include "verify/canonical_check.hpp"
 
 using namespace vmad;
-using testing::ArchiveKind;
+using testing::ArchiveFormat;
 using testing::Bytes;
 
 namespace {
@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kMiB = 1 << 20;
 
 struct Run {
-    ArchiveKind to = ArchiveKind::raw;
+    ArchiveFormat to = ArchiveFormat::raw;
     unsigned threads = 1;
     std::uint64_t memory = engine::kDefaultMemoryBytes;
 };
@@ -33,7 +33,7 @@ Repacked repack_stream(testing::View stored, const Run& run) {
     testing::MemorySink sink;
     engine::RepackOptions options;
     options.task.threads = run.threads;
-    options.kind = run.to;
+    options.format = run.to;
     options.memory_bytes = run.memory;
     auto result = engine::repack(fs, source, sink, options);
     CHECK(result.source_bytes == stored.size());
@@ -41,23 +41,23 @@ Repacked repack_stream(testing::View stored, const Run& run) {
     return {std::move(sink.bytes), std::move(result)};
 }
 
-/// The file is read back and proven.
+/// The file is read back and verified.
 Bytes repack_file(testing::View stored, const Run& run) {
     io::FileSystem fs;
     const auto copy = testing::memory_file();
     engine::RepackOptions options;
     options.task.threads = run.threads;
-    options.kind = run.to;
+    options.format = run.to;
     options.memory_bytes = run.memory;
     const auto result = testing::run_engine(fs, testing::memory_file(stored), copy, options);
-    CHECK_NOTHROW(verify::prove(fs, copy, run.to, result.fingerprint, options.task));
+    CHECK_NOTHROW(verify::verify_copy(fs, copy, run.to, result.fingerprint, options.task));
     return testing::content_of(copy);
 }
 
 }  // namespace
 
 TEST_CASE(
-    "a stream of any kind and in any order becomes what the reference writes, for any budget and threads") {
+    "a stream of any format and in any order becomes what the reference writes, for any budget and threads") {
     for (std::uint64_t seed = 0; seed < 24; ++seed) {
         CAPTURE(seed);
         auto options = testing::random_dump_options(seed);
@@ -66,13 +66,13 @@ TEST_CASE(
         options.ascending = seed % 4 >= 1 && seed % 3 == 0;
         const auto archive = testing::dump(testing::random_guest(seed), options);
         const auto expected = testing::reference_repack(archive);
-        const auto kind = testing::kAllKinds[seed % 8 == 7 ? 3 : seed % 3];
-        const auto stored = testing::stored_as(kind, archive);
+        const auto format = testing::kAllFormats[seed % 8 == 7 ? 3 : seed % 3];
+        const auto stored = testing::stored_as(format, archive);
         const auto threads = static_cast<unsigned>(1 + seed % 4);
         for (const std::uint64_t memory :
              {std::uint64_t{0}, std::uint64_t{vma::kMaxExtentPayload}, 16 * kMiB, UINT64_MAX}) {
             CAPTURE(memory);
-            const auto [bytes, result] = repack_stream(stored, {ArchiveKind::raw, threads, memory});
+            const auto [bytes, result] = repack_stream(stored, {ArchiveFormat::raw, threads, memory});
             CHECK(bytes == expected);
             CHECK(result.fingerprint.digest.to_hex() == testing::content_digest(archive));
             CHECK(result.archive_bytes == archive.size());
@@ -101,15 +101,16 @@ TEST_CASE("orders in which most extents must be parked") {
         for (const std::uint64_t memory : {std::uint64_t{0}, kMiB, 16 * kMiB}) {
             CAPTURE(threads);
             CAPTURE(memory);
-            const auto [bytes, result] = repack_stream(archive, {ArchiveKind::raw, threads, memory});
+            const auto [bytes, result] = repack_stream(archive, {ArchiveFormat::raw, threads, memory});
             CHECK(bytes == expected);
             CHECK(result.spilled_bytes > 0);
-            CHECK(repack_file(archive, {ArchiveKind::raw, threads, memory}) == expected);
+            CHECK(repack_file(archive, {ArchiveFormat::raw, threads, memory}) == expected);
         }
     }
 }
 
-TEST_CASE("every kind holds the canonical archive, is proven, and is the same whatever it was made from") {
+TEST_CASE(
+    "every format holds the canonical archive, is verified, and is the same whatever it was made from") {
     for (std::uint64_t seed = 40; seed < 46; ++seed) {
         CAPTURE(seed);
         auto options = testing::random_dump_options(seed);
@@ -118,18 +119,18 @@ TEST_CASE("every kind holds the canonical archive, is proven, and is the same wh
         options.seed += 1000;
         const auto again = testing::dump(guest, options);
         const auto expected = testing::reference_repack(archive);
-        for (const auto to : {ArchiveKind::zstd, ArchiveKind::gzip}) {
-            CAPTURE(codec::kind_name(to));
+        for (const auto to : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
+            CAPTURE(codec::format_name(to));
             const auto canonical = repack_file(archive, {to, 1});
             CHECK(testing::uncompressed(canonical) == expected);
-            CHECK(testing::survey_of(testing::stored_as(to, expected)).departure ==
+            CHECK(testing::survey_of(testing::stored_as(to, expected)).deviation ==
                   "the header and each extent are not compressed on their own");
-            for (const auto from : testing::kAllKinds)
+            for (const auto from : testing::kAllFormats)
                 CHECK(repack_stream(testing::stored_as(from, again), {to, 3, kMiB}).bytes == canonical);
             CHECK(repack_file(canonical, {to, 2}) == canonical);
-            CHECK(repack_file(canonical, {ArchiveKind::raw, 2}) == expected);
+            CHECK(repack_file(canonical, {ArchiveFormat::raw, 2}) == expected);
         }
-        CHECK(testing::uncompressed(repack_file(archive, {ArchiveKind::lzo, 1})) == expected);
+        CHECK(testing::uncompressed(repack_file(archive, {ArchiveFormat::lzo, 1})) == expected);
     }
 }
 
@@ -137,16 +138,16 @@ TEST_CASE("the headers of a canonical zstd archive tell that it is, those of any
     io::FileSystem fs;
     const base::CancelFlag never;
     const auto look = [&](testing::View stored) {
-        return access::canonical_by_headers(fs, testing::memory_file(stored), never);
+        return verify::canonical_by_headers(fs, testing::memory_file(stored), never);
     };
     for (std::uint64_t seed = 60; seed < 70; ++seed) {
         const auto archive = testing::dump(testing::random_guest(seed), testing::random_dump_options(seed));
-        const auto canonical = repack_file(archive, {ArchiveKind::zstd, 1});
-        CHECK(look(canonical) == access::Canonical::yes);
-        CHECK(look(testing::View(canonical).first(canonical.size() - 1)) == access::Canonical::no);
-        CHECK(look(testing::stored_as(ArchiveKind::zstd, archive)) == access::Canonical::no);
-        CHECK(look(testing::stored_as(ArchiveKind::zstd, testing::uncompressed(canonical))) ==
-              access::Canonical::no);
-        CHECK(look(repack_file(archive, {ArchiveKind::gzip, 1})) == access::Canonical::unknown);
+        const auto canonical = repack_file(archive, {ArchiveFormat::zstd, 1});
+        CHECK(look(canonical) == verify::Canonical::yes);
+        CHECK(look(testing::View(canonical).first(canonical.size() - 1)) == verify::Canonical::no);
+        CHECK(look(testing::stored_as(ArchiveFormat::zstd, archive)) == verify::Canonical::no);
+        CHECK(look(testing::stored_as(ArchiveFormat::zstd, testing::uncompressed(canonical))) ==
+              verify::Canonical::no);
+        CHECK(look(repack_file(archive, {ArchiveFormat::gzip, 1})) == verify::Canonical::unknown);
     }
 }

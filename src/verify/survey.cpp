@@ -1,4 +1,4 @@
-#include "verify/proof.hpp"
+#include "verify/survey.hpp"
 
 #include <mutex>
 
@@ -12,8 +12,8 @@
 namespace vmad::verify {
 namespace {
 
-/// The first departure from the canonical layout, by position in the archive, found by several threads.
-class FirstDeparture {
+/// The first deviation from the canonical layout, by position in the archive, found by several threads.
+class FirstDeviation {
   public:
     void note(std::uint64_t offset, std::string_view what) {
         const std::lock_guard lock(mutex_);
@@ -30,13 +30,13 @@ class FirstDeparture {
     std::string text_;
 };
 
-void check_layout(const vma::Extent& extent, const canon::Layout& layout, FirstDeparture& departure) {
-    if (extent.number >= layout.extent_count()) return departure.note(extent.offset, "an extent too many");
+void check_layout(const vma::Extent& extent, const canon::Layout& layout, FirstDeviation& deviation) {
+    if (extent.number >= layout.extent_count()) return deviation.note(extent.offset, "an extent too many");
     const auto plan = layout.plan(extent.number);
     if (!canon::is_canonical_extent(extent.raw_header, extent.header, plan))
-        return departure.note(extent.offset, "the extent is not the one that belongs here");
+        return deviation.note(extent.offset, "the extent is not the one that belongs here");
     if (!canon::has_canonical_blocks(extent.header, plan, extent.payload->data()))
-        departure.note(extent.payload_offset(),
+        deviation.note(extent.payload_offset(),
                        "a block is stored that is all zero or goes past the device's end");
 }
 
@@ -49,9 +49,9 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
-    FirstDeparture departure;
+    FirstDeviation deviation;
     if (!canon::is_canonical_header(reader.raw_header(), layout))
-        departure.note(0, "the header is not canonical");
+        deviation.note(0, "the header is not canonical");
     std::vector<canon::ContentSum> sums(options.threads, canon::ContentSum(reader.header()));
     std::uint64_t extents = 0;
     codec::FrameEnds ends;
@@ -60,7 +60,7 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
                             options.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned worker) {
                                  sums[worker].add(extent.header, extent.payload->data());
-                                 check_layout(extent, layout, departure);
+                                 check_layout(extent, layout, deviation);
                              },
                              [&] {
                                  ends.add(reader.offset());
@@ -70,35 +70,15 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
                              [](bool) {}});
     pump.join();
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
-    const auto where = departure.text();
-    return {source.kind(),
+    const auto where = deviation.text();
+    return {source.format(),
             reader.header(),
             sums[0].finish(),
             extents,
             reader.offset(),
             source.progress().done_bytes,
-            where.empty() ? source.stored_departure(ends) : where,
-            source.notice()};
-}
-
-void prove(io::FileSystem& fs, const io::File& file, codec::ArchiveKind kind, const Fingerprint& expected,
-           const access::TaskOptions& options) {
-    try {
-        // What the device holds counts, not what memory holds of it.
-        auto source = codec::ArchiveSource::of_device(fs, file, {options.threads, options.cancel});
-        const auto found = survey(source, options);
-        if (found.kind != kind) throw ProofError("the copy is of another kind than it should be");
-        if (!found.departure.empty()) throw ProofError("the copy is not canonical: " + found.departure);
-        if (found.digest != expected.digest)
-            throw ProofError(fmt::format("the copy holds other content than its source: digest {}, not {}",
-                                         found.digest.to_hex(), expected.digest.to_hex()));
-        if (Fingerprint{found.digest, found.header.configs, found.header.ctime} != expected)
-            throw ProofError("the copy has other configs or another ctime than its source");
-    } catch (const base::FormatError& error) {
-        throw ProofError(fmt::format("the copy is not a valid archive: {}", error.what()));
-    } catch (const base::Unsupported& error) {
-        throw ProofError(fmt::format("the copy is not a valid archive: {}", error.what()));
-    }
+            where.empty() ? source.stored_deviation(ends) : where,
+            source.warning()};
 }
 
 }  // namespace vmad::verify

@@ -4,7 +4,7 @@
 #include "base/cancel.hpp"
 #include "io/file_system.hpp"
 
-namespace vmad::access {
+namespace vmad::verify {
 
 enum class Canonical {
     yes,  ///< header and extent headers are; or vmad has published the file as it is now
@@ -18,4 +18,4 @@ enum class Canonical {
 [[nodiscard]] Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file,
                                              const base::CancelFlag& cancel);
 
-}  // namespace vmad::access
+}  // namespace vmad::verify

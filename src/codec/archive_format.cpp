@@ -1,4 +1,4 @@
-#include "codec/archive_kind.hpp"
+#include "codec/archive_format.hpp"
 
 #include <array>
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace {
 
 /// The bytes by which a file is known; of the first one, only the bits in `first_mask` count.
 struct Magic {
-    std::array<std::uint8_t, kKindBytes> bytes;
+    std::array<std::uint8_t, kFormatBytes> bytes;
     std::size_t length;
     std::uint8_t first_mask = 0xff;
 };
@@ -35,40 +35,40 @@ bool begins_with(std::span<const std::byte> bytes, const Magic& magic) {
 
 }  // namespace
 
-ArchiveKind kind_of_content(std::span<const std::byte> bytes) {
-    if (begins_with(bytes, kZstd) || begins_with(bytes, kSkippable)) return ArchiveKind::zstd;
-    if (begins_with(bytes, kGzip)) return ArchiveKind::gzip;
-    if (begins_with(bytes, kLzop)) return ArchiveKind::lzo;
+ArchiveFormat format_of_content(std::span<const std::byte> bytes) {
+    if (begins_with(bytes, kZstd) || begins_with(bytes, kSkippable)) return ArchiveFormat::zstd;
+    if (begins_with(bytes, kGzip)) return ArchiveFormat::gzip;
+    if (begins_with(bytes, kLzop)) return ArchiveFormat::lzo;
     if (begins_with(bytes, kBzip2))
         throw base::Unsupported("bzip2 archives are not supported: decompress it with bunzip2 first");
     if (begins_with(bytes, kXz))
         throw base::Unsupported("xz archives are not supported: decompress it with unxz first");
-    return ArchiveKind::raw;
+    return ArchiveFormat::raw;
 }
 
-ArchiveKind kind_of_file(io::FileSystem& fs, const io::File& file) {
-    std::vector<std::byte> bytes(kKindBytes);
+ArchiveFormat format_of_file(io::FileSystem& fs, const io::File& file) {
+    std::vector<std::byte> bytes(kFormatBytes);
     bytes.resize(io::read_fully_at(fs, file, bytes, 0));
-    return kind_of_content(bytes);
+    return format_of_content(bytes);
 }
 
-std::optional<ArchiveKind> kind_of_name(std::string_view name) {
-    if (name.ends_with(".vma")) return ArchiveKind::raw;
-    if (name.ends_with(".zst")) return ArchiveKind::zstd;
-    if (name.ends_with(".gz")) return ArchiveKind::gzip;
-    if (name.ends_with(".lzo")) return ArchiveKind::lzo;
+std::optional<ArchiveFormat> format_of_name(std::string_view name) {
+    if (name.ends_with(".vma")) return ArchiveFormat::raw;
+    if (name.ends_with(".zst")) return ArchiveFormat::zstd;
+    if (name.ends_with(".gz")) return ArchiveFormat::gzip;
+    if (name.ends_with(".lzo")) return ArchiveFormat::lzo;
     return std::nullopt;
 }
 
-const char* kind_name(ArchiveKind kind) noexcept {
-    switch (kind) {
-        case ArchiveKind::raw:
+const char* format_name(ArchiveFormat format) noexcept {
+    switch (format) {
+        case ArchiveFormat::raw:
             return "raw";
-        case ArchiveKind::zstd:
+        case ArchiveFormat::zstd:
             return "zstd";
-        case ArchiveKind::gzip:
+        case ArchiveFormat::gzip:
             return "gzip";
-        case ArchiveKind::lzo:
+        case ArchiveFormat::lzo:
             return "lzo";
     }
     return "";

@@ -1,0 +1,33 @@
+// Reads an archive to its end: what it holds, and whether it is canonical.
+//
+// Checks every rule of the format, and every rule of the canonical layout and of the stored form; the first
+// deviation from those is a finding, not an error. Reads in one thread, computes in options.threads others.
+#pragma once
+
+#include <string>
+
+#include "access/task_options.hpp"
+#include "canon/digest.hpp"
+#include "codec/archive_source.hpp"
+#include "vma/format.hpp"
+
+namespace vmad::verify {
+
+/// How an archive looks from outside and inside, learnt by reading all of it.
+struct Survey {
+    codec::ArchiveFormat format = codec::ArchiveFormat::raw;
+    vma::Header header;
+    canon::Digest digest;
+    std::uint64_t extent_count = 0;
+    std::uint64_t archive_bytes = 0;  ///< uncompressed
+    std::uint64_t stored_bytes = 0;   ///< as it was read: of the file
+    /// Why it is not in the canonical layout: the first deviation, with its byte offset; empty when it is.
+    std::string deviation;
+    std::string warning;  ///< what was odd about how it is stored, though it could be read; or empty
+};
+
+/// Reads an archive to its end and checks every rule of the format. Throws base::FormatError, Unsupported,
+/// SystemError.
+[[nodiscard]] Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options);
+
+}  // namespace vmad::verify
