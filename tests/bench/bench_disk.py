@@ -1,19 +1,27 @@
-"""The disk of real files that the benchmarks dump, how vzdump compresses a dump, and a shell command with its costs."""
-import collections
+"""A shell command with its costs, and the disk of real files that the benchmarks dump."""
 import os
 import shutil
 import stat
 import subprocess
+import sys
 import time
+from typing import NamedTuple
 
 MIB = 2**20
 VZDUMP_ZSTD = "zstd -q --rsyncable"
+STARTED = time.monotonic()
 
-Cost = collections.namedtuple("Cost", "wall cpu rss_mib written_mib output")
+
+class Cost(NamedTuple):
+    """CPU time and what was written are of all processes of a command, RSS of the largest."""
+    wall: float
+    cpu: float
+    rss_mib: float
+    written_mib: float
+    output: bytes
 
 
 def run(command, environment=None):
-    """Runs a shell command; CPU time and what was written are of all its processes, RSS of the largest."""
     start = time.monotonic()
     with subprocess.Popen(["bash", "-o", "pipefail", "-c", command], stdout=subprocess.PIPE,
                           env={**os.environ, **(environment or {})}) as process:
@@ -26,16 +34,29 @@ def run(command, environment=None):
                 usage.ru_oublock * 512 / MIB, output)
 
 
+def progress(text):
+    elapsed = int(time.monotonic() - STARTED)
+    print(f"[{elapsed // 60:3}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
+
+
 def size_bytes(text):
     units = {"K": 2**10, "M": 2**20, "G": 2**30}
     return int(float(text[:-1]) * units[text[-1]]) if text[-1:] in units else int(text)
 
 
-def add_disk_options(parser):
-    parser.add_argument("--dir", default=None, type=os.path.abspath)
-    parser.add_argument("--image", default=None, type=os.path.abspath)
-    parser.add_argument("--from", dest="sources", action="append", default=None)
-    parser.add_argument("--size", type=size_bytes, default=size_bytes("3G"))
+def vmactl_of(build):
+    return os.path.join(os.path.abspath(build), "src/ctl/vmactl")
+
+
+def generate_of(build):
+    return os.path.join(os.path.abspath(build), "tests/support/vma-generate")
+
+
+def add_disk_options(parser, size="3G"):
+    parser.add_argument("--dir", default=None, type=os.path.abspath, help="for everything temporary")
+    parser.add_argument("--image", default=None, type=os.path.abspath, help="a raw disk, instead of a new one")
+    parser.add_argument("--from", dest="sources", action="append", default=None, help="where the files come from")
+    parser.add_argument("--size", type=size_bytes, default=size_bytes(size), help=f"of a new disk ({size})")
 
 
 def copy_files(sources, target, wanted_bytes):
@@ -68,6 +89,8 @@ def disk_image(options, directory):
         return options.image
     image, files = os.path.join(directory, "disk.raw"), os.path.join(directory, "files")
     copy_files(options.sources or ["/usr/bin", "/usr/share", "/usr/lib"], files, options.size * 3 // 4)
-    run(f"truncate -s {options.size} {image} && mkfs.ext4 -q -F -i 8192 -d {files} {image}")
+    run(f"truncate -s {options.size} {image} && "
+        f"mkfs.ext4 -q -F -i 8192 -U 00000000-0000-4000-8000-000000000001 "
+        f"-E lazy_itable_init=0,hash_seed=00000000-0000-4000-8000-000000000002 -d {files} {image}")
     shutil.rmtree(files)
     return image

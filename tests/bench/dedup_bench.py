@@ -1,160 +1,178 @@
 #!/usr/bin/env python3
-"""What a second backup of a guest adds to a restic and to a borg repository, in each form of its archive.
+"""What each day's backup of a guest adds to restic, borg, rdiff and a file system that shares blocks.
 
-usage: dedup_bench.py BUILD [--dir DIR] [--changes FACTOR] [--image RAW | [--from PATH]... [--size SIZE]]
+The guest's disk is an ext4 image of real files, or a copy of --image (a file system without partitions). On seven
+days something happens to it: 80 files are replaced or removed, 160 touched and 10 MiB written; 60 ranges of 4 to 256
+KiB are discarded; 400 pages of 4 KiB are written in 64 regions of 2 MiB; the disk grows; a disk is added that comes
+first in the file; the configuration grows; a clone of the guest is backed up. Each day is dumped in another order and
+stored as bare disks, as vzdump leaves it, and normalized, raw and compressed. Prints the MiB that each day added.
 
-Makes an ext4 image of real files in DIR (see zstd_bench.py; needs five times SIZE there), and a copy in which some
-files were written, replaced, removed and touched: some tens of MiB, times FACTOR. Each form of the two dumps, of other seed and
-time, goes under one name into a fresh repository of its own, without compression. Prints the MiB that the first and
-the second backup added there, and the second as a ratio to what the same dump adds as vzdump leaves it.
+All choices are seeded, and all restic repositories cut chunks by one polynomial. Needs root for loop mounts, and up
+to 20 GiB in --dir. Tools that are not installed are left out.
 """
 import argparse
+import json
 import os
-import random
-import re
 import shutil
+import signal
+import sys
 import tempfile
+import time
 
-from bench_disk import MIB, VZDUMP_ZSTD, add_disk_options, disk_image, run
+from bench_disk import MIB, VZDUMP_ZSTD, add_disk_options, progress, run, vmactl_of
+from guest_days import changed_mib, make_days
+from repositories import REPOSITORIES
 
-BLOCK, CLUSTER = 4096, 65536
-PLAIN_NAME = re.compile(r"[A-Za-z0-9._+-]+")
-
-
-def regular_files(image, wanted):
-    """Paths of regular files below 1 MiB, with their sizes: about so many, from directories all over the image."""
-    found, directories = [], [""]
-    while directories and len(found) < wanted:
-        directory = directories.pop(0)
-        names = 0
-        for line in run(f"debugfs -R 'ls -p {directory or '/'}' {image} 2>/dev/null").output.decode().splitlines():
-            fields = line.split("/")
-            if len(fields) < 7 or not PLAIN_NAME.fullmatch(fields[5]) or fields[5] in (".", "..", "lost+found"):
-                continue
-            path = f"{directory}/{fields[5]}"
-            if fields[2].startswith("04"):
-                directories.append(path)
-            elif fields[2].startswith("10") and 0 < int(fields[6]) < MIB and names < wanted // 20:
-                found.append((path, int(fields[6])))
-                names += 1
-    return found
-
-
-def change_image(image, directory, factor):
-    """A day in the life of the guest."""
-    rng = random.Random(1)
-    commands = []
-    local = os.path.join(directory, "new")
-    os.mkdir(local)
-
-    def write(path, size):
-        name = os.path.join(local, str(len(commands)))
-        with open(name, "w") as file:
-            file.write(rng.randbytes(size // 2 + 1).hex()[:size])  # compresses to a half
-        commands.extend([f"cd {os.path.dirname(path)}", f"write {name} {os.path.basename(path)}"])
-
-    files = regular_files(image, 4000)
-    rng.shuffle(files)
-    few, many, new = (round(number * factor) for number in (100, 400, 24))
-    removed, replaced, touched = files[:few], files[few:2 * few], files[2 * few:2 * few + many]
-    commands.extend(f"rm {path}" for path, _ in removed + replaced)
-    for path, size in replaced:
-        write(path, size)
-    for path, _ in touched:
-        commands.extend(f"sif {path} {field} @1700080000" for field in ("atime", "mtime", "ctime"))
-    commands.append("mkdir /new")
-    for number in range(new):
-        write(f"/new/{number}", MIB)
-    script = os.path.join(directory, "commands")
-    with open(script, "w") as file:
-        file.write("\n".join(commands) + "\n")
-    run(f"debugfs -w -f {script} {image} >/dev/null 2>&1; e2fsck -fn {image} >/dev/null 2>&1")
-    shutil.rmtree(local)
-    print(f"files removed: {len(removed)}, replaced: {len(replaced)}, touched: {len(touched)}, written: {new}")
-
-
-def print_difference(first, second):
-    """The floor: no deduplication adds less than the blocks that changed."""
-    changed = {BLOCK: 0, CLUSTER: 0}
-    with open(first, "rb") as one, open(second, "rb") as other:
-        while a := one.read(MIB):
-            b = other.read(MIB)
-            if a != b:
-                for unit in changed:
-                    changed[unit] += unit * sum(a[at:at + unit] != b[at:at + unit] for at in range(0, len(a), unit))
-    print(f"changed: {changed[BLOCK] / MIB:.1f} MiB in blocks of 4 KiB, {changed[CLUSTER] / MIB:.1f} in clusters")
-
-
-def tree_mib(root):
-    return sum(os.path.getsize(os.path.join(directory, name)) for directory, _, names in os.walk(root)
-               for name in names) / MIB
-
-
-def added(directory, commands, files):
-    """MiB by which the repository grows with each of the files. Commands: to make it, and to back up standard input."""
-    repository = os.path.join(directory, "repository")
-    environment = {
-        "RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD": "bench", "TMPDIR": directory,
-        "BORG_REPO": repository, "BORG_BASE_DIR": os.path.join(directory, "borg"),
-        "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-    }
-    init, backup = commands
-    run(init, environment)
-    growth, before = [], tree_mib(repository)
-    for day, file in enumerate(files):
-        run(f"{backup.format(day=day)} <{file}", environment)
-        after = tree_mib(repository)
-        growth.append(after - before)
-        before = after
-    shutil.rmtree(repository)
-    return growth
-
-
-TOOLS = {
-    "restic": ("restic -q --no-cache init",
-               "restic -q --no-cache --compression off backup --stdin --stdin-filename disk"),
-    "borg": ("borg init --encryption none", "borg create --compression none --stdin-name disk ::{day} -"),
+ZSTD = f"{VZDUMP_ZSTD} --threads=2"
+NORMALIZE = "{vmactl} repack --force - {out} >/dev/null"
+FORMS = {  # name -> what makes it of a dump on standard input
+    "bare disk": None,
+    "dumped.vma": "cat >{out}",
+    "normalized.vma": NORMALIZE,
+    "dumped.vma.zst": ZSTD + " >{out}",
+    "normalized.vma.zst": f"{ZSTD} | {NORMALIZE}",
 }
+SIZES = FORMS | {"not rsyncable.vma.zst": "zstd -q --threads=2 >{out}"}
+UNSHARED = ("dumped.vma", )  # eight days of it fill most of the room
+
+
+def make_file(form, day, options, jitter, directory):
+    out = os.path.join(directory, form.replace(" ", "-"))
+    command = SIZES[form].format(out=out, vmactl=vmactl_of(options.build))
+    run(f"{day.dump_command(options.build, jitter)} | {command}")
+    return out
+
+
+def measure_days(form, tools, days, options, directory, results):
+    """Adds the form's files of each day to all the tools, and what they added to the results."""
+    repositories = {}
+    try:
+        for tool in tools:
+            place = os.path.join(directory, tool.replace(" ", "-"))
+            os.mkdir(place)
+            repositories[tool] = REPOSITORIES[tool][1](place)
+            results.setdefault(tool, {})[form] = []
+        for day in days:
+            files = day.disks
+            if FORMS[form]:
+                files = {"guest": make_file(form, day, options, options.jitter, directory)}
+            for tool, repository in repositories.items():
+                start = time.monotonic()
+                added = repository.add(files)
+                results[tool][form].append(round(added, 2))
+                progress(f"{form}, day {day.number} ({day.what}), {tool}: {added:.1f} MiB "
+                         f"in {time.monotonic() - start:.1f} s")
+            if FORMS[form]:
+                os.remove(files["guest"])
+    finally:
+        for tool, repository in repositories.items():
+            repository.close()
+            shutil.rmtree(os.path.join(directory, tool.replace(" ", "-")), ignore_errors=True)
+
+
+def measure_sizes(day, options, directory):
+    sizes = {}
+    for form in SIZES:
+        for jitter in (16, 430):
+            if SIZES[form]:
+                file = make_file(form, day, options, jitter, directory)
+                sizes.setdefault(form, {})[jitter] = round(os.path.getsize(file) / MIB, 2)
+                progress(f"{form}, jitter {jitter}: {sizes[form][jitter]:.1f} MiB")
+                os.remove(file)
+    return sizes
+
+
+def print_table(title, columns, rows, markdown):
+    """Rows: a name and numbers."""
+    print()
+    if markdown:
+        print(f"| {title} | " + " | ".join(columns) + " |\n|---|" + "---:|" * len(columns))
+        for name, numbers in rows:
+            print(f"| {name} | " + " | ".join(f"{number:.1f}" for number in numbers) + " |")
+        return
+    print(f"{title:32}" + "".join(f"{column:>16}" for column in columns))
+    for name, numbers in rows:
+        print(f"{name:32}" + "".join(f"{number:16.1f}" for number in numbers))
+
+
+def print_results(results, markdown):
+    guest = results["guest"]
+    if "sizes" in results:
+        print_table("size, MiB", ["jitter 16", "jitter 430"],
+                    [(form, sizes.values()) for form, sizes in results["sizes"].items()], markdown)
+    print_table("changed, MiB", guest["days"], [("blocks of 4 KiB", guest["changed_mib"])], markdown)
+    for tool in REPOSITORIES:
+        rows = results["added_mib"].get(tool, {})
+        print_table(f"{tool}, MiB", guest["days"], [(form, rows[form]) for form in FORMS if form in rows], markdown)
+
+
+def read_results(path, guest):
+    """Those of an earlier run with this guest, to add to, or new ones."""
+    results = {"guest": guest, "added_mib": {}}
+    if path and os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)
+        if results["guest"] != guest:
+            raise SystemExit(f"{path}: results of another guest; keep one with --guest, or name another file")
+    return results
+
+
+def write_results(path, results):
+    if path:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+
+
+def measure(options, directory):
+    days = make_days(options, options.guest or os.path.join(directory, "guest"))[:options.days]
+    guest = {"jitter": options.jitter, "days": [day.what for day in days],
+             "disk_mib": os.path.getsize(next(iter(days[0].disks.values()))) / MIB,
+             "changed_mib": [0] + [changed_mib(*pair) for pair in zip(days, days[1:])]}
+    results = read_results(options.json, guest)
+    if options.sizes:
+        results["sizes"] = measure_sizes(days[0], options, directory)
+        write_results(options.json, results)
+    tools = []
+    for tool in options.tools:
+        if shutil.which(REPOSITORIES[tool][0]):
+            tools.append(tool)
+        else:
+            print(f"{tool}: {REPOSITORIES[tool][0]} is not installed, left out", file=sys.stderr)
+    for form in options.forms:
+        groups = [[tool] for tool in tools] if form in UNSHARED else [tools]
+        for group in groups:
+            measure_days(form, group, days, options, directory, results["added_mib"])
+            write_results(options.json, results)
+    return results
+
+
+def names_of(table):
+    def names(text):
+        chosen = text.split(";")
+        if unknown := [name for name in chosen if name not in table]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of: {'; '.join(table)}")
+        return chosen
+    return names
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("build")
-    parser.add_argument("--changes", type=float, default=1)
-    add_disk_options(parser)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", help="a build directory with vmactl and vma-generate")
+    add_disk_options(parser, "1.5G")
+    parser.add_argument("--guest", type=os.path.abspath, help="keep the guest's disks there, or take those "
+                        "that are there")
+    parser.add_argument("--days", type=int, default=8, help="only so many")
+    parser.add_argument("--jitter", type=int, default=16, help="clusters in flight while a day is dumped (16)")
+    parser.add_argument("--forms", type=names_of(FORMS), default=list(FORMS), help="; ".join(FORMS))
+    parser.add_argument("--tools", type=names_of(REPOSITORIES), default=list(REPOSITORIES),
+                        help="; ".join(REPOSITORIES))
+    parser.add_argument("--sizes", action="store_true", help="also the sizes of the first day's archive")
+    parser.add_argument("--json", type=os.path.abspath, help="write the results there, beside those that it has")
+    parser.add_argument("--markdown", action="store_true", help="print tables for a document")
     options = parser.parse_args()
-    repack = os.path.join(options.build, "src/ctl/vmactl") + " repack -"
-    generate = os.path.join(options.build, "tests/support/vma-generate")
-    # Name, what makes it of a dump on standard input, and the form that it is compared with.
-    forms = (
-        ("as dumped", "cat >{}", "as dumped"),
-        ("canonical", f"{repack} {{}} >/dev/null", "as dumped"),
-        ("bare disk", None, "as dumped"),
-        ("as dumped, zst", f"{VZDUMP_ZSTD} --threads=2 >{{}}", "as dumped, zst"),
-        ("the same, not rsyncable", "zstd -q --threads=2 >{}", "as dumped, zst"),
-        ("canonical, zst", f"{VZDUMP_ZSTD} --threads=2 | {repack} {{}} >/dev/null", "as dumped, zst"),
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays mounted
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
-        first, second = disk_image(options, directory), os.path.join(directory, "second.raw")
-        run(f"cp --sparse=always {first} {second}")
-        change_image(second, directory, options.changes)
-        print_difference(first, second)
-        print(f"{'MiB added':24}" + "".join(f"{tool:>10} first  second   ratio" for tool in TOOLS))
-        reference = {}
-        for name, command, base in forms:
-            files = [first, second]
-            for day, image in enumerate((first, second) if command else ()):
-                files[day] = os.path.join(directory, f"file-{day}")
-                run(f"{generate} - --disk drive-scsi0=@{image} --dump-seed {day + 1} "
-                    f"--ctime {1700000000 + 86400 * day} | " + command.replace("{}", files[day]))
-            line = f"{name:24}"
-            for tool, commands in TOOLS.items():
-                growth = added(directory, commands, files)
-                reference[tool, name] = growth[1]
-                line += f"{growth[0]:16.1f} {growth[1]:7.1f} {growth[1] / reference[tool, base]:7.3f}"
-            print(line, flush=True)
-            for file in files if command else ():
-                os.remove(file)
+        print_results(measure(options, directory), options.markdown)
 
 
 main()
