@@ -27,7 +27,7 @@ NOBODY = 65534
 # Wraps a command of root's: permissions hold for it as for everybody.
 WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 # Only so that a test ends when something hangs: nothing is said about how fast things are.
-PATIENCE = 60
+PATIENCE = 180
 
 needs_root = unittest.skipUnless(os.geteuid() == 0, "only root can set this up")
 needs_strace = unittest.skipUnless(shutil.which("strace"), "strace is not installed")
