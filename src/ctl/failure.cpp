@@ -20,23 +20,25 @@ Failure remote_failure(const varlink::RemoteError& error) {
     };
     if (error.name() == api::kNoSuchJobError)
         return {ExitCode::no_such_job,
-                fmt::format("there is no job {}: there never was, or it ended long ago",
+                fmt::format("no job {}: it does not exist, or it finished long ago",
                             parameters.value("id", nlohmann::json()).dump()),
                 {}};
     if (error.name() == api::kNoSuchPathError)
-        return {ExitCode::no_such_job, fmt::format("there is no job for {}", text("path")), {}};
+        return {ExitCode::no_such_job, fmt::format("no job for {}", text("path")), {}};
     if (error.name() == api::kPathRefusedError)
         return {ExitCode::usage, fmt::format("{} cannot be queued: {}", text("path"), text("reason")), {}};
     if (error.name() == api::kJobHasEndedError)
         return {ExitCode::failed,
-                fmt::format("job {} has ended already: {}", parameters.value("id", nlohmann::json()).dump(),
-                            text("state")),
+                fmt::format("job {} has already finished: {}",
+                            parameters.value("id", nlohmann::json()).dump(), text("state")),
                 {}};
     if (error.name() == api::kInvalidSettingsError)
-        return {ExitCode::failed, fmt::format("the old settings stay: {}", text("reason")), {}};
+        return {ExitCode::failed,
+                fmt::format("invalid settings, keeping the current ones: {}", text("reason")),
+                {}};
     if (error.name() == api::kFailedError) return {ExitCode::failed, text("reason"), {}};
     if (error.name() == varlink::permission_denied().name())
-        return {ExitCode::failed, "the daemon obeys only root: run as root", {}};
+        return {ExitCode::failed, "permission denied: only root may control the daemon", {}};
     return {ExitCode::failed, error.what(), {}};
 }
 
@@ -57,7 +59,7 @@ Failure current_failure() {
         return {ExitCode::usage, error.what(), {}};
     } catch (const varlink::Unreachable& error) {
         return {ExitCode::unreachable,
-                fmt::format("the daemon cannot be reached: {}: is it started? try \"systemctl start vmad\"",
+                fmt::format("cannot reach the daemon: {}; is it running? Try \"systemctl start vmad\"",
                             error.what()),
                 {}};
     } catch (const varlink::Disconnected& error) {
@@ -67,7 +69,10 @@ Failure current_failure() {
     } catch (const varlink::RemoteError& error) {
         return remote_failure(error);
     } catch (const std::system_error& error) {
-        return {ExitCode::failed, fmt::format("no thread can be started: {}", error.what()), {}};
+        const bool of_thread = error.code() == std::errc::resource_unavailable_try_again;
+        return {ExitCode::failed,
+                of_thread ? fmt::format("cannot start a thread: {}", error.what()) : error.what(),
+                {}};
     } catch (const std::bad_alloc&) {
         return {ExitCode::failed, "out of memory", {}};
     } catch (const std::exception& error) {

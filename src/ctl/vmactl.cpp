@@ -1,4 +1,4 @@
-// vmactl: shows and steers the daemon, and a toolbox for VMA archives that needs none.
+// vmactl: controls the daemon, and works with VMA archives without it.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,24 +14,24 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "\"vmactl COMMAND --help\" tells more.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 no such job,\n"
-    "5 timed out, 6 archive invalid or unsupported, 7 archive busy; after a signal,\n"
-    "128 and its number.";
+    "See \"vmactl COMMAND --help\" or man vmactl for details.\n\n"
+    "Exit codes: 0 success, 1 failure, 2 usage error, 3 daemon unreachable, 4 no such\n"
+    "job, 5 timeout, 6 archive invalid or unsupported, 7 archive busy; 128 + N after\n"
+    "signal N.";
 
 /// What vmactl and its commands take, and the objects that the values are written to.
 class CommandLine {
   public:
     CommandLine()
-        : parser_("vmactl", "Makes Proxmox VMA backups deduplicate, and shows what they are.",
+        : parser_("vmactl", "Repack and inspect Proxmox VMA backups, and control the vmad daemon.",
                   "vmactl " VMAD_VERSION) {
         auto arguments = parser_.arguments();
-        arguments.flag("--json", options_.json, "Print JSON, one object a line (any command)");
-        arguments.option("--socket", options_.socket, "The daemon's socket")
+        arguments.flag("--json", options_.json, "Print JSON, one object per line");
+        arguments.option("--socket", options_.socket, "Path of the daemon's socket")
             .environment("VMAD_SOCKET")
             .help_text("PATH (or $VMAD_SOCKET)");
         arguments.footer(kFooter);
-        // Exactly one, and then no word that looks like a command is one: a file may be called "status".
+        // Exactly one; the words after it are never commands: a file may be called "status".
         arguments.require_subcommand();
         for (const auto& entry : command_table()) {
             auto subcommand = arguments.subcommand(entry.name, entry.help);
@@ -46,11 +46,11 @@ class CommandLine {
     }
 
     [[nodiscard]] const GlobalOptions& options() const noexcept { return options_; }
-    /// The command that was named. Only after parse.
+    /// The command that was given. Only after parse.
     [[nodiscard]] Command& command() const {
         for (const auto& [subcommand, command] : commands_)
             if (subcommand.named()) return *command;
-        throw base::UsageError("no command was named");
+        throw base::UsageError("no command given");
     }
 
   private:

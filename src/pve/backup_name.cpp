@@ -1,7 +1,6 @@
 #include "pve/backup_name.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <chrono>
 
@@ -9,7 +8,6 @@ namespace vmad::pve {
 namespace {
 
 constexpr std::string_view kPrefix = "vzdump-qemu-";
-constexpr std::array<std::string_view, 4> kEndings{".vma", ".vma.zst", ".vma.gz", ".vma.lzo"};
 /// Proxmox hands out 100 to 999999999.
 constexpr std::size_t kMinVmidDigits = 3;
 constexpr std::size_t kMaxVmidDigits = 9;
@@ -45,9 +43,9 @@ std::optional<NameTime> parse_time(std::string_view text) {
 }  // namespace
 
 std::optional<BackupName> parse_backup_name(std::string_view name) {
-    const auto ending = std::find_if(kEndings.begin(), kEndings.end(),
+    const auto ending = std::find_if(kArchiveEndings.begin(), kArchiveEndings.end(),
                                      [&](std::string_view text) { return name.ends_with(text); });
-    if (!name.starts_with(kPrefix) || ending == kEndings.end()) return std::nullopt;
+    if (!name.starts_with(kPrefix) || ending == kArchiveEndings.end()) return std::nullopt;
     name.remove_suffix(ending->size());
     name.remove_prefix(std::min(kPrefix.size(), name.size()));
     const auto digits =

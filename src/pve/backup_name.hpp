@@ -3,11 +3,15 @@
 // any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
 namespace vmad::pve {
+
+/// How the names of vzdump's archives of virtual machines end. vmactl.bash has the same.
+inline constexpr std::array<std::string_view, 4> kArchiveEndings{".vma", ".vma.zst", ".vma.gz", ".vma.lzo"};
 
 /// A local time of the node that made the backup, as it stands in the name.
 struct NameTime {

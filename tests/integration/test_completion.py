@@ -17,6 +17,7 @@ from daemon_process import PATIENCE, DaemonTest
 from support import SOURCE, VMACTL, generate
 
 COMPLETION = SOURCE / "src/ctl/vmactl.bash"
+BACKUP_NAME = SOURCE / "src/pve/backup_name.hpp"
 
 # Prints what is offered, NUL-terminated, and then whether they are names of files.
 CALL = r"""
@@ -197,6 +198,10 @@ class CompletionTest(DaemonTest):
         self.assertEqual(self.offered("vmactl repack --spill-dir ", directory=self.dump), ["sub dir"])
         self.assertEqual(self.offered("vmactl settings check f", directory=self.dump), ["f.log"])
         self.assertEqual(self.offered("vmactl --socket f", directory=self.dump), ["f.log"])
+
+    def test_archive_endings_are_those_of_vzdump(self):
+        endings = re.findall(r'"(\.vma[.a-z]*)"', BACKUP_NAME.read_text())
+        self.assertEqual(re.findall(r"'\*(\.vma[.a-z]*)'", COMPLETION.read_text()), endings)
 
     def test_names_with_odd_characters(self):
         names = ["My backup [1].vma", "My backup 'of' $HOME.vma", "my=back:up.vma", "back\nup.vma"]

@@ -76,7 +76,7 @@ class DamageTest(KindTest):
     def test_without_its_seek_table(self):
         data = small_canonical["zstd"].read_bytes()
         [survey] = self.assert_refused_or_harmless("zstd", {"x.vma.zst": data[:SeekTable(data).offset]})
-        self.assertEqual((survey["canonical"], survey["departure"]), (False, "it does not end in a seek table of its frames"))
+        self.assertEqual((survey["canonical"], survey["deviation"]), (False, "it does not end in a seek table of its frames"))
 
     def test_flipped_bits(self):
         numbers = random.Random(7)

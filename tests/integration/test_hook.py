@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+import sentences
 from daemon_process import NOBODY, WITHOUT_OVERRIDE, DaemonTest, digest_of, needs_root, needs_strace, wait_until
 from support import VMACTL, generate
 
@@ -113,8 +114,7 @@ class HookTest(DaemonTest):
         archive = self.archive()
         self.assertEqual(self.start().stop(), 0)
         code, output = self.run_hook(archive.path)
-        self.assertEqual((code, output), (0, "vmad: the daemon does not answer, the request is left in "
-                                             f"{self.state}/incoming\n"))
+        self.assertEqual((code, output), (0, sentences.hook_saved(f"{self.state}/incoming")))
         self.assertEqual([entry.read_bytes() for entry in self.incoming()], [bytes(archive.path) + b"\0"])
         self.start().wait(1)
         self.assert_canonical(archive)
@@ -127,8 +127,7 @@ class HookTest(DaemonTest):
         before = time.monotonic()
         code, output = self.run_hook(archive.path)
         took = time.monotonic() - before
-        self.assertEqual((code, output), (0, "vmad: the daemon does not answer, the request is left in "
-                                             f"{self.state}/incoming\n"))
+        self.assertEqual((code, output), (0, sentences.hook_saved(f"{self.state}/incoming")))
         # Two seconds are the hook's own limit; for ever is what must not be.
         self.assertLess(took, 20)
         self.assertEqual(len(self.incoming()), 1)
@@ -172,8 +171,7 @@ class HookTest(DaemonTest):
                 result = subprocess.run([*WITHOUT_OVERRIDE, *self.hook_command(archive.path, state)], env={},
                                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
                 self.assertEqual((result.returncode, result.stdout),
-                                 (0, "vmad: the daemon does not answer, and "
-                                     f"{state}/incoming cannot be written: not queued\n"))
+                                 (0, sentences.hook_not_saved(f"{state}/incoming")))
         self.assertEqual(list((foreign / "incoming").iterdir()), [])
 
     def test_refused_by_the_daemon(self):

@@ -31,8 +31,8 @@ vzdump: elsewhere
 \tnode another-node
 \tscript /opt/own.sh
 """
-OWN_SCRIPT = "/etc/pve/jobs.cfg has a script of its own, \"/opt/own.sh\", so vmad does not hear of its backups: " \
-    f"remove the job's script, or have it run {HOOK} \"$@\""
+OWN_SCRIPT = "/etc/pve/jobs.cfg has its own script, \"/opt/own.sh\", so its backups are not announced: " \
+    f"remove that setting, or call {HOOK} \"$@\" from the script"
 
 
 class NodeTest(ProcessTest):
@@ -85,9 +85,9 @@ class Enable(NodeTest):
         for name in ("etc/vzdump.conf", "etc/vzdump.conf.before-vmad"):
             self.assertEqual(stat.S_IMODE((self.root / name).stat().st_mode), 0o640)
         self.assertIn("enabled\n", output)
-        self.assertIn("earlier  /opt/offsite.sh\n         run from /etc/vmad/hook.d/00-vzdump-script\n", output)
+        self.assertIn("previous /opt/offsite.sh\n         run from /etc/vmad/hook.d/00-vzdump-script\n", output)
         enabled = self.files()
-        self.assertEqual(self.hook("enable").splitlines()[0], "hook     enabled already, nothing changed")
+        self.assertEqual(self.hook("enable").splitlines()[0], "hook     already enabled, nothing changed")
         self.assertEqual(self.files(), enabled)
         self.assertEqual(self.hook("disable").splitlines()[0], "hook     disabled")
         after = self.files()
@@ -99,7 +99,7 @@ class Enable(NodeTest):
         for config in ("", "tmpdir: /t\n", "tmpdir: /t", "tmpdir: /t\r\n", "#script: /opt/offsite.sh\n"):
             with self.subTest(config):
                 self.write("etc/vzdump.conf", config)
-                self.assertNotIn("earlier", self.hook("enable"))
+                self.assertNotIn("previous", self.hook("enable"))
                 self.assertEqual(self.read().replace("\n", ""), f"{config}script: {HOOK}".replace("\n", ""))
                 self.assertEqual(self.names(self.root / "etc/vmad/hook.d"), [])
                 self.hook("disable")
@@ -113,7 +113,7 @@ class Enable(NodeTest):
         self.assertEqual(self.read(), f"script: {HOOK}\n")
         for name, mode in (("etc/vzdump.conf", 0o644), ("etc/vmad/hook.d", 0o755)):
             self.assertEqual(stat.S_IMODE((self.root / name).stat().st_mode), mode)
-        self.assertIn("removed: vmad had made it", self.hook("disable"))
+        self.assertIn("removed (created by vmad)", self.hook("disable"))
         self.assertEqual(self.files(), before)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can set this up")
@@ -130,10 +130,10 @@ class Enable(NodeTest):
             prepare(self.root / "opt/offsite.sh")
             self.write("etc/vzdump.conf", CONFIG)
             self.hook("enable", warnings=[
-                f"the earlier script /opt/offsite.sh {why}: it is not run until that has changed"])
+                f"the previous script /opt/offsite.sh {why}: it is not run until you fix that"])
             self.assertEqual(os.readlink(self.root / LINK), "/opt/offsite.sh")
             self.hook("disable", warnings=[
-                f"the script /opt/offsite.sh {why}: every backup fails until that has changed, or the line is gone"])
+                f"the script /opt/offsite.sh {why}: every backup fails until you fix that or remove the line"])
             self.assertEqual(self.read(), CONFIG)
 
     def test_refused(self):
@@ -145,7 +145,7 @@ class Enable(NodeTest):
         self.assertEqual(self.files(), before)
         (self.root / HOOK[1:]).unlink()
         self.assertEqual(self.hook("enable", code=1, warnings=[
-            f"{HOOK} is missing, and every backup fails when vzdump cannot run its script: install vmad again, or "
+            f"{HOOK} is missing, and every backup fails when vzdump cannot run its script: reinstall vmad or run "
             "make the hook executable"]), "")
         self.assertEqual(self.refuse(1, "hook", "status", "--root", "/no/where"),
                          "open /no/where: No such file or directory")
@@ -171,10 +171,10 @@ class Enable(NodeTest):
 class Jobs(NodeTest):
     def test_a_job_with_its_own_script_is_warned_of(self):
         self.write("etc/pve/jobs.cfg", JOBS)
-        warning = f'the backup job "own" in {OWN_SCRIPT}'
+        warning = f'backup job "own" in {OWN_SCRIPT}'
         self.hook("enable", warnings=[warning])
         output = self.hook("status", warnings=[warning])
-        self.assertIn("JOB  ITS OWN SCRIPT\nown  /opt/own.sh\n", output)
+        self.assertIn("JOB  OWN SCRIPT\nown  /opt/own.sh\n", output)
         self.hook("disable")
         # Once it calls the hook, all is well.
         self.script("opt/own.sh", f'#!/bin/sh\nexec {HOOK} "$@"\n')
@@ -185,13 +185,13 @@ class Jobs(NodeTest):
         self.write("etc/pve/jobs.cfg", f"vzdump: a\n\tenabled 0\n\tscript {HOOK}\n\nvzdump: b\n\tscript /x\n")
         self.write("etc/vzdump.conf", HOOKED)
         self.hook("disable", warnings=[
-            f'the backup job "a" in /etc/pve/jobs.cfg runs {HOOK} itself, and fails once vmad is purged: '
-            "remove the job's script"])
+            f'backup job "a" in /etc/pve/jobs.cfg sets {HOOK} as its own script, and fails once vmad is purged: '
+            "remove that setting"])
 
     def test_a_damaged_file_of_jobs_stops_nothing(self):
         self.write("etc/pve/jobs.cfg", "vzdump: a\nscript /x\n")
         self.write("etc/vzdump.conf", CONFIG)
-        warning = 'whether backup jobs have a script of their own is not known: /etc/pve/jobs.cfg:2: "script /x" ' \
+        warning = 'cannot check backup jobs for their own scripts: /etc/pve/jobs.cfg:2: "script /x" ' \
             'is not indented, so it is no property of "a"; an empty line ends a section'
         self.hook("enable", warnings=[warning])
         self.assertEqual(self.read(), HOOKED)
@@ -203,7 +203,7 @@ class Jobs(NodeTest):
 class Status(NodeTest):
     def test_text(self):
         self.assertEqual(self.hook("status", code=1), """\
-hook     not enabled: vzdump does not tell vmad of backups
+hook     not enabled: vzdump does not announce backups to vmad
 script   none
 config   /etc/vzdump.conf
 """)
@@ -226,14 +226,14 @@ HOOK.D            RUN                    LINK TO
 """)
         (self.root / HOOK[1:]).unlink()
         self.hook("status", warnings=[
-            f'{HOOK} is missing: every backup fails; install vmad again, or "vmactl hook disable"'])
+            f'{HOOK} is missing: every backup fails; reinstall vmad or run "vmactl hook disable"'])
 
     def test_a_script_that_calls_the_hook_is_as_good(self):
         self.script("opt/offsite.sh", f'#!/bin/sh\n{HOOK} "$@"\n')
         self.write("etc/vzdump.conf", CONFIG)
         self.assertIn("script   /opt/offsite.sh\n", self.hook("status"))
         before = self.files()
-        self.assertIn("enabled already", self.hook("enable"))
+        self.assertIn("already enabled", self.hook("enable"))
         self.assertEqual(self.files(), before)
 
     def test_json(self):
@@ -251,7 +251,7 @@ HOOK.D            RUN                    LINK TO
         self.assertEqual(run("disable"), {**state, "changed": False})
         self.write("etc/pve/jobs.cfg", JOBS)
         self.write("etc/vzdump.conf", "")
-        warning = f'the backup job "own" in {OWN_SCRIPT}'
+        warning = f'backup job "own" in {OWN_SCRIPT}'
         self.assertEqual(run("status", 1, [warning]),
                          {**state, "script": None, "jobs": [{"id": "own", "script": "/opt/own.sh"}]})
 
@@ -278,7 +278,7 @@ HOOK.D            RUN                    LINK TO
 class DaemonStatus(NodeTest, QueueCommandTest):
     """The line in `vmactl status`."""
 
-    MISSING = 'hook    not enabled: vzdump does not tell vmad of backups; "vmactl hook enable"'
+    MISSING = 'hook    not enabled, backups are not announced; run "vmactl hook enable"'
 
     def setUp(self):
         super().setUp()
@@ -307,11 +307,11 @@ class DaemonStatus(NodeTest, QueueCommandTest):
     def test_jobs(self):
         self.write("etc/pve/jobs.cfg", JOBS)
         self.write("etc/vzdump.conf", HOOKED)
-        self.assertEqual(self.lines(), ['hook    job "own" has a script of its own; "vmactl hook status"'])
+        self.assertEqual(self.lines(), ['hook    backup job "own" has its own script; see "vmactl hook status"'])
         self.write("etc/pve/jobs.cfg", "vzdump: " + "i" * 100 + "\n\tscript /x\n")
         self.assertEqual(len(self.lines()[0]), 80)
         self.write("etc/pve/jobs.cfg", "vzdump: a\n\tscript /x\n\nvzdump: b\n\tscript /y\n")
-        self.assertEqual(self.lines(), ['hook    2 jobs have scripts of their own; "vmactl hook status"'])
+        self.assertEqual(self.lines(), ['hook    2 backup jobs have their own script; see "vmactl hook status"'])
 
     def test_what_cannot_be_read_is_passed_over(self):
         self.write("etc/pve/jobs.cfg", "damaged")

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import unittest
 
+import sentences
 from archive_kinds import (COMPRESSED, ENDINGS, KindTest, RESTORE, SeekTable, canonical, concatenated, filtered,
                            large, make_archives, stored)
 from support import HANG_SECONDS, VMACHECK, VMACTL, sha256
@@ -33,11 +34,11 @@ class CommandTest(KindTest):
                 with self.subTest(kind=kind, name=name):
                     path = self.put(name, content)
                     [info] = self.succeed_json("info", path)
-                    self.assertEqual((info["kind"], info["size_bytes"]), (kind, len(content)))
+                    self.assertEqual((info["format"], info["size_bytes"]), (kind, len(content)))
                     self.assertEqual(info.get("canonical_headers"), False if kind in ("raw", "zstd") else None)
-                    self.assertRegex(self.succeed("info", path), rf"\nkind     {kind}\n")
+                    self.assertRegex(self.succeed("info", path), rf"\nformat   {kind}\n")
                     [survey] = self.succeed_json("verify", path)
-                    self.assertEqual(survey, {**expected, "path": str(path), "kind": kind, "size_bytes": len(content)})
+                    self.assertEqual(survey, {**expected, "path": str(path), "format": kind, "size_bytes": len(content)})
                     out = self.dir / "out"
                     self.succeed("extract", path, out)
                     self.assertEqual({name: sha256(out / name) for name in self.names(out)}, files)
@@ -60,7 +61,7 @@ class CommandTest(KindTest):
                     self.assert_is_canonical(result, kind)
             for survey in self.succeed_json("verify", *(self.dump / name for name in kinds)):
                 result = pathlib.Path(survey["path"])
-                self.assertEqual(survey, {**expected, "path": str(result), "kind": kinds[result.name],
+                self.assertEqual(survey, {**expected, "path": str(result), "format": kinds[result.name],
                                           "size_bytes": result.stat().st_size})
 
     def test_the_result_does_not_depend_on_threads_and_memory(self):
@@ -103,7 +104,7 @@ class CommandTest(KindTest):
             self.assertEqual((info["canonical_headers"], info["extent_count"]), (True, 5))
         result = self.vmactl("repack", "--in-place", "--state-dir", self.state, *paths)
         self.assertEqual((result.returncode, result.stderr, result.stdout),
-                         (0, "", "".join(f"{path}: canonical already\n" for path in paths)))
+                         (0, "", "".join(f"{path}: {sentences.ALREADY_CANONICAL}\n" for path in paths)))
         self.assertEqual([(path.stat().st_ino, path.stat().st_mtime_ns) for path in paths], before)
         self.assertEqual(len(self.names(self.dump)), len(paths))
 

@@ -91,10 +91,10 @@ class ManualTest(ProcessTest):
     def test_exit_codes(self):
         source = section((SOURCE / "src/ctl/vmactl.1.scd").read_text(), "# EXIT STATUS")
         of_commands, of_check = source.split("*vmactl status --check* exits")
-        declared = re.findall(r"^    \w+ = (\d+),", (SOURCE / "src/ctl/exit_code.hpp").read_text(), re.M)
+        declared = re.findall(r"^    \w+ = (\d+),", (SOURCE / "src/ctl/failure.hpp").read_text(), re.M)
         self.assertGreater(len(declared), 5)
         self.assertEqual(re.findall(r"^\*(\d+)\*$", of_commands, re.M), declared)
-        results = re.search(r"enum class CheckResult \{(.*?)\}", (SOURCE / "src/ctl/status_check.hpp").read_text())[1]
+        results = re.search(r"enum class CheckResult \{(.*?)\}", (SOURCE / "src/ctl/text/status_check.hpp").read_text())[1]
         told = re.findall(r"^\*(\d+)\*\n\t(\w+)", of_check, re.M)
         self.assertEqual([(name.upper(), code) for name, code in re.findall(r"(\w+) = (\d+)", results)],
                          [(name, code) for code, name in told])

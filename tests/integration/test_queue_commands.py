@@ -11,6 +11,7 @@ import socket
 import unittest
 
 import support
+import sentences
 from made_up_daemon import DAY, HOUR, MINUTE, QUEUE, MadeUpDaemon, QueueCommandTest, ago, job, replies_of, status
 
 
@@ -53,7 +54,7 @@ class StatusTest(QueueCommandTest):
         self.assertEqual(head.replace("3 h 1 min", "3 h"), f"""\
 daemon  vmad 0.1.0, pid 4711, 2 workers
 up      3 h, since {iso(self.BUSY["started_at"])}
-held    nothing starts: paused by "vmactl pause", until "vmactl resume"
+held    paused; resume with "vmactl resume"
 jobs    3 queued, 1 running, 1 publishing, 7 waiting, 1 failed
 oldest  queued 3 d ago, {iso(self.BUSY["oldest_at"])}
 done    1234 archives, 4.0 TiB → 3.0 TiB
@@ -74,7 +75,7 @@ ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
         self.assertEqual(len(lines), 1 + 2 * 5 + 1)
         self.assertRegex(lines[1], r"^20    20  waiting  in \d\d min  vzdump-qemu-20-2024_02_29-13_05_09\.vma\.zst$")
         self.assertRegex(lines[2], r"^    there is no room: x+…x+$")
-        self.assertEqual(lines[-1], 'and 2 more: "vmactl list --state waiting"')
+        self.assertEqual(lines[-1], 'and 2 more; see "vmactl list --state waiting"')
         self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status"])
 
     def test_it_fits_the_terminal(self):
@@ -94,18 +95,18 @@ ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
         daemon = self.daemon_with([], idle)
         self.assertRegex(self.succeed("status"),
                          r"^daemon  vmad 0\.1\.0, pid 4711, 2 workers\nup      3 h( 1 min)?, since \S+\n"
-                         r"jobs    none to do\ndone    0 archives\n$")
+                         r"jobs    no pending jobs\ndone    0 archives\n$")
         self.assertEqual(len(daemon.calls), 1)
 
     def test_every_hold(self):
         said = {}
         self.daemon(lambda call: [{"parameters": {"status": status(more=said)}}])
         until = ago(-5 * HOUR)
-        for hold, text in (({"hold": "paused"}, 'nothing starts: paused by "vmactl pause", until "vmactl resume"'),
-                           ({"hold": "start_window"}, "nothing starts outside of start_window"),
+        for hold, text in (({"hold": "paused"}, sentences.PAUSED),
+                           ({"hold": "start_window"}, sentences.OUTSIDE_WINDOW),
                            ({"hold": "start_window", "hold_until": until},
-                            f"nothing starts until {iso(until)[11:16]}, in 4 h (start_window)"),
-                           ({"hold": "vzdump"}, "nothing starts while vzdump runs (defer_while_vzdump_runs)")):
+                            sentences.until(iso(until)[11:16], "in 4 h")),
+                           ({"hold": "vzdump"}, sentences.VZDUMP_RUNS)):
             said.clear()
             said.update(hold)
             self.assertIn(f"held    {text}\n", self.succeed("status"))
@@ -208,40 +209,38 @@ Archive:     /d/a\\x1b\.vma
 VMID:        100
 Storage:     nas
 State:       waiting
-Waits for:   its storage
+Waiting for: the storage to become available
 Reason:      the share does not answer
-To do:       "vmactl retry 7" tries now, "vmactl cancel 7" gives up
-Notice:      odd header
+Hint:        "vmactl retry 7" retries now, "vmactl cancel 7" cancels
+Warning:     odd header
 Progress:    verifying, 42 %, 212 MiB/s, 1 min 3 s left
 Queued:      {days}, 1970-01-01T00:00:00\+00:00
 Started:     {days}, 1970-01-01T00:01:00\+00:00
-Next try:    {days}, 1970-01-01T01:00:00\+00:00
-Ended:       {days}, 1970-01-01T00:03:05\+00:00
+Retry:       {days}, 1970-01-01T01:00:00\+00:00
+Finished:    {days}, 1970-01-01T00:03:05\+00:00
 Took:        2 min 5 s
 Size before: 1000 B \(1000 bytes\)
 Size after:  900 B \(900 bytes\)
 Saving:      10\.0 % saved
-Announced:   no, so it has to be old enough
-Run again:   yes, it was named once more while it ran
-Starts:      2 without a result
-Tries:       5 failed in a row
+Announced:   no; it must be unmodified for a minute
+Run again:   yes, it was queued again while running
+Attempts:    2 without a result
+Failed:      5 attempts in a row
 Mounted at:  /d
-Swap:        begun; a restart finishes or undoes it
-End:         number 3
+Replacement: in progress; a restart finishes it or rolls it back
+End number:  3
 $""")
 
     def test_what_a_job_waits_for(self):
-        for reason, text in (("retry", "an error that may go away"), ("space", "room for the copy"),
-                             ("storage", "its storage"), ("busy", "the archive to be free"),
-                             ("linger", "the end of linger; the archive is canonical already")):
-            self.assertIn(f"Waits for:   {text}\n", self.show(job(7, "waiting", waiting_for=reason)))
+        for reason, text in sentences.WAITING_FOR.items():
+            self.assertIn(f"Waiting for: {text}\n", self.show(job(7, "waiting", waiting_for=reason)))
 
     def test_what_to_do(self):
-        for state, advice in (("failed", '"vmactl retry 7" tries again, "vmactl cancel 7" gives up'),
+        for state, advice in (("failed", '"vmactl retry 7" retries, "vmactl cancel 7" acknowledges'),
                               ("cancelled", '"vmactl retry 7" queues it again'), ("done", None), ("queued", None)):
             text = self.show(job(7, state))
-            self.assertEqual(f"To do:       {advice}\n" in text, advice is not None)
-            self.assertEqual("To do:" in text, advice is not None)
+            self.assertEqual(f"Hint:        {advice}\n" in text, advice is not None)
+            self.assertEqual("Hint:" in text, advice is not None)
 
     def test_a_path_names_its_latest_job(self):
         first = job(3, "failed", path="/d/x.vma")
@@ -254,7 +253,7 @@ $""")
         self.assertEqual([call["method"].removeprefix(QUEUE) for call in daemon.calls],
                          ["List", "Show", "Show", "Show"])
         self.assertEqual(self.succeed("show", "7", "/d/x.vma").count("\n\nJob: "), 1)
-        self.assertEqual(self.refuse(4, "show", "7", "/d/y.vma"), "there is no job for /d/y.vma")
+        self.assertEqual(self.refuse(4, "show", "7", "/d/y.vma"), sentences.no_job_for("/d/y.vma"))
 
 
 class ChangeTest(QueueCommandTest):
@@ -270,10 +269,10 @@ class ChangeTest(QueueCommandTest):
         result = self.vmactl("cancel", "4", "17", "5")
         self.assertEqual((result.returncode, result.stdout, result.stderr),
                          (4, "job 17: being stopped: /d/\\x1b.vma\n",
-                          "vmactl: there is no job 4: there never was, or it ended long ago\n"
-                          "vmactl: job 5 has ended already: done\n"))
-        self.assertEqual(self.refuse(1, "cancel", "5"), "job 5 has ended already: done")
-        self.assertEqual(self.succeed("retry", "16"), "job 16: its archive has job 17 by now, running: /d/\\x1b.vma\n")
+                          f"vmactl: {sentences.no_job(4)}\n"
+                          f"vmactl: {sentences.already_finished(5, 'done')}\n"))
+        self.assertEqual(self.refuse(1, "cancel", "5"), sentences.already_finished(5, "done"))
+        self.assertEqual(self.succeed("retry", "16"), sentences.superseded(16, 17) + "running: /d/\\x1b.vma\n")
 
     def test_pause_and_resume(self):
         daemon = self.daemon_that_replies({"parameters": {}})
@@ -297,7 +296,7 @@ class ChangeTest(QueueCommandTest):
         self.daemon_that_replies({"error": QUEUE + "InvalidSettings",
                                   "parameters": {"reason": "/etc/vmad/vmad.toml: line 3: workers: write a number"}})
         self.assertEqual(self.refuse(1, "reload"),
-                         "the old settings stay: /etc/vmad/vmad.toml: line 3: workers: write a number")
+                         sentences.INVALID_SETTINGS + "/etc/vmad/vmad.toml: line 3: workers: write a number")
 
 
 class MonitorTest(QueueCommandTest):
@@ -419,8 +418,8 @@ class WaitTest(QueueCommandTest):
         self.daemon(lambda call: [{"error": QUEUE + "NoSuchJob", "parameters": {"id": 7}}
                                   if call["parameters"].get("ids") else
                                   {"error": QUEUE + "NoSuchPath", "parameters": {"path": "/x"}}])
-        self.assertEqual(self.refuse(4, "wait", "7"), "there is no job 7: there never was, or it ended long ago")
-        self.assertEqual(self.refuse(4, "wait", "/x"), "there is no job for /x")
+        self.assertEqual(self.refuse(4, "wait", "7"), sentences.no_job(7))
+        self.assertEqual(self.refuse(4, "wait", "/x"), sentences.no_job_for("/x"))
 
     def test_timeout(self):
         self.daemon_that_waits()
@@ -464,7 +463,7 @@ class SocketTest(QueueCommandTest):
 
     def test_a_peer_that_is_not_root(self):
         self.daemon_that_replies({"error": "org.varlink.service.PermissionDenied"})
-        self.assertEqual(self.refuse(1, "status"), "the daemon obeys only root: run as root")
+        self.assertEqual(self.refuse(1, "status"), sentences.NOT_ROOT)
 
     def test_rubbish_in_a_reply(self):
         for reply in ({"parameters": {}}, {"parameters": {"status": 7}}, {"nonsense": 1},

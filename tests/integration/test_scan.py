@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+import sentences
 from daemon_process import ENDS, PATIENCE, DaemonTest
 from support import VMACTL, ProcessTest, make_old
 
@@ -69,14 +70,14 @@ class Queueing(ScanTest):
         self.assertEqual(lines[0].split(), ["SIZE", "AGE", "ARCHIVE"])
         self.assertEqual([line.split()[-1] for line in lines[1:4]],
                          [str(archives[vmid].path) for vmid in (101, 102, 100)])
-        self.assertEqual(lines[4:], ["", "4 archives, 1 canonical already, 3 queued"])
+        self.assertEqual(lines[4:], ["", "4 archives, 1 already canonical, 3 queued"])
         self.assertEqual(self.job_paths(daemon), [str(archives[vmid].path) for vmid in (101, 102, 100)])
         for job in daemon.jobs():
             self.assertEqual(daemon.wait(job["id"])["state"], "done")
             self.assertFalse(job.get("announced", False))
         for archive in archives.values():
             self.assert_content(archive, archive.new)
-        self.assertEqual(self.scan(self.dump), "4 archives, 4 canonical already\n")
+        self.assertEqual(self.scan(self.dump), "4 archives, 4 already canonical\n")
         self.assertEqual(len(daemon.jobs()), 3)
 
     def test_a_young_archive_waits_for_its_age(self):
@@ -92,7 +93,7 @@ class Queueing(ScanTest):
         daemon = self.start()
         self.assertIn("1 archive, 1 queued\n", self.scan(self.dump))
         daemon.wait(1, ("waiting",))
-        self.assertIn("1 archive, 1 queued before\n", self.scan(archive.path))
+        self.assertIn("1 archive, 1 already queued\n", self.scan(archive.path))
         self.assertEqual(len(daemon.jobs()), 1)
 
     def test_json_tells_of_each_archive(self):
@@ -114,7 +115,7 @@ class Queueing(ScanTest):
         self.old_archive(100)
         code, output, messages = self.vmactl("scan", str(self.dump))
         self.assertEqual((code, output), (3, ""))
-        self.assertIn("the daemon cannot be reached", messages)
+        self.assertIn(sentences.UNREACHABLE, messages)
 
     def test_an_archive_that_the_daemon_refuses_does_not_stop_the_others(self):
         self.old_archive(100)
@@ -158,7 +159,7 @@ class DryRun(ScanTest):
         lines = self.scan_json("--dry-run", "--limit", 2, self.dump)
         self.assertEqual([line["canonical"] for line in lines], [True, False, False])
         output = self.scan("--dry-run", "--limit=2", self.dump)
-        self.assertTrue(output.endswith("6 archives, 1 canonical already, 2 to queue, 3 not looked at\n"), output)
+        self.assertTrue(output.endswith("6 archives, 1 already canonical, 2 to queue, 3 not examined\n"), output)
         for bad in ("0", "-1", "x"):
             self.assertEqual(self.vmactl("scan", "--dry-run", "--limit", bad, str(self.dump))[0], 2)
 
@@ -172,8 +173,8 @@ class DryRun(ScanTest):
                 self.assertEqual([line["path"] for line in found], [str(archive.path) for archive in expected])
         self.assertEqual(self.scan("--dry-run", "--since=1s", self.dump), "0 archives\n")
         code, _, messages = self.vmactl("scan", "--dry-run", "--since", "soon", str(self.dump))
-        self.assertEqual((code, messages), (2, 'vmactl: "soon" is no time: write 2026-01-31, "2026-01-31 12:00", '
-                                               'or how long ago, for example 7d\n'))
+        self.assertEqual((code, messages), (2, 'vmactl: invalid time "soon": use 2026-01-31, "2026-01-31 12:00", or '
+                                               'an age such as 7d\n'))
 
     def test_what_is_no_archive_is_listed_and_does_no_harm(self):
         for name, content in (("empty.vma", b""), ("noise.vma", os.urandom(20000)),
@@ -185,7 +186,7 @@ class DryRun(ScanTest):
         self.old_archive(100)
         output = self.scan("--dry-run", self.dir / "none", self.dump, "/dev/null", code=1, messages=(
             f"vmactl: open {self.dir}/none: No such file or directory\n"
-            "vmactl: /dev/null is neither a directory nor a regular file\n"))
+            "vmactl: /dev/null is not a directory or regular file\n"))
         self.assertTrue(output.endswith("\n1 archive, 1 to queue\n"), output)
 
     def test_a_place_is_needed(self):
@@ -246,8 +247,8 @@ class Storages(ScanTest):
                       f"nfs: nas\n\tpath {self.dir}/none\n\tserver s\n\tcontent backup\n\n"
                       f"dir: good\n\tpath {self.dir}\n\tcontent backup\n")
         output = self.scan("--dry-run", "--storage", "all", code=1, messages=(
-            f'vmactl: the storage "store" is not there: nothing is mounted at {self.dir}\n'
-            f'vmactl: the storage "nas" is not there: nothing is mounted at {self.dir}/none\n'))
+            f'vmactl: storage "store" is not mounted at {self.dir}\n'
+            f'vmactl: storage "nas" is not mounted at {self.dir}/none\n'))
         self.assertTrue(output.endswith("\n1 archive, 1 to queue\n"), output)
 
     def test_what_is_no_storage_for_backups_is_refused(self):
@@ -257,8 +258,8 @@ class Storages(ScanTest):
         for storage, message in (
                 ("nas", f'there is no storage "nas" in {config}'),
                 ("pbs", 'the storage "pbs" is of type pbs, which keeps no archives as files'),
-                ("off", 'the storage "off" is disabled, or not for this node'),
-                ("images", 'the storage "images" is not for backups')):
+                ("off", 'storage "off" is disabled or not available on this node'),
+                ("images", 'storage "images" is not configured for backups')):
             with self.subTest(storage):
                 self.scan("--dry-run", "--storage", storage, code=2, messages=f"vmactl: {message}\n")
         config.write_text("dir: a\n")

@@ -9,6 +9,7 @@ import signal
 import unittest
 
 import support
+import sentences
 from daemon_process import DaemonTest
 from made_up_daemon import DAY, QUEUE, QueueCommandTest, ago, status
 
@@ -46,10 +47,10 @@ class CheckTest(QueueCommandTest):
              "VMAD OK - 3 queued, 1 running, 0 waiting | "),
             (OK, status(queued=3, more={"hold": "paused"}), "VMAD OK - 3 queued, 0 running, 0 waiting, paused | "),
             (WARNING, status(waiting=2, more={"oldest_at": ago(2 * DAY)}),
-             "VMAD WARNING - a job that has not ended was queued 2 d ago, 0 queued, 0 running, 2 waiting | "),
+             "VMAD WARNING - an unfinished job was queued 2 d ago, 0 queued, 0 running, 2 waiting | "),
             (CRITICAL, status(failed=2), "VMAD CRITICAL - 2 failed (see vmactl list --state failed), 0 queued, "),
             (CRITICAL, status(failed=1, waiting=1, more={"oldest_at": ago(2 * DAY)}),
-             "VMAD CRITICAL - 1 failed (see vmactl list --state failed), a job that has not ended was queued 2 d "),
+             "VMAD CRITICAL - 1 failed (see vmactl list --state failed), an unfinished job was queued 2 d "),
         ]
         said = {}
         self.daemon(lambda call: [{"parameters": {"status": said["status"]}}])
@@ -67,7 +68,7 @@ class CheckTest(QueueCommandTest):
     def test_a_daemon_that_is_down(self):
         code, line = self.check()
         self.assertEqual(code, CRITICAL)
-        self.assertIn("VMAD CRITICAL - the daemon cannot be reached", line)
+        self.assertIn(f"VMAD CRITICAL - {sentences.UNREACHABLE}", line)
         self.assertNotIn("|", line)
         self.daemon(lambda call: None)
         code, line = self.check()

@@ -14,6 +14,7 @@ import subprocess
 import termios
 import unittest
 
+import sentences
 from archive_kinds import (ENDINGS, KindTest, RESTORE, SOON_SECONDS, STOP_SIGNALS, SeekTable, canonical,
                            filtered, large, make_archives, small, small_canonical, stored)
 from support import HANG_SECONDS, VMACTL, generate, make_old, sha256, unnamed_file_size, wait_for
@@ -45,7 +46,7 @@ class StreamTest(KindTest):
                 for other in (kind, "gzip" if kind == "zstd" else "zstd"):
                     into = self.dump / f"y{ENDINGS[other]}"
                     told = self.feed_well(data, "repack", "-", into, "--force", "--memory", "0")
-                    self.assertIn(" proven, digest ", told.decode())
+                    self.assertIn(f" {sentences.VERIFIED}, digest ", told.decode())
                     self.assert_is_canonical(into, other)
                     self.assertEqual(stat.S_IMODE(into.stat().st_mode), 0o600)
 
@@ -59,9 +60,9 @@ class StreamTest(KindTest):
                     with open(path, "rb") as file:
                         return self.feed_well(file if from_file else file.read(), *arguments)
                 survey = json.loads(look("--json", "verify", "-"))
-                self.assertEqual(survey, {**expected, "path": "-", "kind": kind, "size_bytes": path.stat().st_size})
+                self.assertEqual(survey, {**expected, "path": "-", "format": kind, "size_bytes": path.stat().st_size})
                 info = json.loads(look("--json", "info", "-"))
-                self.assertEqual((info["path"], info["kind"], len(info["devices"])), ("-", kind, 3))
+                self.assertEqual((info["path"], info["format"], len(info["devices"])), ("-", kind, 3))
                 self.assertNotIn("size_bytes", info)
                 self.assertNotIn("canonical_headers", info)
                 look("extract", "-", out, "--device", "drive-efidisk0")
@@ -76,7 +77,7 @@ class StreamTest(KindTest):
             self.put("x", b"no archive" * 100 + path.read_bytes())
             with open(self.dump / "x", "rb") as file:
                 os.lseek(file.fileno(), 1000, os.SEEK_SET)
-                self.assertEqual(json.loads(self.feed_well(file, "--json", "verify", "-"))["kind"], kind)
+                self.assertEqual(json.loads(self.feed_well(file, "--json", "verify", "-"))["format"], kind)
 
     def test_a_stream_that_ends_too_early(self):
         for kind, count in (("raw", 200), ("zstd", 200), ("gzip", 30), ("lzo", 30)):
@@ -120,7 +121,7 @@ class StreamTest(KindTest):
     def test_what_standard_input_and_output_cannot_be(self):
         for arguments in (("repack", stored["raw"], "-"), ("repack", "-", "-")):
             self.assertEqual(self.refuse(2, "--json", *arguments),
-                             "standard output takes the archive or JSON, not both")
+                             "--json cannot be combined with an archive on standard output")
         self.assertIn("--in-place", self.refuse(2, "repack", "--in-place", "--state-dir", self.state, "-"))
         root = os.open("/", os.O_RDONLY)
         self.assert_one_message(self.feed(root, "verify", "-"), 1, "read standard input: Is a directory")
@@ -128,9 +129,9 @@ class StreamTest(KindTest):
         for arguments in (("verify", "-"), ("info", "-"), ("extract", "-", self.dump / "out"),
                           ("repack", "-", self.dump / "y.vma")):
             self.assertEqual(self.vmactl_on_terminal(*arguments), (
-                2, "vmactl: standard input is a terminal; an archive comes from a pipe or a file\r\n"))
+                2, "vmactl: refusing to read an archive from a terminal; redirect standard input\r\n"))
         self.assertEqual(self.vmactl_on_terminal("repack", stored["zstd"], "-"), (
-            2, "vmactl: standard output is a terminal; an archive goes to a pipe or a file\r\n"))
+            2, "vmactl: refusing to write an archive to a terminal; redirect standard output\r\n"))
         self.assertEqual(self.names(self.dump), [])
 
     def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(self):

@@ -16,6 +16,7 @@ import time
 import unittest
 
 import support
+import sentences
 from support import OFFICIAL, VMACHECK, ProcessTest, generate, make_old, official_manifest, sha256, unnamed_file_size, wait_for
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,8 +32,8 @@ class CommandLineTest(ProcessTest):
         text = self.succeed("--help")
         for command in self.COMMANDS:
             self.assertIn(f"\n  {command} ", text)
-        for number, meaning in enumerate(("done", "failed", "usage", "daemon unreachable", "no such job",
-                                          "timed out", "archive invalid or unsupported", "archive busy")):
+        for number, meaning in enumerate(("success", "failure", "usage error", "daemon unreachable", "no such job",
+                                          "timeout", "archive invalid or unsupported", "archive busy")):
             self.assertIn(f"{number} {meaning}", " ".join(text.split()))
 
     def test_help_of_every_command_fits_80_columns(self):
@@ -48,7 +49,7 @@ class CommandLineTest(ProcessTest):
         for arguments in ((), ("nonsense",), ("--nonsense",), ("info",), ("info", "a", "b"), ("info", "--nonsense", "a"),
                           ("verify",), ("extract", "a"), ("repack", "a"), ("repack", "a", "b", "c"),
                           ("repack", "--in-place"), ("repack", "--in-place", "--force", "a"),
-                          ("repack", "--in-place", "--no-proof", "a"), ("repack", "--state-dir", "x", "a", "b"),
+                          ("repack", "--in-place", "--no-verify", "a"), ("repack", "--state-dir", "x", "a", "b"),
                           ("repack", "--threads", "0", "a", "b"), ("repack", "--threads", "65", "a", "b"),
                           ("repack", "--threads", "x", "a", "b"), ("repack", "--memory", "1T", "a", "b"),
                           ("repack", "--memory", "-1", "a", "b"), ("wait", "--timeout", "0"), ("add",), ("add", "")):
@@ -138,7 +139,7 @@ class OutputTest(ProcessTest):
             self.assertTrue(any(line.startswith("verifying ") for line in drawn), output)
             self.assertLess(max(map(len, drawn)), columns)
             self.assertEqual(drawn[-1], "")
-            self.assertRegex(output, r"\r\x1b\[K[^\r]*y\.vma: [^\r]* proven, digest [0-9a-f]{32}\r\n\Z")
+            self.assertRegex(output, r"\r\x1b\[K[^\r]*y\.vma: [^\r]* verified, digest [0-9a-f]{32}\r\n\Z")
 
 
 class InfoTest(ProcessTest):
@@ -169,7 +170,7 @@ class InfoTest(ProcessTest):
 
     def test_canonical(self):
         self.succeed("repack", OFFICIAL / "c-three-disks-fw.vma", self.dir / "x.vma")
-        self.assertIn("layout   canonical, version 1, by its headers; 4 extents\n",
+        self.assertIn("layout   canonical (version 1) according to its headers, 4 extents\n",
                       self.succeed("info", self.dir / "x.vma"))
         [info] = self.succeed_json("info", self.dir / "x.vma")
         self.assertEqual((info["canonical_headers"], info["extent_count"]), (True, 4))
@@ -228,6 +229,7 @@ class VerifyTest(ProcessTest):
         self.assertEqual(missing, {"path": f"{self.dir}/missing", "result": "failed",
                                    "error": f"open {self.dir}/missing: No such file or directory"})
         self.assertEqual((bad["result"], bad["offset"]), ("invalid", 4))
+        self.assertTrue(bad["rule"])
         self.assertEqual((good["result"], good["canonical"], good["device_count"], good["size_bytes"]),
                          ("valid", False, 1, official_manifest()["a-one-disk.vma"]["bytes"]))
 
@@ -329,7 +331,7 @@ class RepackTest(ProcessTest):
                 copy = self.dir / name
                 line = self.succeed("repack", OFFICIAL / name, copy)
                 self.assertRegex(line, re.escape(f"{copy}: ") +
-                                 r"[\d.]+ [KM]iB → [\d.]+ [KM]iB at .*/s, proven, digest [0-9a-f]{32}\n\Z")
+                                 r"[\d.]+ [KM]iB → [\d.]+ [KM]iB at .*/s, verified, digest [0-9a-f]{32}\n\Z")
                 [before], [after] = (self.succeed_json("verify", path) for path in (OFFICIAL / name, copy))
                 self.assertEqual((after["canonical"], after["digest"]), (True, before["digest"]))
                 self.assertIn(after["digest"], line)
@@ -357,7 +359,7 @@ class RepackTest(ProcessTest):
             archive = generate(self.dir / "x.vma", "--random-guest", "--guest-seed", str(seed), "--dump-seed",
                                str(seed), "--reference", self.dir / "reference", *(["--shuffle"] if seed % 2 else []))
             for options in ((), ("--threads", "1", "--memory", "0"), ("--threads", "7", "--memory", "3K"),
-                            ("--no-proof", "--memory", "1G")):
+                            ("--no-verify", "--memory", "1G")):
                 self.succeed("repack", archive, self.dir / "y.vma", "--force", *options)
                 self.assertEqual(sha256(self.dir / "y.vma"), sha256(self.dir / "reference"))
 
@@ -367,10 +369,10 @@ class RepackTest(ProcessTest):
         self.assertEqual((result["source"], result["destination"]), (str(archive), str(self.dir / "y.vma")))
         self.assertEqual((result["source_bytes"], result["result_bytes"]),
                          (archive.stat().st_size, (self.dir / "y.vma").stat().st_size))
-        self.assertTrue(result["proven"])
+        self.assertTrue(result["verified"])
         self.assertGreater(result["reread_bytes"], 0)
-        self.assertRegex(self.succeed("repack", archive, self.dir / "z.vma", "-v", "--no-proof", "--memory", "0"),
-                         r", not proven, digest [0-9a-f]{32}, [\d.]+ MiB read twice, [\d.]+ KiB spilled\n\Z")
+        self.assertRegex(self.succeed("repack", archive, self.dir / "z.vma", "-v", "--no-verify", "--memory", "0"),
+                         r", not verified, digest [0-9a-f]{32}, [\d.]+ MiB read twice, [\d.]+ KiB spilled\n\Z")
 
     def test_destinations(self):
         source = self.dir / "x.vma"
@@ -415,7 +417,7 @@ class InPlaceTest(ProcessTest):
         make_old(path)
         return path
 
-    def assert_settled(self):
+    def assert_recovered(self):
         for name in ("in-place", "locks"):
             if (self.state / name).exists():
                 self.assertEqual(self.names(self.state / name), [])
@@ -432,14 +434,35 @@ class InPlaceTest(ProcessTest):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         for path, reference, line in zip(paths, references, result.stdout.splitlines()):
             self.assertEqual(sha256(path), reference)
-            self.assertRegex(line, re.escape(f"{path}: done, ") + r"[\d.]+ [KM]iB → [\d.]+ [KM]iB at .*, proven\Z")
+            self.assertRegex(line, re.escape(f"{path}: done, ") + r"[\d.]+ [KM]iB → [\d.]+ [KM]iB at .*, verified\Z")
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o640)
             self.assertLess(path.stat().st_mtime, time.time() - 1800)
         result = self.in_place(*paths)
         self.assertEqual((result.returncode, result.stdout),
-                         (0, "".join(f"{path}: canonical already\n" for path in paths)))
+                         (0, "".join(f"{path}: {sentences.ALREADY_CANONICAL}\n" for path in paths)))
         self.assertEqual(self.names(self.dump), sorted(official_manifest()))
-        self.assert_settled()
+        self.assert_recovered()
+
+    def test_bit_rot_is_found_and_has_no_offset(self):
+        """A digest tells that something has changed, not where."""
+        path = self.copy("b-two-disks-odd.vma")
+        self.assertEqual(self.in_place(path).returncode, 0)
+        if "user.vmad" not in os.listxattr(path):
+            self.skipTest("the file system has no extended attributes")
+        before = path.stat()
+        [good] = self.succeed_json("verify", path)
+        with open(path, "r+b") as file:
+            file.seek(1426332)
+            byte = file.read(1)[0]
+            file.seek(1426332)
+            file.write(bytes([byte ^ 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        result = self.vmactl("--json", "verify", path)
+        self.assertEqual(result.returncode, 6)
+        found = json.loads(result.stdout)
+        self.assertIn(good["digest"], found.pop("error"))
+        self.assertEqual(found, {"path": str(path), "result": "invalid", "rule": "content-digest"})
+        self.assertTrue(self.vmactl("verify", path).stdout.startswith(f"{path}: invalid: content digest mismatch"))
 
     def test_relative_paths_and_json(self):
         path = self.copy("a-one-disk.vma")
@@ -468,9 +491,9 @@ class InPlaceTest(ProcessTest):
         self.assertEqual(self.in_place(young).returncode, 7)
         result = self.vmactl("--json", "repack", "--in-place", "--state-dir", self.state, young, missing, bad)
         self.assertEqual([json.loads(line)["outcome"] for line in result.stdout.splitlines()],
-                         ["too_young", "vanished", "invalid"])
+                         ["too_recent", "vanished", "invalid"])
         self.assertEqual(result.stderr, "")
-        self.assert_settled()
+        self.assert_recovered()
 
     def test_what_may_not_be_replaced(self):
         path = self.copy("a-one-disk.vma")
@@ -489,7 +512,7 @@ class InPlaceTest(ProcessTest):
             fcntl.flock(lock, fcntl.LOCK_EX)
             result = self.in_place(path)
         self.assertEqual((result.returncode, result.stdout, result.stderr),
-                         (7, "", f"vmactl: {path}: another process works on it: try later\n"))
+                         (7, "", f"vmactl: {sentences.locked(path)}\n"))
         self.assertEqual(sha256(path), sha256(OFFICIAL / "a-one-disk.vma"))
 
     def test_the_state_directory_of_a_plain_user(self):
@@ -515,7 +538,7 @@ class InPlaceTest(ProcessTest):
             self.assertEqual(process.wait(support.HANG_SECONDS), 128 + number)
             self.assertEqual(self.names(self.dump), ["x.vma"])
             self.assertEqual((archive.stat().st_ino, archive.stat().st_mtime_ns), (before.st_ino, before.st_mtime_ns))
-            self.assert_settled()
+            self.assert_recovered()
 
     def test_a_killed_run_leaves_the_archive_and_nothing_else(self):
         archive = generate(self.dump / "x.vma", *LARGE)
@@ -525,7 +548,7 @@ class InPlaceTest(ProcessTest):
         wait_for(lambda: unnamed_file_size(process))
         result = self.in_place(archive)
         self.assertEqual((result.returncode, result.stderr),
-                         (7, f"vmactl: {archive}: another process works on it: try later\n"))
+                         (7, f"vmactl: {sentences.locked(archive)}\n"))
         process.kill()
         process.wait(support.HANG_SECONDS)
         self.assertEqual(archive.stat().st_ino, before.st_ino)
@@ -533,7 +556,7 @@ class InPlaceTest(ProcessTest):
         result = self.in_place(archive)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(self.names(self.dump), ["x.vma"])
-        self.assert_settled()
+        self.assert_recovered()
 
     def leave_behind(self, archive, copy, phase):
         """What a run that was killed in this phase leaves where files cannot be unnamed."""
@@ -547,15 +570,15 @@ class InPlaceTest(ProcessTest):
         (self.state / "in-place").mkdir(parents=True, exist_ok=True)
         (self.state / "in-place/0123456789abcdef.json").write_text(json.dumps({"path": str(archive), "record": record}))
 
-    def test_what_a_killed_run_left_is_settled_by_the_next(self):
+    def test_what_a_killed_run_left_the_next_recovers(self):
         other = self.copy("d-config-only.vma")
         archive = self.copy("a-one-disk.vma")
         copy = self.dump / ".vmad-fedcba9876543210.tmp"
         old = sha256(archive)
         for phase, exchanged, outcome in (
-                ("preparing", False, "the archive is as it was"),
-                ("publishing", False, "the archive is as it was"),
-                ("publishing", True, "the repacked archive is in place")):
+                ("preparing", False, "original archive kept"),
+                ("publishing", False, "original archive kept"),
+                ("publishing", True, "repacked archive in place")):
             with self.subTest(phase=phase, exchanged=exchanged):
                 copy.unlink(missing_ok=True)
                 self.succeed("repack", archive, copy)
@@ -567,11 +590,11 @@ class InPlaceTest(ProcessTest):
                     (self.dump / "third").rename(copy)
                 result = self.in_place(other)
                 self.assertEqual((result.returncode, result.stderr),
-                                 (0, f"vmactl: {archive}: settled what an interrupted run left: {outcome}\n"))
+                                 (0, sentences.recovered(archive, outcome)))
                 self.assertTrue(result.stdout.startswith(f"{other}: "))
                 self.assertEqual(sha256(archive), new if exchanged else old)
                 self.assertEqual(self.names(self.dump), ["a-one-disk.vma", "d-config-only.vma"])
-                self.assert_settled()
+                self.assert_recovered()
 
     def test_what_a_running_run_keeps_is_left_alone(self):
         archive = self.copy("a-one-disk.vma")
@@ -586,7 +609,7 @@ class InPlaceTest(ProcessTest):
 
     def test_verbose(self):
         result = self.in_place("-v", self.copy("a-one-disk.vma"))
-        self.assertRegex(result.stdout, r", proven, 0 B read twice, 0 B spilled\n\Z")
+        self.assertRegex(result.stdout, r", verified, 0 B read twice, 0 B spilled\n\Z")
 
     def test_leftovers_of_a_storage_that_is_not_mounted_wait(self):
         archive = self.copy("a-one-disk.vma")
@@ -599,14 +622,14 @@ class InPlaceTest(ProcessTest):
         make_old(other)
         result = self.in_place(other)
         self.assertEqual((result.returncode, result.stderr), (
-            0, f"vmactl: {archive}: what an interrupted run left cannot be settled yet: the directory {self.dump} is "
-               "not there: is its storage mounted?\n"))
+            0, sentences.not_recovered(
+                archive, f"the directory {self.dump} is not there: is its storage mounted?\n")))
         (self.dir / "away").rename(self.dump)
         result = self.in_place(other)
         self.assertEqual((result.returncode, result.stderr), (
-            0, f"vmactl: {archive}: settled what an interrupted run left: the archive is as it was\n"))
+            0, sentences.recovered(archive)))
         self.assertEqual(self.names(self.dump), ["a-one-disk.vma"])
-        self.assert_settled()
+        self.assert_recovered()
 
     def test_a_path_that_is_not_utf8(self):
         path = os.fsencode(self.dump) + b"/\xe4.vma"

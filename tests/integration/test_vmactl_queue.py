@@ -9,6 +9,7 @@ import signal
 import subprocess
 import unittest
 
+import sentences
 from daemon_process import PATIENCE, DaemonTest, wait_until
 from support import VMACTL
 from varlink_client import VarlinkError
@@ -77,7 +78,7 @@ class PausedTest(QueueTest):
         self.ids = [self.daemon.add(path) for path in self.paths]
 
     def test_pause_and_resume(self):
-        self.assertIn('held    nothing starts: paused by "vmactl pause", until "vmactl resume"\n',
+        self.assertIn(f"held    {sentences.PAUSED}\n",
                       self.succeed("status"))
         self.assertEqual(self.succeed("resume"), "vmad: resumed\n")
         for job in self.ids:
@@ -85,7 +86,7 @@ class PausedTest(QueueTest):
         self.assertNotIn("held", self.succeed("status"))
         self.assertEqual(self.succeed_json(self.schema.methods["Pause"][1], "pause", "--now"), [{}])
         self.assertEqual(self.succeed_json(self.schema.methods["Resume"][1], "resume"), [{}])
-        self.assertEqual(self.succeed("pause", "--now"), "vmad: paused; running jobs are abandoned and queued again\n")
+        self.assertEqual(self.succeed("pause", "--now"), "vmad: paused; running jobs are stopped and queued again\n")
 
     def test_list(self):
         lines = self.succeed("list").splitlines()
@@ -111,25 +112,25 @@ class PausedTest(QueueTest):
         self.assertRegex(text, r"\nQueued:      (now|\d+ s ago), 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\n")
         [by_id, by_path] = self.succeed_json("Job", "show", str(self.ids[0]), str(self.paths[0]))
         self.assertEqual(by_id, by_path)
-        self.assertEqual(self.refuse(4, "show", "/nowhere"), "there is no job for /nowhere")
+        self.assertEqual(self.refuse(4, "show", "/nowhere"), sentences.no_job_for("/nowhere"))
         code, output, messages = self.vmactl("show", "4711", str(self.ids[0]))
         self.assertEqual((code, output.splitlines()[0], messages),
                          (4, text.splitlines()[0],
-                          "vmactl: there is no job 4711: there never was, or it ended long ago\n"))
+                          f"vmactl: {sentences.no_job(4711)}\n"))
         self.assertEqual(self.refuse(2, "show").split(";")[0], "JOB is required")
 
     def test_cancel(self):
         job, path = self.ids[0], self.paths[0]
         self.assertEqual(self.succeed("cancel", str(job)), f"job {job}: cancelled: {path}\n")
         self.assertEqual(self.daemon.job(job)["state"], "cancelled")
-        self.assertEqual(self.refuse(1, "cancel", str(job)), f"job {job} has ended already: cancelled")
+        self.assertEqual(self.refuse(1, "cancel", str(job)), sentences.already_finished(job, "cancelled"))
         with self.daemon.client() as client:
             with self.assertRaises(VarlinkError) as caught:
                 client.call(QUEUE + "Cancel", id=job)
         self.assertEqual(caught.exception.name, QUEUE + "JobHasEnded")
         self.schema.check(self.schema.errors["JobHasEnded"], caught.exception.parameters)
         self.assertEqual(self.refuse(4, "cancel", "4711"),
-                         "there is no job 4711: there never was, or it ended long ago")
+                         sentences.no_job(4711))
         # A bad one does not stop the others; a bad path stops all, before anything is done.
         code, output, messages = self.vmactl("cancel", "4711", str(self.ids[1]))
         self.assertEqual((code, output.split(":")[1], messages.count("\n")), (4, " cancelled", 1))
@@ -148,8 +149,8 @@ class PausedTest(QueueTest):
         retried = self.succeed_json("Job", "retry", "--failed")
         self.assertEqual([(job["id"], job["state"]) for job in retried], [(job, "queued") for job in self.ids[1:]])
         code, output, messages = self.vmactl("retry", "--failed")
-        self.assertEqual((code, output, messages), (0, "", "vmactl: no job has failed\n"))
-        self.assertEqual(self.refuse(2, "retry"), "name jobs, or --failed for all failed ones")
+        self.assertEqual((code, output, messages), (0, "", f"vmactl: {sentences.NO_FAILED_JOBS}\n"))
+        self.assertEqual(self.refuse(2, "retry"), sentences.NO_JOBS_NAMED)
         self.assertIn("excludes", self.refuse(2, "retry", "--failed", "1"))
         self.refuse(4, "retry", "4711")
 
@@ -159,7 +160,7 @@ class PausedTest(QueueTest):
         newer = self.daemon.add(path)
         self.assertNotEqual(newer, job)
         self.assertEqual(self.succeed("retry", str(job)),
-                         f"job {job}: its archive has job {newer} by now, queued: {path}\n")
+                         sentences.superseded(job, newer) + f"queued: {path}\n")
 
     def test_status(self):
         [reply] = self.succeed_json("QueueStatus", "status")
@@ -172,7 +173,7 @@ class PausedTest(QueueTest):
         good = self.config.read_text()
         self.config.write_text(good + "workers = \"many\"\n")
         message = self.refuse(1, "reload")
-        self.assertTrue(message.startswith("the old settings stay: "), message)
+        self.assertTrue(message.startswith(sentences.INVALID_SETTINGS), message)
         self.assertIn("workers", message)
         with self.daemon.client() as client:
             with self.assertRaises(VarlinkError) as caught:
@@ -252,7 +253,7 @@ class MonitorTest(QueueTest):
         for command in (["monitor"], ["list"], ["show", "1"], ["cancel", "1"], ["retry", "--failed"], ["pause"],
                         ["resume"], ["reload"], ["status"]):
             with self.subTest(command=command):
-                self.assertIn("the daemon cannot be reached", self.refuse(3, *command))
+                self.assertIn(sentences.UNREACHABLE, self.refuse(3, *command))
 
 
 class RunTest(QueueTest):
@@ -273,7 +274,7 @@ class RunTest(QueueTest):
         job = daemon.add(archive.path)
         daemon.wait(job)
         text = self.succeed("show", str(archive.path))
-        for beginning in ("State:       done", "Started:     ", "Ended:       ", "Took:        ", "Size before: ",
+        for beginning in ("State:       done", "Started:     ", "Finished:    ", "Took:        ", "Size before: ",
                           "Size after:  ", "Saving:      "):
             self.assertTrue(any(line.startswith(beginning) for line in text.splitlines()), (beginning, text))
         self.assertRegex(self.succeed("status"), r"\ndone    1 archive, .*\n        last success (now|\d+ s ago), 20")

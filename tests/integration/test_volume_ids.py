@@ -82,8 +82,8 @@ class Toolbox(VolumeIdTest):
     def test_without_proxmox(self):
         self.config.unlink()
         self.assertEqual(self.refuse(1, "info", VOLUME),
-                         f"there is no file {VOLUME}, and as a volume id it needs the storages of Proxmox VE, "
-                         f"which are not here (open {self.config}: No such file or directory)")
+                         f"no such file: {VOLUME}; it cannot be a volume ID either, because there is no Proxmox VE storage "
+                         f"configuration (open {self.config}: No such file or directory)")
         self.config.write_text("nonsense\n")
         self.assertEqual(self.refuse(1, "info", VOLUME),
                          f'{self.config}:1: "nonsense" does not begin a section: TYPE: ID')

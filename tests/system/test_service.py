@@ -75,7 +75,7 @@ class ServiceTest(SystemTest):
         path = self.archive(100)
         # Whether or not the socket still takes it, it is not lost, and the backup does not fail.
         for _ in range(8):
-            self.assertIn("the request is left in /var/lib/vmad/incoming", self.call_hook(path))
+            self.assertIn("request saved in /var/lib/vmad/incoming", self.call_hook(path))
         self.assertEqual(self.box.show("vmad.service", "NRestarts"), "0")
         self.settings("", reload=False)
         # Not at once: the calls have used up its start limit.

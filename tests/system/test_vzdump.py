@@ -96,7 +96,7 @@ class VzdumpTest(SystemTest):
     def test_daemon_is_down(self):
         self.box.output("systemctl", "stop", "vmad.socket", "vmad.service")
         log = self.vzdump("qemu/100=/root/guest.vma")
-        self.assertIn("the daemon does not answer, the request is left in /var/lib/vmad/incoming", log)
+        self.assertIn("daemon not responding; request saved in /var/lib/vmad/incoming", log)
         self.box.output("systemctl", "start", "vmad.service")
         path = f"{DUMP}/{self.backups()[0]}"
         self.box.wait_until(lambda: [job for job in self.jobs() if job["path"] == path], "the request is taken")

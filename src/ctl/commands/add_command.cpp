@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
 #include "ctl/failure.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
 
 namespace vmad::ctl {
@@ -14,11 +13,11 @@ namespace {
 class AddCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("ARCHIVE", words_, "Paths, or Proxmox volume ids (local:backup/…)").required();
-        arguments.flag("--announced", announced_, "They are complete, however young (for hooks)");
-        arguments.option("--storage", storage_, "Proxmox's name of their storage (for hooks)")
+        arguments.operand("ARCHIVE", words_, "Paths or Proxmox volume IDs (local:backup/…)").required();
+        arguments.flag("--announced", announced_, "Do not wait until they are old enough (for hooks)");
+        arguments.option("--storage", storage_, "Proxmox storage ID of the archives (for hooks)")
             .help_text("ID");
-        arguments.footer("Returns when the jobs are durably queued; \"vmactl wait\" waits for their end.");
+        arguments.footer("Returns once the jobs are durably queued. Use \"vmactl wait\" to wait for them.");
     }
 
     ExitCode run(Context& context) override {
@@ -29,7 +28,7 @@ class AddCommand final : public Command {
             if (!storage_.empty()) name.storage = storage_;
             calls.push_back({absolute_path(name.path), announced_, name.storage});
         }
-        auto daemon = connect_to_daemon(context.options);
+        auto daemon = context.daemon();
         auto code = ExitCode::done;
         for (const auto& call : calls) {
             std::optional<api::EnqueueReply> reply;

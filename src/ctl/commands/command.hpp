@@ -1,4 +1,4 @@
-// What a subcommand of vmactl is: it declares its arguments, and runs.
+// What a subcommand of vmactl is: it declares its arguments, and runs. And the table of them all.
 #pragma once
 
 #include <memory>
@@ -6,9 +6,13 @@
 #include <vector>
 
 #include "ctl/arguments.hpp"
-#include "ctl/exit_code.hpp"
+#include "ctl/failure.hpp"
 #include "ctl/text/console.hpp"
 #include "io/file_system.hpp"
+
+namespace vmad::api {
+class QueueClient;
+}
 
 namespace vmad::ctl {
 
@@ -23,6 +27,10 @@ struct Context {
     const GlobalOptions& options;
     Console& console;
     io::FileSystem& fs;
+
+    /// A new connection to the daemon. Throws what QueueClient throws, and base::Error that says what to do
+    /// when the socket is not for us.
+    [[nodiscard]] api::QueueClient daemon() const;
 };
 
 class Command {
@@ -43,7 +51,7 @@ struct CommandEntry {
 /// Every subcommand, in the order of --help.
 [[nodiscard]] const std::vector<CommandEntry>& command_table();
 
-// One per file NAME_command.cpp.
+// One per file NAME_command.cpp, but for those in queue_commands.cpp.
 [[nodiscard]] std::unique_ptr<Command> make_info_command();
 [[nodiscard]] std::unique_ptr<Command> make_verify_command();
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();

@@ -16,18 +16,18 @@ namespace {
 class ExtractCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("ARCHIVE", archive_, "Path, volume id, or - for standard input").required();
-        arguments.operand("DIR", directory_, "Where the files go; made when missing").required();
-        arguments.option("--device", options_.devices, "Only this disk, and no configs; repeatable")
+        arguments.operand("ARCHIVE", archive_, "Path, volume ID, or - for standard input").required();
+        arguments.operand("DIR", directory_, "Directory to extract to; created if missing").required();
+        arguments.option("--device", options_.devices, "Extract only this disk, no configs; repeatable")
             .value_name("NAME")
             .repeatable();
         arguments.flag("--force", options_.force, "Replace existing files");
         add_threads_option(arguments, threads_);
         arguments.footer(
-            "Writes disk-NAME.raw for each disk, sparse, and each config under its own name,\n"
-            "readable by their owner only. The whole archive is checked, and of a damaged one\n"
-            "nothing is left. With --device, of a .vma.zst that vmad has written, only the\n"
-            "wanted disks are read and checked.");
+            "Writes each disk as a sparse file disk-NAME.raw and each config under its own\n"
+            "name, readable only by their owner. The whole archive is checked; if it is\n"
+            "damaged, no files are left. With --device, only the selected disks of a .vma.zst\n"
+            "written by vmad are read and checked.");
     }
 
     ExitCode run(Context& context) override {
@@ -38,7 +38,7 @@ class ExtractCommand final : public Command {
         } catch (const base::Error&) {
             return report_failure(context.console, archive_);
         }
-        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", archive_, notice_));
+        if (!warning_.empty()) context.console.message(fmt::format("{}: {}", archive_, warning_));
         print(context, *result);
         return ExitCode::done;
     }
@@ -50,7 +50,7 @@ class ExtractCommand final : public Command {
         ProgressBar bar(context.console, "extracting");
         options_.task = task_options(threads_, signals, bar);
         auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
-        notice_ = input.source().warning();
+        warning_ = input.source().warning();
         return result;
     }
 
@@ -68,7 +68,7 @@ class ExtractCommand final : public Command {
 
     std::string archive_;
     std::string directory_;
-    std::string notice_;  ///< about the archive
+    std::string warning_;  ///< about the archive
     repack::ExtractOptions options_;
     unsigned threads_ = 1;
 };

@@ -1,4 +1,4 @@
-// vmactl hook: whether vzdump tells vmad of each backup.
+// vmactl hook: whether vzdump announces each backup to vmad.
 
 #include <fcntl.h>
 
@@ -20,18 +20,18 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "vzdump runs the script that /etc/vzdump.conf names, and takes only one. \"enable\"\n"
-    "puts /etc/vmad/vzdump-hook there, which runs the scripts in /etc/vmad/hook.d/\n"
-    "too: the one that was named before gets a link in there, 00-vzdump-script.\n"
-    "\"disable\" puts it back. What the file held before \"enable\" is kept in\n"
-    "/etc/vzdump.conf.before-vmad. A backup job with a script of its own does not run\n"
-    "the one of /etc/vzdump.conf, which is warned of.";
+    "vzdump supports a single hook script, named in /etc/vzdump.conf. \"enable\" sets it\n"
+    "to /etc/vmad/vzdump-hook, which also runs the scripts in /etc/vmad/hook.d/. A\n"
+    "script that was set before is linked there as 00-vzdump-script. \"disable\"\n"
+    "restores it. The original file is kept as /etc/vzdump.conf.before-vmad. Backup\n"
+    "jobs with their own script do not run the hook. Such jobs are reported as\n"
+    "warnings.";
 
 constexpr const char* kJsonFooter =
-    "With --json: {enabled, script, config, scripts, jobs}, and changed after enable\n"
-    "and disable. script is the one in the file config, or null; scripts are those in\n"
-    "hook.d, {name, target, obstacle}, where obstacle is why one is not run, or null;\n"
-    "jobs are those on this node that do not tell vmad, {id, script}.";
+    "With --json: {enabled, script, config, scripts, jobs}; enable and disable add\n"
+    "changed. script is the hook script set in the file config, or null. scripts lists\n"
+    "hook.d as {name, target, obstacle}; obstacle is why a script is not run, or null.\n"
+    "jobs lists the backup jobs of this node that do not run the hook, {id, script}.";
 
 /// A label, and one line of text that gives way where the terminal is too narrow.
 void print_line(Context& context, std::string_view label, const std::string& text,
@@ -51,18 +51,18 @@ class HookRun {
         const auto change = pve::enable_hook(node_);
         if (change.changed && !change.earlier.empty()) {
             if (const auto obstacle = node_.obstacle(change.earlier); !obstacle.empty())
-                warn("the earlier script {} {}: it is not run until that has changed",
+                warn("the previous script {} {}: it is not run until you fix that",
                      node_.shown(change.earlier), obstacle);
         }
         read_overriding_jobs();
         warn_of_overriding_jobs();
         if (context_.options.json) return print_json(&change), ExitCode::done;
-        print_line(context_, "hook", change.changed ? "enabled" : "enabled already, nothing changed",
+        print_line(context_, "hook", change.changed ? "enabled" : "already enabled, nothing changed",
                    Colour::green);
         print_script();
         if (!change.changed) return ExitCode::done;
         if (!change.earlier.empty()) {
-            print_line(context_, "earlier", change.earlier);
+            print_line(context_, "previous", change.earlier);
             print_line(context_, "",
                        std::string("run from ") + pve::kHookDirectory + (change.linked ? "/" : "") +
                            (change.linked ? pve::kEarlierScriptName : ""));
@@ -76,7 +76,7 @@ class HookRun {
         const auto change = pve::disable_hook(node_);
         if (change.changed && !change.earlier.empty()) {
             if (const auto obstacle = node_.obstacle(change.earlier); !obstacle.empty())
-                warn("the script {} {}: every backup fails until that has changed, or the line is gone",
+                warn("the script {} {}: every backup fails until you fix that or remove the line",
                      node_.shown(change.earlier), obstacle);
         }
         warn_of_jobs_with_hook();
@@ -85,7 +85,7 @@ class HookRun {
         print_line(context_, "hook", change.changed ? "disabled" : "not enabled, nothing changed");
         if (change.removed_file)
             print_line(context_, "config",
-                       node_.shown(pve::kVzdumpConfigFile) + " removed: vmad had made it");
+                       node_.shown(pve::kVzdumpConfigFile) + " removed (created by vmad)");
         else
             print_script();
         return ExitCode::done;
@@ -94,7 +94,7 @@ class HookRun {
     ExitCode status() {
         const bool enabled = node_.tells_vmad(node_.script());
         if (const auto obstacle = node_.obstacle(pve::kHookScript); enabled && !obstacle.empty())
-            warn("{} {}: every backup fails; install vmad again, or \"vmactl hook disable\"",
+            warn("{} {}: every backup fails; reinstall vmad or run \"vmactl hook disable\"",
                  node_.shown(pve::kHookScript), obstacle);
         read_overriding_jobs();
         warn_of_overriding_jobs();
@@ -121,27 +121,26 @@ class HookRun {
 
     /// Once: two actions ask for jobs twice.
     void warn_of_unknown_jobs(const base::Error& error) {
-        if (!jobs_are_unknown_)
-            warn("whether backup jobs have a script of their own is not known: {}", error.what());
+        if (!jobs_are_unknown_) warn("cannot check backup jobs for their own scripts: {}", error.what());
         jobs_are_unknown_ = true;
     }
 
     void warn_of_overriding_jobs() {
         for (const auto& job : overriding_jobs_)
             warn(
-                "the backup job \"{}\" in {} has a script of its own, \"{}\", so vmad does not hear of its "
-                "backups: remove the job's script, or have it run {} \"$@\"",
+                "backup job \"{}\" in {} has its own script, \"{}\", so its backups are not announced: "
+                "remove that setting, or call {} \"$@\" from the script",
                 job.id, node_.shown(pve::kJobsFile), job.script, pve::kHookScript);
     }
 
-    /// They pass when vmad is removed, but once its configuration is purged their script is missing.
+    /// They still work when vmad is removed, but fail once its configuration is purged.
     void warn_of_jobs_with_hook() {
         try {
             for (const auto& job : node_.jobs())
                 if (node_.is_hook(job.script))
                     warn(
-                        "the backup job \"{}\" in {} runs {} itself, and fails once vmad is purged: remove "
-                        "the job's script",
+                        "backup job \"{}\" in {} sets {} as its own script, and fails once vmad is purged: "
+                        "remove that setting",
                         job.id, node_.shown(pve::kJobsFile), pve::kHookScript);
         } catch (const base::Error& error) {
             warn_of_unknown_jobs(error);
@@ -156,7 +155,7 @@ class HookRun {
 
     void print_status(bool enabled) {
         print_line(context_, "hook",
-                   enabled ? "enabled" : "not enabled: vzdump does not tell vmad of backups",
+                   enabled ? "enabled" : "not enabled: vzdump does not announce backups to vmad",
                    enabled ? Colour::green : Colour::yellow);
         print_script();
         TextTable scripts(
@@ -167,8 +166,7 @@ class HookRun {
                           script.obstacle.empty() ? Colour::none : Colour::yellow},
                          {script.target}});
         if (!scripts.empty()) context_.console.print("\n" + scripts.render(context_.console));
-        TextTable jobs(
-            {{"JOB", TextTable::Align::left, true}, {"ITS OWN SCRIPT", TextTable::Align::left, true}});
+        TextTable jobs({{"JOB", TextTable::Align::left, true}, {"OWN SCRIPT", TextTable::Align::left, true}});
         for (const auto& job : overriding_jobs_) jobs.add({{job.id, Colour::yellow}, {job.script}});
         if (!jobs.empty()) context_.console.print("\n" + jobs.render(context_.console));
     }
@@ -203,11 +201,12 @@ class HookCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.require_subcommand();
-        arguments.option("--root", root_, "The node whose files are below DIR").help_text("DIR");
+        arguments.option("--root", root_, "Use DIR as the root directory").help_text("DIR");
         arguments.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
-        enable_ = arguments.subcommand("enable", "Make it vzdump's script, and link the earlier one");
-        disable_ = arguments.subcommand("disable", "Put the earlier script back");
-        auto status = arguments.subcommand("status", "Whether it does; exits with 1 when not");
+        enable_ = arguments.subcommand("enable", "Set the hook as vzdump's script");
+        disable_ = arguments.subcommand("disable", "Restore the previous script");
+        auto status =
+            arguments.subcommand("status", "Show whether the hook is enabled (exit status 1 if not)");
         for (auto action : {enable_, disable_, status}) action.footer(kJsonFooter);
     }
 

@@ -1,15 +1,17 @@
 #include "ctl/commands/in_place_run.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/quantity.hpp"
 #include "ctl/failure.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
-#include "ctl/operands/state_directory.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/progress_bar.hpp"
 #include "publish/in_place_records.hpp"
@@ -21,7 +23,7 @@ namespace {
 using repack::InPlaceOutcome;
 using Seconds = std::chrono::duration<double>;
 
-/// How an outcome is told: its name in JSON, what a person reads, and what it means to a script.
+/// How an outcome is reported: its name in JSON, the text for people, and the exit code.
 struct OutcomeText {
     const char* name;
     const char* text;
@@ -34,17 +36,16 @@ OutcomeText text_of(InPlaceOutcome outcome) {
         case InPlaceOutcome::lingering:  // never: nobody asked for it
             return {"done", "done", ExitCode::done};
         case InPlaceOutcome::unchanged:
-            return {"unchanged", "canonical already", ExitCode::done};
+            return {"unchanged", "already canonical", ExitCode::done};
         case InPlaceOutcome::vanished:
-            return {"vanished", "there is no such file", ExitCode::failed};
+            return {"vanished", "no such file", ExitCode::failed};
         case InPlaceOutcome::changed:
-            return {"changed", "somebody else changed it meanwhile, so it was left alone: try again",
+            return {"changed", "changed by another process meanwhile, left unchanged: try again",
                     ExitCode::failed};
         case InPlaceOutcome::busy:
-            return {"busy", "another process works on it: try later", ExitCode::busy};
+            return {"locked", "another process is working on it: try again later", ExitCode::busy};
         case InPlaceOutcome::too_young:
-            return {"too_young",
-                    "it was modified within the last minute, so it may still be written: try later",
+            return {"too_recent", "modified within the last minute, may still be written: try again later",
                     ExitCode::busy};
     }
     return {"failed", "failed", ExitCode::failed};
@@ -61,7 +62,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
             object["size_after"] = result.size_after;
             object["reread_bytes"] = result.reread_bytes;
             object["spilled_bytes"] = result.spilled_bytes;
-            if (!result.notice.empty()) object["notice"] = result.notice;
+            if (!result.notice.empty()) object["warning"] = result.notice;
         } else if (code != ExitCode::done) {
             object["error"] = text;
         }
@@ -72,7 +73,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
     std::string line = fmt::format("{}: {}", path, text);
     if (done)
         line +=
-            fmt::format(", {} → {} at {}, proven", base::format_size(result.size_before),
+            fmt::format(", {} → {} at {}, verified", base::format_size(result.size_before),
                         base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
     if (done && verbose)
         line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
@@ -89,6 +90,7 @@ void print_failure(Context& context, const std::string& path, const Failure& fai
     nlohmann::json object{{"path", path},
                           {"outcome", failure.code == ExitCode::invalid ? "invalid" : "failed"},
                           {"error", failure.message}};
+    if (!failure.rule.empty()) object["rule"] = failure.rule;
     if (failure.offset) object["offset"] = *failure.offset;
     context.console.print_json(object);
 }
@@ -97,13 +99,13 @@ const char* text_of(publish::Settlement settlement) {
     switch (settlement) {
         case publish::Settlement::published:
         case publish::Settlement::lingering:
-            return "the repacked archive is in place";
+            return "repacked archive in place";
         case publish::Settlement::not_published:
-            return "the archive is as it was";
+            return "original archive kept";
         case publish::Settlement::changed:
-            return "the archive was changed or replaced since";
+            return "archive was changed or replaced since";
         case publish::Settlement::vanished:
-            return "the archive was removed since";
+            return "archive was removed since";
     }
     return "";
 }
@@ -116,21 +118,21 @@ class Runner {
           verbose_(run.verbose) {
         options_.repack = run.repack;
         options_.lock_directory = run.state_directory + "/locks";
-        // On a network file system too the old file goes at once: nobody would come back to remove it.
+        // Without a grace period on network file systems: nobody would come back to remove the old file.
     }
 
-    /// Ends what killed runs left; what cannot be ended yet is left for another time.
-    void settle_leftovers() {
+    /// Finishes or rolls back what killed runs left; what fails is left for the next run.
+    void recover_leftovers() {
         publish::settle_records(
             context_.fs, records_, [&](const std::string& path, const publish::Publication& record) {
                 try {
                     const auto settled = repack::settle_in_place(context_.fs, path, options_, record);
                     if (settled)
-                        context_.console.message(fmt::format("{}: settled what an interrupted run left: {}",
+                        context_.console.message(fmt::format("{}: recovered from an interrupted run: {}",
                                                              path, text_of(*settled)));
                     return settled.has_value();
                 } catch (const base::Error&) {
-                    report_unsettled(path);
+                    report_unrecovered(path);
                     return false;
                 }
             });
@@ -164,27 +166,27 @@ class Runner {
         options.journal = [&record](const publish::Publication& publication) { record.keep(publication); };
         try {
             const auto result = repack::repack_in_place(context_.fs, path, options);
-            settle(record, path);
+            recover(record, path);
             return result;
         } catch (...) {
-            settle(record, path);
+            recover(record, path);
             throw;
         }
     }
 
-    /// After the run, however it went. What cannot be settled now, a later run does by the record.
-    void settle(publish::InPlaceRecord& record, const std::string& path) {
+    /// After the run, however it went. What fails now, a later run does from the record.
+    void recover(publish::InPlaceRecord& record, const std::string& path) {
         if (!record.kept()) return;
         try {
             if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();
         } catch (const base::Error&) {
-            report_unsettled(path);
+            report_unrecovered(path);
         }
     }
 
-    void report_unsettled(const std::string& path) {
-        context_.console.message(fmt::format("{}: what an interrupted run left cannot be settled yet: {}",
-                                             path, current_failure().message));
+    void report_unrecovered(const std::string& path) {
+        context_.console.message(fmt::format("{}: cannot recover from an interrupted run yet: {}", path,
+                                             current_failure().message));
     }
 
     Context& context_;
@@ -195,9 +197,27 @@ class Runner {
 
 }  // namespace
 
+std::string default_state_directory() {
+    if (::geteuid() == 0) return "/var/lib/vmad";
+    // A relative $XDG_STATE_HOME is to be ignored, says its specification.
+    if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state == '/')
+        return std::string(state) + "/vmad";
+    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
+        return std::string(home) + "/.local/state/vmad";
+    throw base::UsageError("HOME is not set; set a directory for locks and records with --state-dir");
+}
+
+io::File make_directories(io::FileSystem& fs, const std::string& path) {
+    for (std::size_t end = 1; end != path.npos;) {
+        end = path.find('/', end + 1);
+        (void)fs.make_directory(path.substr(0, end), 0700);
+    }
+    return fs.open(path, O_RDONLY | O_DIRECTORY);
+}
+
 ExitCode repack_in_place_all(Context& context, const InPlaceRun& run) {
     Runner runner(context, run);
-    runner.settle_leftovers();
+    runner.recover_leftovers();
     auto code = ExitCode::done;
     for (const auto& path : run.paths) code = worse(code, runner.repack(path));
     return code;

@@ -9,6 +9,13 @@
 
 namespace vmad::ctl {
 
+/// /var/lib/vmad for root, who shares the daemon's locks; else $XDG_STATE_HOME/vmad or ~/.local/state/vmad.
+/// Throws base::UsageError when there is no home.
+[[nodiscard]] std::string default_state_directory();
+
+/// Makes an absolute path's directories as far as they are missing, mode 0700, and opens the last one.
+[[nodiscard]] io::File make_directories(io::FileSystem& fs, const std::string& path);
+
 struct InPlaceRun {
     std::vector<std::string> paths;
     std::string state_directory;
@@ -16,7 +23,7 @@ struct InPlaceRun {
     bool verbose = false;
 };
 
-/// Settles first what earlier runs left behind, then reports on each archive and goes on after a bad one.
+/// Recovers first what earlier runs left behind, then reports on each archive and continues after failures.
 /// Throws base::Cancelled, and base::Error when the records cannot be kept.
 [[nodiscard]] ExitCode repack_in_place_all(Context& context, const InPlaceRun& run);
 

@@ -1,4 +1,4 @@
-// vmactl info: what an archive is, from its headers.
+// vmactl info: shows the header of an archive.
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -20,7 +20,7 @@ namespace {
 
 struct ArchiveInfo {
     std::string path;
-    codec::ArchiveFormat kind = codec::ArchiveFormat::raw;
+    codec::ArchiveFormat format = codec::ArchiveFormat::raw;
     std::optional<std::uint64_t> size_bytes;  ///< of the file; nothing for standard input
     vma::Header header;
     verify::Canonical canonical = verify::Canonical::unknown;
@@ -51,7 +51,7 @@ std::string uuid_text(const vma::Uuid& uuid) {
 
 nlohmann::json to_json(const ArchiveInfo& info) {
     nlohmann::json out{{"path", info.path},
-                       {"kind", codec::format_name(info.kind)},
+                       {"format", codec::format_name(info.format)},
                        {"ctime", info.header.ctime},
                        {"uuid", uuid_text(info.header.uuid)},
                        {"configs", nlohmann::json::array()},
@@ -71,19 +71,19 @@ nlohmann::json to_json(const ArchiveInfo& info) {
 std::string layout_text(const ArchiveInfo& info) {
     switch (info.canonical) {
         case verify::Canonical::yes:
-            return fmt::format("canonical, version {}, by its headers; {} extents", canon::kLayoutVersion,
-                               info.canonical_extents);
+            return fmt::format("canonical (version {}) according to its headers, {} extents",
+                               canon::kLayoutVersion, info.canonical_extents);
         case verify::Canonical::no:
             return "not canonical";
         case verify::Canonical::unknown:
-            return "not known without reading all of it (vmactl verify)";
+            return "unknown without reading the whole archive (vmactl verify)";
     }
     return "";
 }
 
 std::string describe(const ArchiveInfo& info, const Console& console) {
     auto text =
-        fmt::format("archive  {}\nkind     {}\n", printable(info.path), codec::format_name(info.kind));
+        fmt::format("archive  {}\nformat   {}\n", printable(info.path), codec::format_name(info.format));
     if (info.size_bytes)
         text +=
             fmt::format("size     {} ({} bytes)\n", base::format_size(*info.size_bytes), *info.size_bytes);
@@ -112,8 +112,8 @@ std::string describe(const ArchiveInfo& info, const Console& console) {
 class InfoCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("ARCHIVE", path_, "Path, volume id, or - for standard input").required();
-        arguments.footer("Reads headers only; \"vmactl verify\" looks at everything.");
+        arguments.operand("ARCHIVE", path_, "Path, volume ID, or - for standard input").required();
+        arguments.footer("Reads only headers. \"vmactl verify\" checks everything.");
     }
 
     ExitCode run(Context& context) override {

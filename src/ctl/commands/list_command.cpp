@@ -1,12 +1,10 @@
-// vmactl list: the jobs of the queue.
+// vmactl list: shows the jobs of the queue.
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
-#include "ctl/text/job_table.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 
 namespace vmad::ctl {
@@ -16,24 +14,23 @@ class ListCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         const std::vector<std::string> names(api::kJobStateNames.begin(), api::kJobStateNames.end());
-        auto states = arguments.option("--state", states_, "Only jobs in this state; may be given again")
+        auto states = arguments.option("--state", states_, "Show only jobs in this state; repeatable")
                           .help_text("STATE")
                           .repeatable()
                           .one_of(names);
-        arguments.flag("--all", all_, "Jobs that have ended too").excludes(states);
+        arguments.flag("--all", all_, "Include finished jobs").excludes(states);
         arguments.footer(
-            "Without options: jobs that have not ended. WHEN is when a job was queued,\nstarted or ended, or "
-            "when a waiting one is tried again. States: queued, running,\npublishing, waiting, done, "
-            "unchanged, "
-            "vanished, failed, cancelled.");
+            "By default, shows unfinished jobs. WHEN is the time when a job was queued,\n"
+            "started or finished, or when a waiting job is retried. States: queued, running,\n"
+            "publishing, waiting, done, unchanged, vanished, failed, cancelled.");
     }
 
     ExitCode run(Context& context) override {
         // All are taken from the daemon before one is printed: a pager may take the output slowly, and a
         // daemon that hangs must be told from it.
-        const auto jobs = connect_to_daemon(context.options).list(wanted_states());
+        const auto jobs = context.daemon().list(wanted_states());
         if (context.options.json)
-            for (const auto& job : jobs) context.console.print_json(job);
+            for (const auto& job : jobs) print_json(context.console, job);
         else
             context.console.print(job_table(jobs, now(), context.console));
         return ExitCode::done;

@@ -1,4 +1,4 @@
-// vmactl log: what the journal says, of one job, of one archive, or of all of vmad.
+// vmactl log: shows the journal of one job, of one archive, or of all of vmad.
 
 #include <unistd.h>
 
@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "ctl/commands/command.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/job_argument.hpp"
 
@@ -20,14 +19,14 @@ constexpr unsigned kMostLines = 1'000'000;
 class LogCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("JOB", word_, "Id or archive; without it: all messages");
-        arguments.flag("-f,--follow", follow_, "Go on with what is added");
-        arguments.option("-n,--lines", line_count_, "The last lines only")
+        arguments.operand("JOB", word_, "Job ID or archive; default: all messages");
+        arguments.flag("-f,--follow", follow_, "Follow new entries");
+        arguments.option("-n,--lines", line_count_, "Show only the last LINES entries")
             .help_text("LINES")
             .between(1u, kMostLines);
         arguments.footer(
-            "Runs journalctl, which finds the same by VMAD_JOB=ID, VMAD_ARCHIVE=PATH or\n"
-            "SYSLOG_IDENTIFIER=vmad. With --json: its JSON, an object a line.");
+            "Runs journalctl with VMAD_JOB=ID, VMAD_ARCHIVE=PATH or SYSLOG_IDENTIFIER=vmad.\n"
+            "With --json: the JSON of journalctl.");
     }
 
     /// Returns only when journalctl cannot be run.

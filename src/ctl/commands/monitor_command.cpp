@@ -1,4 +1,4 @@
-// vmactl monitor: changes of jobs as they happen.
+// vmactl monitor: shows changes of jobs as they happen.
 
 #include <algorithm>
 #include <chrono>
@@ -6,10 +6,9 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
@@ -99,22 +98,21 @@ class MonitorCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.footer(
-            "Until it is interrupted; exits with 3 when the daemon goes. Columns: time, id,\nVMID, state, "
-            "archive; sizes or a reason stand on a line below.\nWith --json: one job a line for each change "
-            "and "
-            "each step of its progress, as\norg.vmad.Queue.Monitor replies it.");
+            "Runs until interrupted; exits with 3 if the daemon stops. Columns: time, job ID,\n"
+            "VMID, state, archive; sizes or a reason follow on the next line. With --json: one\n"
+            "job per line for each change and each progress report, as sent by\n"
+            "org.vmad.Queue.Monitor.");
     }
 
     ExitCode run(Context& context) override {
         ChangeLog log(context.console);
-        connect_to_daemon(context.options)
-            .monitor([] {},
-                     [&](const api::Job& job) {
-                         if (context.options.json)
-                             context.console.print_json(job);
-                         else
-                             log.add(job);
-                     });
+        context.daemon().monitor([] {},
+                                 [&](const api::Job& job) {
+                                     if (context.options.json)
+                                         print_json(context.console, job);
+                                     else
+                                         log.add(job);
+                                 });
         return ExitCode::done;
     }
 };

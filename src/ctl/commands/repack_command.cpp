@@ -1,4 +1,4 @@
-// vmactl repack: the canonical form of an archive, as a new file or in its place.
+// vmactl repack: writes the canonical form of an archive to a new file, or replaces the archive by it.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,10 +14,8 @@
 #include "ctl/commands/command.hpp"
 #include "ctl/commands/in_place_run.hpp"
 #include "ctl/failure.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
-#include "ctl/operands/state_directory.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "repack/new_archive.hpp"
 
@@ -25,46 +23,45 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo: SRC is known by its\n"
-    "content, DST by its ending, and is of SRC's kind where that says nothing. Either\n"
-    "may be - for standard input or output; what is read may be a volume id.\n"
+    "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo. The format of SRC is\n"
+    "detected from its content, that of DST from its name (default: that of SRC).\n"
+    "Either may be - for standard input or output; SRC may be a volume ID.\n"
     "\n"
-    "DST appears when it is complete, synced and proven: read back from the disk,\n"
-    "checked, and compared with SRC. Standard output cannot be proven.\n"
+    "DST appears once it is complete, synced and verified: read back from disk,\n"
+    "checked, and compared with SRC. Standard output is not verified.\n"
     "\n"
-    "With --in-place each archive is replaced by its canonical form, of its own kind,\n"
-    "in one step; one that is bad, busy, younger than a minute or canonical already\n"
-    "is left as it is. What a killed run leaves, the next one settles. The state\n"
-    "directory is /var/lib/vmad for root, else ~/.local/state/vmad. SIZE is a number\n"
-    "with K, M or G.";
+    "With --in-place, each archive is replaced atomically, in its own format. An\n"
+    "archive that is invalid, busy, modified within the last minute or already\n"
+    "canonical is left unchanged. If a run is killed, the next one finishes or rolls\n"
+    "back the replacement. The state directory is /var/lib/vmad for root, else\n"
+    "~/.local/state/vmad. SIZE is a number with the suffix K, M or G.";
 
 class RepackCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("FILE", paths_, "SRC and DST; or archives, with --in-place").required();
-        auto in_place = arguments.flag("--in-place", in_place_, "Replace each FILE by its canonical form");
+        arguments.operand("FILE", paths_, "SRC and DST; with --in-place, archives").required();
+        auto in_place = arguments.flag("--in-place", in_place_, "Replace each FILE with its canonical form");
         arguments.flag("--force", options_.force, "Replace an existing DST").excludes(in_place);
-        arguments.flag("--no-proof", no_proof_, "Do not read DST back to prove it").excludes(in_place);
-        arguments.flag("-v,--verbose", verbose_, "Tell more in the summary");
+        arguments.flag("--no-verify", no_verify_, "Do not read DST back to verify it").excludes(in_place);
+        arguments.flag("-v,--verbose", verbose_, "Print a more detailed summary");
         add_threads_option(arguments, threads_);
-        arguments.option("--level", options_.repack.zstd_level, "Of zstd compression, 1 to 19 (3)")
+        arguments.option("--level", options_.repack.zstd_level, "zstd compression level, 1 to 19 (default 3)")
             .help_text("N")
             .between(1, codec::kMaxZstdLevel);
-        arguments.option("--memory", memory_, "For payload that waits for its turn (256M)")
-            .value_name("SIZE");
+        arguments.option("--memory", memory_, "Size of the reorder buffer (default 256M)").value_name("SIZE");
         arguments
             .option("--spill-dir", options_.repack.spill.directory,
-                    "For what memory has no room for, where it cannot\n"
-                    "be beside DST (/var/tmp)")
+                    "Directory for the spill file if DST's directory\n"
+                    "cannot hold it (default /var/tmp)")
             .help_text("DIR");
-        arguments.option("--state-dir", state_directory_, "Locks and records of --in-place")
+        arguments.option("--state-dir", state_directory_, "Directory for locks and records of --in-place")
             .value_name("DIR")
             .needs(in_place);
         arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {
-        options_.verify = !no_proof_;
+        options_.verify = !no_verify_;
         if (!memory_.empty()) options_.repack.memory_bytes = base::parse_size(memory_);
         const StopSignals signals;
         options_.repack.task.threads = threads_;
@@ -75,7 +72,7 @@ class RepackCommand final : public Command {
   private:
     ExitCode run_in_place(Context& context) const {
         if (std::find(paths_.begin(), paths_.end(), kStandardStream) != paths_.end())
-            throw base::UsageError("--in-place replaces files, and - is none; name SRC and DST instead");
+            throw base::UsageError("--in-place cannot replace standard input; use SRC and DST instead");
         const auto state =
             state_directory_.empty() ? default_state_directory() : absolute_path(state_directory_);
         return repack_in_place_all(context, {paths_, state, options_.repack, verbose_});
@@ -83,9 +80,9 @@ class RepackCommand final : public Command {
 
     ExitCode run_copy(Context& context) {
         if (paths_.size() != 2)
-            throw base::UsageError("repack needs SRC and DST, or --in-place and the archives to replace");
+            throw base::UsageError("repack needs SRC and DST, or --in-place and archives to replace");
         if (to_standard_output() && context.options.json)
-            throw base::UsageError("standard output takes the archive or JSON, not both");
+            throw base::UsageError("--json cannot be combined with an archive on standard output");
         const auto begin = std::chrono::steady_clock::now();
         std::optional<engine::RepackResult> result;
         try {
@@ -96,7 +93,7 @@ class RepackCommand final : public Command {
         } catch (const base::Error&) {
             return report_failure(context.console, paths_[0]);
         }
-        if (!notice_.empty()) context.console.message(fmt::format("{}: {}", paths_[0], notice_));
+        if (!warning_.empty()) context.console.message(fmt::format("{}: {}", paths_[0], warning_));
         if (!to_standard_output()) print_summary(context, *result, std::chrono::steady_clock::now() - begin);
         return ExitCode::done;
     }
@@ -109,22 +106,22 @@ class RepackCommand final : public Command {
         auto result = to_standard_output() ? copy_to_standard_output(context, input)
                                            : repack::repack_to_file(context.fs, input.source(), input.file(),
                                                                     paths_[1], options_);
-        notice_ = input.source().warning();
+        warning_ = input.source().warning();
         return result;
     }
 
-    /// As cat does: what is written there would be read again, or overwrite what is yet to be read.
+    /// As cat does: the output would be read again, or overwrite input that is still to be read.
     static void require_other_file(int source, int destination) {
         struct stat from {};
         struct stat to {};
         if (::fstat(source, &from) != 0 || ::fstat(destination, &to) != 0) return;
         if (S_ISREG(from.st_mode) && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
-            throw base::UsageError("standard output is the source itself");
+            throw base::UsageError("standard output is the source file");
     }
 
     [[nodiscard]] engine::RepackResult copy_to_standard_output(Context& context, ArchiveInput& input) const {
         if (::isatty(STDOUT_FILENO))
-            throw base::UsageError("standard output is a terminal; an archive goes to a pipe or a file");
+            throw base::UsageError("refusing to write an archive to a terminal; redirect standard output");
         require_other_file(input.file() != nullptr ? input.file()->fd() : STDIN_FILENO, STDOUT_FILENO);
         auto options = options_.repack;
         options.format = input.source().format();
@@ -144,12 +141,12 @@ class RepackCommand final : public Command {
                                                {"reread_bytes", result.reread_bytes},
                                                {"spilled_bytes", result.spilled_bytes},
                                                {"seconds", elapsed.count()},
-                                               {"proven", options_.verify},
+                                               {"verified", options_.verify},
                                                {"digest", digest}});
         auto line = fmt::format(
             "{}: {} → {} at {}, {}, digest {}", printable(paths_[1]), base::format_size(result.source_bytes),
             base::format_size(result.result_bytes), base::format_rate(result.source_bytes, elapsed),
-            options_.verify ? "proven" : "not proven", digest);
+            options_.verify ? "verified" : "not verified", digest);
         if (verbose_)
             line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
                                 base::format_size(result.spilled_bytes));
@@ -158,12 +155,12 @@ class RepackCommand final : public Command {
 
     std::vector<std::string> paths_;
     bool in_place_ = false;
-    bool no_proof_ = false;
+    bool no_verify_ = false;
     bool verbose_ = false;
     unsigned threads_ = 1;
     std::string memory_;
     std::string state_directory_;
-    std::string notice_;  ///< about SRC
+    std::string warning_;  ///< about SRC
     repack::NewArchiveOptions options_;
 };
 

@@ -1,4 +1,4 @@
-// vmactl scan: queue archives that are not canonical yet.
+// vmactl scan: finds archives that are not canonical yet and queues them.
 
 #include <fcntl.h>
 
@@ -10,16 +10,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "api/queue_client.hpp"
 #include "api/queue_interface.hpp"
 #include "base/quantity.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
 #include "ctl/failure.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_search.hpp"
 #include "ctl/text/local_time.hpp"
-#include "ctl/text/since_time.hpp"
 #include "ctl/text/text_table.hpp"
 #include "io/mount_table.hpp"
 #include "pve/storage_config.hpp"
@@ -30,14 +28,14 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "Looks for *.vma, *.vma.zst, *.vma.gz and *.vma.lzo, not in hidden directories,\n"
-    "through symbolic links or on other file systems, and queues the newest first.\n"
-    "Canonical is what vmad has published and nobody has changed since, and a .vma\n"
-    "or .vma.zst with canonical headers. TIME is compared with the time of the last\n"
-    "modification: 2026-01-31, \"2026-01-31 12:00\", or 7d, 12h, 30min for that long\n"
-    "ago.\n"
-    "With --json: a line for each archive looked at, {path, size_bytes, modified_at,\n"
-    "canonical, job}; job is its id, or null where none was queued.";
+    "Finds *.vma, *.vma.zst, *.vma.gz and *.vma.lzo below DIR, except in hidden\n"
+    "directories, behind symbolic links and on other file systems. Queues the newest\n"
+    "archives first. Only headers are read: an archive counts as canonical if vmad\n"
+    "wrote it and it has not changed since, or if the headers of a .vma or .vma.zst\n"
+    "are canonical. TIME is compared with the modification time: 2026-01-31,\n"
+    "\"2026-01-31 12:00\", or an age such as 7d, 12h or 30min.\n"
+    "With --json: one line per archive examined, {path, size_bytes, modified_at,\n"
+    "canonical, job}; job is the job ID, or null if none was queued.";
 
 constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 
@@ -115,13 +113,13 @@ class Scan {
         sort();
         std::size_t named = 0;
         for (; looked_at_ < candidates_.size() && named < limit; ++looked_at_) {
-            line_.show(fmt::format("looking at archive {} of {}", looked_at_ + 1, candidates_.size()));
+            line_.show(fmt::format("examining archive {} of {}", looked_at_ + 1, candidates_.size()));
             named += look_at(candidates_[looked_at_]);
         }
         line_.clear();
     }
 
-    /// Tells what went wrong with one file or directory; the rest goes on.
+    /// Reports a failure of one file or directory; the scan goes on.
     void fail(const std::string& message) {
         line_.clear();
         context_.console.message(message);
@@ -135,10 +133,10 @@ class Scan {
         const auto add = [&](std::size_t count, const char* what) {
             if (count != 0) text += fmt::format(", {} {}", count, what);
         };
-        add(canonical_, "canonical already");
+        add(canonical_, "already canonical");
         add(queued_, dry_run_ ? "to queue" : "queued");
-        add(queued_before_, "queued before");
-        add(candidates_.size() - looked_at_, "not looked at");
+        add(queued_before_, "already queued");
+        add(candidates_.size() - looked_at_, "not examined");
         context_.console.print(text + "\n");
     }
 
@@ -165,8 +163,7 @@ class Scan {
         std::optional<api::EnqueueReply> reply;
         try {
             canonical = is_canonical(context_.fs, path);
-            if (!canonical && !dry_run_)
-                reply = connect_to_daemon(context_.options).enqueue({path, false, candidate.storage});
+            if (!canonical && !dry_run_) reply = context_.daemon().enqueue({path, false, candidate.storage});
         } catch (const varlink::RemoteError& error) {
             if (error.name() != api::kPathRefusedError) throw;
             fail(current_failure().message);
@@ -214,12 +211,12 @@ class Scan {
 class ScanCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("DIR", words_, "Where to look; may be an archive or its volume id");
-        arguments.option("--storage", storage_, "Search a Proxmox storage, or all enabled ones")
+        arguments.operand("DIR", words_, "Directories to search; archives or volume IDs work too");
+        arguments.option("--storage", storage_, "Search this Proxmox storage, or all enabled ones")
             .help_text("ID|all");
-        arguments.option("--since", since_, "Only archives modified since then").help_text("TIME");
-        arguments.flag("--dry-run", dry_run_, "Queue nothing, only list");
-        arguments.option("--limit", limit_, "Queue this many at most").help_text("N").positive();
+        arguments.option("--since", since_, "Only archives modified since TIME").help_text("TIME");
+        arguments.flag("--dry-run", dry_run_, "List the archives without queueing them");
+        arguments.option("--limit", limit_, "Queue at most N archives").help_text("N").positive();
         arguments.footer(kFooter);
     }
 
@@ -227,8 +224,8 @@ class ScanCommand final : public Command {
         Scan scan(context, dry_run_);
         const auto since = since_.empty() ? INT64_MIN : since_time(since_, now());
         const auto places = find_places(context.fs, scan);
-        // The search may take long: is there anybody to queue for?
-        if (!dry_run_) (void)connect_to_daemon(context.options);
+        // The search may take long: fail before it if the daemon is down.
+        if (!dry_run_) (void)context.daemon();
         for (const auto& place : places) scan.search(place, since);
         scan.queue(limit_);
         scan.print_summary();
@@ -249,8 +246,8 @@ class ScanCommand final : public Command {
             if (storage.mount_point.empty() || is_mounted(fs, storage.mount_point))
                 places.push_back({storage.dump_directory, storage.id});
             else
-                scan.fail(fmt::format("the storage \"{}\" is not there: nothing is mounted at {}", storage.id,
-                                      storage.mount_point));
+                scan.fail(
+                    fmt::format("storage \"{}\" is not mounted at {}", storage.id, storage.mount_point));
         }
         return places;
     }
@@ -260,9 +257,10 @@ class ScanCommand final : public Command {
             const auto& storage = config.file_storage(storage_);
             if (!storage.enabled)
                 throw base::UsageError(
-                    fmt::format("the storage \"{}\" is disabled, or not for this node", storage.id));
+                    fmt::format("storage \"{}\" is disabled or not available on this node", storage.id));
             if (!storage.holds_backups)
-                throw base::UsageError(fmt::format("the storage \"{}\" is not for backups", storage.id));
+                throw base::UsageError(
+                    fmt::format("storage \"{}\" is not configured for backups", storage.id));
             return {storage};
         }
         std::vector<pve::Storage> chosen;

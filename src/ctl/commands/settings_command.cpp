@@ -1,4 +1,4 @@
-// vmactl settings: whether the daemon's settings are valid, and what they are.
+// vmactl settings: checks or shows the daemon's settings.
 
 #include <nlohmann/json.hpp>
 
@@ -14,13 +14,13 @@ class SettingsCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.require_subcommand();
-        auto check = arguments.subcommand("check", "Whether they are valid");
-        show_ = arguments.subcommand("show", "Every key, its value, and where that comes from");
+        auto check = arguments.subcommand("check", "Check the settings");
+        show_ = arguments.subcommand("show", "Show each key, its value and where that comes from");
         for (auto action : {check, show_}) {
-            action.operand("FILE", file_, "Only this one, not those of the daemon");
+            action.operand("FILE", file_, "Read only FILE, not the standard files");
             action.footer(
-                "Exits with 1 when they are not valid. The daemon takes changes with \"vmactl\n"
-                "reload\" or when it is started.");
+                "Exits with 1 if the settings are invalid. The daemon applies changes on\n"
+                "\"vmactl reload\" or when it starts.");
         }
     }
 

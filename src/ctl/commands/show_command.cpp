@@ -1,4 +1,4 @@
-// vmactl show: everything about jobs.
+// vmactl show: shows jobs in detail.
 
 #include <utility>
 
@@ -6,7 +6,6 @@
 
 #include "base/quantity.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
 #include "ctl/operands/job_argument.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
@@ -18,15 +17,15 @@ namespace {
 std::string waiting_text(api::WaitReason reason) {
     switch (reason) {
         case api::WaitReason::retry:
-            return "an error that may go away";
+            return "a retry after a transient error";
         case api::WaitReason::space:
-            return "room for the copy";
+            return "enough free space";
         case api::WaitReason::storage:
-            return "its storage";
+            return "the storage to become available";
         case api::WaitReason::busy:
-            return "the archive to be free";
+            return "the archive to be released";
         case api::WaitReason::linger:
-            return "the end of linger; the archive is canonical already";
+            return "the end of the grace period; the archive is already canonical";
     }
     return {};
 }
@@ -51,38 +50,39 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     line("VMID", vmid_text(job));
     line("Storage", job.storage);
     line("State", api::to_string(job.state), colour_of(job.state));
-    if (job.waiting_for) line("Waits for", waiting_text(*job.waiting_for));
+    if (job.waiting_for) line("Waiting for", waiting_text(*job.waiting_for));
     line("Reason", job.reason);
-    line("To do", advice_for(job));
-    line("Notice", job.notice);
+    line("Hint", advice_for(job));
+    line("Warning", job.notice);
     if (job.progress) line("Progress", progress_text(*job.progress));
     time("Queued", job.queued_at);
     time("Started", job.started_at);
-    time("Next try", job.retry_at);
-    time("Ended", job.ended_at);
+    time("Retry", job.retry_at);
+    time("Finished", job.ended_at);
     line("Took", duration_text(job));
     if (job.size_before) line("Size before", exact_size(*job.size_before));
     if (job.size_after) line("Size after", exact_size(*job.size_after));
     line("Saving", saving_text(job));
-    line("Announced", job.announced ? "yes, as complete" : "no, so it has to be old enough");
-    if (job.run_again) line("Run again", "yes, it was named once more while it ran");
-    if (job.starts != 0) line("Starts", fmt::format("{} without a result", job.starts));
-    if (job.tries != 0) line("Tries", fmt::format("{} failed in a row", job.tries));
+    line("Announced", job.announced ? "yes" : "no; it must be unmodified for a minute");
+    if (job.run_again) line("Run again", "yes, it was queued again while running");
+    if (job.starts != 0) line("Attempts", fmt::format("{} without a result", job.starts));
+    if (job.tries != 0) line("Failed", fmt::format("{} attempts in a row", job.tries));
     line("Mounted at", job.mount_point);
-    if (!job.publication.is_null()) line("Swap", "begun; a restart finishes or undoes it");
-    if (job.end_number) line("End", fmt::format("number {}", *job.end_number));
+    if (!job.publication.is_null())
+        line("Replacement", "in progress; a restart finishes it or rolls it back");
+    if (job.end_number) line("End number", fmt::format("{}", *job.end_number));
     return text;
 }
 
 class ShowCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("JOB", jobs_, "Ids, or archives, which name their latest job").required();
-        arguments.footer("With --json: one job a line, as org.vmad.Queue.Show replies it.");
+        arguments.operand("JOB", jobs_, "Job IDs, or archives (their latest job)").required();
+        arguments.footer("With --json: one job per line, as returned by org.vmad.Queue.Show.");
     }
 
     ExitCode run(Context& context) override {
-        auto daemon = connect_to_daemon(context.options);
+        auto daemon = context.daemon();
         const auto ids = job_ids_from(context, daemon, jobs_);
         const auto* gap = "";
         return for_each_job(

@@ -1,5 +1,6 @@
-// vmactl status: what the daemon does and has done; once, again and again, or for a monitoring system.
+// vmactl status: shows the daemon's status once, repeatedly, or as a check for a monitoring system.
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,24 +9,27 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/queue_client.hpp"
+#include "base/system_path.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/status_check.hpp"
 #include "ctl/text/status_text.hpp"
+#include "pve/hook_node.hpp"
+#include "pve/vzdump_config.hpp"
 
 namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "With --json: what the method org.vmad.Queue.Status replies.\n\n"
-    "--check is a plugin for Nagios, Icinga and the like: one line with performance\n"
-    "data, and exit codes of its own: 0 OK; 1 WARNING, a job has not ended a day\n"
-    "after it was queued; 2 CRITICAL, jobs have failed or the daemon is down;\n"
-    "3 UNKNOWN, for example no permission, or no answer within 10 seconds. A failed\n"
-    "job no longer counts once it succeeds after \"vmactl retry\", or once\n"
-    "\"vmactl cancel\" has taken note of it.";
+    "With --json: the reply of org.vmad.Queue.Status.\n\n"
+    "--check works as a plugin for Nagios, Icinga and similar systems. It prints one\n"
+    "line with performance data and has its own exit codes: 0 OK; 1 WARNING, a job is\n"
+    "unfinished a day after it was queued; 2 CRITICAL, a job has failed or the daemon\n"
+    "is down; 3 UNKNOWN, for example permission denied or no reply within 10 seconds.\n"
+    "A failed job counts until it succeeds after \"vmactl retry\" or is acknowledged with\n"
+    "\"vmactl cancel\".";
 
 constexpr unsigned kMaxInterval = 24 * 3600;
 
@@ -48,15 +52,31 @@ std::string redrawn(const std::string& text, std::size_t height) {
     return screen + "\x1b[J";
 }
 
+/// Looks at this node (base::system_path). Nothing to say where there is no Proxmox VE, or about a file that
+/// cannot be read.
+HookWarning hook_warning(io::FileSystem& fs) noexcept {
+    HookWarning warning;
+    try {
+        const pve::HookNode node(fs, base::system_path(""));
+        if (!node.find("/etc/pve", O_PATH | O_DIRECTORY) && !node.find(pve::kVzdumpConfigFile, O_PATH))
+            return warning;
+        // One after the other: what was found stays when the rest cannot be read.
+        warning.not_enabled = !node.tells_vmad(node.script());
+        for (const auto& job : node.overriding_jobs()) warning.overriding_jobs.push_back(job.id);
+    } catch (...) {
+        // Not what was asked for; `vmactl hook status` says what is wrong.
+    }
+    return warning;
+}
+
 class StatusCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        watch_ = arguments.option("--watch", interval_seconds_, "Show it again every 2 seconds, or SECONDS")
+        watch_ = arguments.option("--watch", interval_seconds_, "Refresh every SECONDS (default 2)")
                      .help_text("[SECONDS]")
                      .optional_value()
                      .between(1u, kMaxInterval);
-        arguments.flag("--check", check_, "One line and an exit code for a monitoring system")
-            .excludes(watch_);
+        arguments.flag("--check", check_, "Print one line for a monitoring system").excludes(watch_);
         arguments.footer(kFooter);
     }
 
@@ -83,15 +103,15 @@ class StatusCommand final : public Command {
     /// Connects anew each time: the daemon does not keep connections that say nothing for long, and may have
     /// been restarted.
     static std::string report(const Context& context, const Console& console) {
-        const auto status = connect_to_daemon(context.options).status();
+        const auto status = context.daemon().status();
         if (context.options.json) return nlohmann::json(status).dump() + "\n";
-        return status_text(status, hook_notice(context.fs), now(), console);
+        return status_text(status, hook_warning(context.fs), now(), console);
     }
 
     static ExitCode check(Context& context) {
         Check check;
         try {
-            check = check_of(connect_to_daemon(context.options).status(), now());
+            check = check_of(context.daemon().status(), now());
         } catch (const std::exception&) {
             check = check_of(current_failure());
         }

@@ -1,4 +1,4 @@
-// vmactl verify: reads archives to their last byte and checks every rule of the format.
+// vmactl verify: reads archives completely and checks every rule of the format.
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -15,17 +15,19 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "Prints one line for each file, and goes on after a bad one. Exits with 6 when an\n"
-    "archive is invalid or unsupported, else with 1 when one could not be read.\n"
-    "With --json each line is an object with path and result: valid, invalid,\n"
-    "unsupported or failed. A valid archive has canonical, departure (where it is not\n"
-    "canonical first), digest (equal for archives that restore to equal guests),\n"
-    "kind, device_count, extent_count, size_bytes (as stored), archive_bytes\n"
-    "(uncompressed) and ctime; the others have error, and offset where it is known.";
+    "Prints one line per file and continues after failures. Exits with 6 if an archive\n"
+    "is invalid or unsupported, else with 1 if one could not be read.\n"
+    "With --json each line is an object with path and result (valid, invalid,\n"
+    "unsupported or failed). Valid archives have canonical, deviation (the first\n"
+    "deviation from the canonical form, if any), digest (equal for archives that\n"
+    "restore to equal guests), format, device_count, extent_count, size_bytes (as\n"
+    "stored), archive_bytes (uncompressed), ctime and, if there is one, warning.\n"
+    "Others have error; invalid ones also rule (the ID of the violated rule) and, if\n"
+    "the fault has a place, offset.";
 
 nlohmann::json to_json(const verify::Survey& survey) {
     nlohmann::json out{{"result", "valid"},
-                       {"kind", codec::format_name(survey.format)},
+                       {"format", codec::format_name(survey.format)},
                        {"canonical", survey.deviation.empty()},
                        {"digest", survey.digest.to_hex()},
                        {"device_count", survey.header.devices.size()},
@@ -33,8 +35,8 @@ nlohmann::json to_json(const verify::Survey& survey) {
                        {"size_bytes", survey.stored_bytes},
                        {"archive_bytes", survey.archive_bytes},
                        {"ctime", survey.header.ctime}};
-    if (!survey.deviation.empty()) out["departure"] = survey.deviation;
-    if (!survey.warning.empty()) out["notice"] = survey.warning;
+    if (!survey.deviation.empty()) out["deviation"] = survey.deviation;
+    if (!survey.warning.empty()) out["warning"] = survey.warning;
     return out;
 }
 
@@ -49,7 +51,7 @@ std::string describe(const verify::Survey& survey) {
 class VerifyCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("FILE", paths_, "Archives, or volume ids; - is standard input").required();
+        arguments.operand("FILE", paths_, "Archives or volume IDs; - for standard input").required();
         add_threads_option(arguments, threads_);
         arguments.footer(kFooter);
     }
@@ -86,8 +88,8 @@ class VerifyCommand final : public Command {
             input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;
         if (published && *published != survey.digest.to_hex())
             throw base::InvalidArchive("content-digest",
-                                       fmt::format("the content is not what vmad published: the storage has "
-                                                   "damaged it since (digest {}, now {})",
+                                       fmt::format("content digest mismatch: the archive was damaged since vmad "
+                                                   "wrote it (expected {}, found {})",
                                                    *published, survey.digest.to_hex()));
         return survey;
     }
@@ -103,7 +105,7 @@ class VerifyCommand final : public Command {
         }
     }
 
-    /// A verdict on an archive is data; that it could not be had is a message.
+    /// A verdict on an archive is data; a failure to reach one is a message.
     static void print_bad(Context& context, const std::string& path, const Failure& failure) {
         const bool invalid = failure.code == ExitCode::invalid;
         const auto* result = !invalid ? "failed" : failure.rule.empty() ? "unsupported" : "invalid";

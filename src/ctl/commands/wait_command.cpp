@@ -1,4 +1,4 @@
-// vmactl wait: until jobs have ended.
+// vmactl wait: waits for jobs to finish.
 
 #include <algorithm>
 #include <condition_variable>
@@ -7,9 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
-#include "ctl/daemon_connection.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/job_argument.hpp"
 #include "ctl/text/job_text.hpp"
@@ -47,7 +46,7 @@ class JobWatch {
   private:
     void watch() {
         try {
-            auto daemon = connect_to_daemon(context_.options);
+            auto daemon = context_.daemon();
             for (std::unique_lock lock(mutex_); !stopped_; stop_.wait_for(lock, std::chrono::seconds(1))) {
                 lock.unlock();
                 const auto status = daemon.status();
@@ -80,17 +79,17 @@ class JobWatch {
 class WaitCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("JOB", jobs_, "Ids, or archives; without any, all unfinished jobs");
-        arguments.option("--timeout", timeout_seconds_, "Give up after this time (exit code 5)")
+        arguments.operand("JOB", jobs_, "Job IDs or archives; default: all unfinished jobs");
+        arguments.option("--timeout", timeout_seconds_, "Give up after SECONDS (exit code 5)")
             .help_text("SECONDS")
             .between(1u, kMaxTimeoutSeconds);
         arguments.footer(
-            "Prints a line for each job when it ends. Exits with 1 when one of them failed or\nwas "
+            "Prints a line for each job when it finishes. Exits with 1 if a job failed or was\n"
             "cancelled.");
     }
 
     ExitCode run(Context& context) override {
-        auto daemon = connect_to_daemon(context.options);
+        auto daemon = context.daemon();
         varlink::Client::Limit limit;
         if (timeout_seconds_ != 0) limit = std::chrono::seconds(timeout_seconds_);
         auto code = ExitCode::done;
@@ -118,7 +117,7 @@ class WaitCommand final : public Command {
     }
 
     static void print(Context& context, const api::Job& job) {
-        if (context.options.json) return context.console.print_json(job);
+        if (context.options.json) return print_json(context.console, job);
         auto line = fmt::format("job {}: {}: {}", job.id, api::to_string(job.state), job.path);
         if (const auto sizes = sizes_text(job); !sizes.empty() && job.state == api::JobState::done)
             line += fmt::format(", {}", sizes);

@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -22,10 +25,27 @@ pve::StorageConfig storages_for(io::FileSystem& fs, const std::string& word) {
     } catch (const base::SystemError& error) {
         if (error.number() != ENOENT) throw;
         throw base::Error(
-            fmt::format("there is no file {}, and as a volume id it needs the storages of "
-                        "Proxmox VE, which are not here ({})",
+            fmt::format("no such file: {}; it cannot be a volume ID either, because there is no Proxmox VE "
+                        "storage configuration ({})",
                         word, error.what()));
     }
+}
+
+std::string real_path(const std::string& path) {
+    const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+    if (!resolved) base::throw_errno("resolve", path);
+    return resolved.get();
+}
+
+/// Where the part of `path` ends that has every ".." in it; 0 when there is none.
+std::size_t end_of_parents(std::string_view path) {
+    std::size_t end = 0;
+    for (std::size_t at = 0; at < path.size();) {
+        const auto slash = std::min(path.find('/', at), path.size());
+        if (path.substr(at, slash - at) == "..") end = slash;
+        at = slash + 1;
+    }
+    return end;
 }
 
 }  // namespace
@@ -34,6 +54,26 @@ ArchiveName archive_name(io::FileSystem& fs, const std::string& word) {
     const auto volume = pve::parse_volume_id(word);
     if (!volume || names_file(word)) return {word, {}};
     return {storages_for(fs, word).path_of(*volume), volume->storage};
+}
+
+std::string absolute_path(const std::string& path) {
+    if (path.empty()) throw base::UsageError("empty path");
+    const auto parents = end_of_parents(path);
+    std::string result;
+    if (parents != 0)
+        result = real_path(path.substr(0, parents));
+    else if (!path.starts_with('/'))
+        result = real_path(".");
+    if (result == "/") result.clear();
+    std::string_view rest(path);
+    rest.remove_prefix(parents);
+    while (!rest.empty()) {
+        const auto slash = std::min(rest.find('/'), rest.size());
+        const auto name = rest.substr(0, slash);
+        if (!name.empty() && name != ".") result.append("/").append(name);
+        rest.remove_prefix(std::min(slash + 1, rest.size()));
+    }
+    return result.empty() ? "/" : result;
 }
 
 }  // namespace vmad::ctl

@@ -1,4 +1,4 @@
-// The archive that a word of the command line means: a path, or a Proxmox volume id.
+// The archive that a word of the command line means: a path, or a Proxmox volume id; and its absolute path.
 #pragma once
 
 #include <string>
@@ -16,5 +16,10 @@ struct ArchiveName {
 /// whatever there is. Throws base::Error when the storages cannot be read, and base::UsageError when there is
 /// no such storage or it holds no files.
 [[nodiscard]] ArchiveName archive_name(io::FileSystem& fs, const std::string& word);
+
+/// Symbolic links stay as they are named, so that the path stays below the directory that the administrator
+/// configured; but for what stands before a "..", which only the file system can say the parent of. Throws
+/// base::SystemError when that is not there, base::UsageError for an empty path.
+[[nodiscard]] std::string absolute_path(const std::string& path);
 
 }  // namespace vmad::ctl

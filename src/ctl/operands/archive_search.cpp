@@ -3,12 +3,12 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "publish/file_identity.hpp"
+#include "pve/backup_name.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -30,7 +30,7 @@ class Search {
         while (!pending_.empty()) {
             const auto relative = std::move(pending_.back());
             pending_.pop_back();
-            or_tell([&] { search(relative); });
+            or_report([&] { search(relative); });
         }
     }
 
@@ -41,7 +41,7 @@ class Search {
             relative.empty() ? io::File() : fs_.open_beneath(root_, relative, O_RDONLY | O_DIRECTORY);
         const auto& here = relative.empty() ? root_ : directory;
         for (const auto& name : fs_.entries(here))
-            if (!name.starts_with('.')) or_tell([&] { look_at(here, relative, name); });
+            if (!name.starts_with('.')) or_report([&] { look_at(here, relative, name); });
     }
 
     void look_at(const io::File& directory, const std::string& relative, const std::string& name) {
@@ -54,7 +54,7 @@ class Search {
     }
 
     template <typename Step>
-    void or_tell(Step step) {
+    void or_report(Step step) {
         try {
             step();
         } catch (const base::Error& error) {
@@ -73,9 +73,8 @@ class Search {
 }  // namespace
 
 bool is_archive_name(std::string_view name) noexcept {
-    static constexpr std::array<std::string_view, 4> kEndings{".vma", ".vma.zst", ".vma.gz", ".vma.lzo"};
     return !name.starts_with('.') &&
-           std::any_of(kEndings.begin(), kEndings.end(),
+           std::any_of(pve::kArchiveEndings.begin(), pve::kArchiveEndings.end(),
                        [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
@@ -91,7 +90,7 @@ void find_archives(io::FileSystem& fs, const std::string& path,
         else if (S_ISREG(status.st_mode))
             on_found(found(path, status));
         else
-            throw base::Error(fmt::format("{} is neither a directory nor a regular file", path));
+            throw base::Error(fmt::format("{} is not a directory or regular file", path));
     } catch (const base::Error& error) {
         on_error(error.what());
     }

@@ -26,14 +26,17 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
         return;
     }
     if (::isatty(STDIN_FILENO))
-        throw base::UsageError("standard input is a terminal; an archive comes from a pipe or a file");
+        throw base::UsageError("refusing to read an archive from a terminal; redirect standard input");
     stream_.emplace(STDIN_FILENO, "standard input", options.cancel);
     source_.emplace(codec::ArchiveSource::of_stream(*stream_, options));
 }
 
 void add_threads_option(Arguments& arguments, unsigned& threads) {
     threads = access::default_threads();
-    arguments.option("--threads", threads, "Threads that compute (half of the CPUs, at most 4)")
+    arguments
+        .option("--threads", threads,
+                "Number of worker threads (default: half of the\n"
+                "CPUs, at most 4)")
         .help_text("N")
         .between(1, 64);
 }

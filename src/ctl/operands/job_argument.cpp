@@ -3,11 +3,9 @@
 #include <charconv>
 #include <map>
 
-#include <nlohmann/json.hpp>
-
 #include "ctl/failure.hpp"
-#include "ctl/operands/absolute_path.hpp"
 #include "ctl/operands/archive_name.hpp"
+#include "ctl/text/job_text.hpp"
 
 namespace vmad::ctl {
 
@@ -50,7 +48,7 @@ ExitCode for_each_job(Context& context, const std::vector<std::uint64_t>& ids,
         } catch (const varlink::RemoteError&) {
             code = worse(code, report_failure(context.console, {}));
         }
-        if (job && context.options.json) context.console.print_json(*job);
+        if (job && context.options.json) print_json(context.console, *job);
         if (job && !context.options.json) context.console.print(text(id, *job));
     }
     return code;

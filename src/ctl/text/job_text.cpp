@@ -3,13 +3,26 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/quantity.hpp"
 #include "ctl/text/local_time.hpp"
+#include "ctl/text/text_table.hpp"
 
 namespace vmad::ctl {
+namespace {
+
+using Align = TextTable::Align;
+
+std::optional<std::uint64_t> size_of(const api::Job& job) {
+    return job.size_after ? job.size_after : job.size_before;
+}
+
+}  // namespace
 
 Colour colour_of(api::JobState state) noexcept {
     switch (state) {
@@ -38,7 +51,7 @@ std::string when_text(const api::Job& job, std::int64_t now) {
         case api::JobState::publishing:
             return relative_time(job.started_at.value_or(job.queued_at), now);
         case api::JobState::waiting:
-            // Once the time has come, only its turn is missing.
+            // Once the time has come, it waits only for its turn.
             return relative_time(std::max(job.retry_at.value_or(now), now), now);
         default:
             return relative_time(job.ended_at.value_or(job.queued_at), now);
@@ -84,9 +97,9 @@ std::string advice_for(const api::Job& job) {
     switch (job.state) {
         case api::JobState::waiting:
             if (job.waiting_for == api::WaitReason::linger) return {};
-            return fmt::format("\"vmactl retry {0}\" tries now, \"vmactl cancel {0}\" gives up", job.id);
+            return fmt::format("\"vmactl retry {0}\" retries now, \"vmactl cancel {0}\" cancels", job.id);
         case api::JobState::failed:
-            return fmt::format("\"vmactl retry {0}\" tries again, \"vmactl cancel {0}\" gives up", job.id);
+            return fmt::format("\"vmactl retry {0}\" retries, \"vmactl cancel {0}\" acknowledges", job.id);
         case api::JobState::cancelled:
             return fmt::format("\"vmactl retry {}\" queues it again", job.id);
         default:
@@ -104,5 +117,29 @@ ProgressView progress_view(const api::Job& job) {
     view.remaining_seconds = job.progress->remaining_seconds;
     return view;
 }
+
+std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now, const Console& console) {
+    if (jobs.empty()) return {};
+    // Before an archive was read nobody knows its size, and its name needs the room.
+    const bool sized = std::any_of(jobs.begin(), jobs.end(), size_of);
+    std::vector<TextTable::Column> columns{
+        {"ID", Align::right}, {"VMID", Align::right}, {"STATE"}, {"WHEN", Align::right}};
+    if (sized) columns.push_back({"SIZE", Align::right});
+    columns.push_back({"ARCHIVE", Align::left, true});
+    TextTable table(std::move(columns));
+    for (const auto& job : jobs) {
+        std::vector<TextTable::Cell> row{{fmt::format("{}", job.id)},
+                                         {vmid_text(job)},
+                                         {api::to_string(job.state), colour_of(job.state)},
+                                         {when_text(job, now)}};
+        if (sized) row.push_back({size_of(job) ? base::format_size(*size_of(job)) : ""});
+        row.push_back({file_name(job)});
+        table.add(std::move(row));
+        table.add_note(job.reason);
+    }
+    return table.render(console);
+}
+
+void print_json(Console& console, const api::Job& job) { console.print_json(job); }
 
 }  // namespace vmad::ctl

@@ -1,8 +1,9 @@
-// Jobs of the daemon as words, lines and cells of text. Pure.
+// Jobs of the daemon as words, lines, cells and tables of text. Pure.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "api/job.hpp"
 #include "ctl/text/console.hpp"
@@ -43,5 +44,13 @@ namespace vmad::ctl {
 
 /// What a progress line shows of a running job.
 [[nodiscard]] ProgressView progress_view(const api::Job& job);
+
+/// A line of titles and one for each job, with a line below it that gives the reason if there is one; empty
+/// without jobs.
+[[nodiscard]] std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now,
+                                    const Console& console);
+
+/// Prints a job as one line of JSON, as org.vmad.Queue has it.
+void print_json(Console& console, const api::Job& job);
 
 }  // namespace vmad::ctl

@@ -55,7 +55,7 @@ std::size_t text_width(std::string_view text) noexcept {
 
 std::string shorten(const std::string& text, std::size_t width) {
     if (text_width(text) <= width) return text;
-    // The end tells more than the beginning: it has the file's own name.
+    // The end says more than the beginning: it has the file's own name.
     const auto head = (width - 1) / 3;
     return fmt::format("{}…{}", characters(text, head, false), characters(text, width - 1 - head, true));
 }

@@ -1,4 +1,4 @@
-// One line at the bottom of a terminal that tells how far a long task is, and goes away with it.
+// One line at the bottom of a terminal that shows the progress of a long task, and goes away with it.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 
 namespace vmad::ctl {
 
-/// What there is to tell.
+/// What the line shows.
 struct ProgressView {
     std::string label;
     std::uint64_t done_bytes = 0;

@@ -27,7 +27,7 @@ const char* name_of(CheckResult result) {
 /// `values` is empty when there are none.
 Check check(CheckResult result, const std::string& text, const std::string& values) {
     auto line = fmt::format("VMAD {} - {}", name_of(result), printable(text));
-    // It would begin the values.
+    // A bar would start the performance data.
     std::replace(line.begin(), line.end(), '|', '!');
     if (!values.empty()) line += " | " + values;
     return {result, line + "\n"};
@@ -44,7 +44,7 @@ Check check_of(const api::Status& status, std::int64_t now) {
     std::string text;
     if (age > kOldJobSeconds) {
         result = CheckResult::warning;
-        text = fmt::format("a job that has not ended was queued {}, ", relative_time(*status.oldest_at, now));
+        text = fmt::format("an unfinished job was queued {}, ", relative_time(*status.oldest_at, now));
     }
     if (counts[failed] != 0) {
         result = CheckResult::critical;

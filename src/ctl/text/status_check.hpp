@@ -1,4 +1,4 @@
-// The state of the daemon as monitoring systems ask for it, by the guidelines for Nagios plugins. Pure.
+// The state of the daemon for monitoring systems, by the guidelines for Nagios plugins. Pure.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,11 @@ struct Check {
     std::string line;  ///< "VMAD OK - 3 queued | queued=3;;;0 …\n"
 };
 
-/// A job that was queued longer ago than this, and has not ended, is worth a warning.
+/// An unfinished job that was queued longer ago than this is worth a warning.
 inline constexpr std::int64_t kOldJobSeconds = 24 * 60 * 60;
 
 [[nodiscard]] Check check_of(const api::Status& status, std::int64_t now);
-/// When the status could not be had.
+/// When the status could not be read.
 [[nodiscard]] Check check_of(const Failure& failure);
 
 }  // namespace vmad::ctl

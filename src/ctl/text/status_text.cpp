@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "base/quantity.hpp"
-#include "ctl/text/job_table.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
@@ -26,20 +25,20 @@ std::string counts_text(const api::JobCounts& counts) {
                              api::JobState::waiting, api::JobState::failed})
         if (counts[state] != 0)
             text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[state], api::to_string(state));
-    return text.empty() ? "none to do" : text;
+    return text.empty() ? "no pending jobs" : text;
 }
 
 std::string hold_text(const api::Status& status, std::int64_t now) {
     switch (*status.hold) {
         case api::Hold::paused:
-            return "nothing starts: paused by \"vmactl pause\", until \"vmactl resume\"";
+            return "paused; resume with \"vmactl resume\"";
         case api::Hold::start_window:
-            if (!status.hold_until) return "nothing starts outside of start_window";
-            return fmt::format("nothing starts until {}, {} (start_window)",
+            if (!status.hold_until) return "no jobs start outside start_window";
+            return fmt::format("no jobs start until {}, {} (start_window)",
                                clock_time(static_cast<std::uint64_t>(*status.hold_until)).substr(0, 5),
                                relative_time(*status.hold_until, now));
         case api::Hold::vzdump:
-            return "nothing starts while vzdump runs (defer_while_vzdump_runs)";
+            return "no jobs start while vzdump is running (defer_while_vzdump_runs)";
     }
     return {};
 }
@@ -54,16 +53,16 @@ std::string totals_text(const api::Totals& totals) {
 
 /// `width` columns for a line.
 std::string overriding_text(const std::vector<std::string>& jobs, std::size_t width) {
-    constexpr std::string_view kWhatToDo = "; \"vmactl hook status\"";
-    if (jobs.size() > 1) return fmt::format("{} jobs have scripts of their own{}", jobs.size(), kWhatToDo);
+    constexpr std::string_view kWhatToDo = "; see \"vmactl hook status\"";
+    if (jobs.size() > 1) return fmt::format("{} backup jobs have their own script{}", jobs.size(), kWhatToDo);
     const auto text = [&](std::string_view id) {
-        return fmt::format("job \"{}\" has a script of its own{}", id, kWhatToDo);
+        return fmt::format("backup job \"{}\" has its own script{}", id, kWhatToDo);
     };
     const auto used = text("").size();
     return text(shorten(printable(jobs.front()), width > used ? width - used : 1));
 }
 
-std::string header(const api::Status& status, const HookNotice& hook, std::int64_t now,
+std::string header(const api::Status& status, const HookWarning& hook, std::int64_t now,
                    const Console& console) {
     std::string text;
     const auto line = [&](std::string_view label, const std::string& value, Colour colour = Colour::none) {
@@ -76,8 +75,7 @@ std::string header(const api::Status& status, const HookNotice& hook, std::int64
                            iso_local_time(static_cast<std::uint64_t>(status.started_at))));
     if (status.hold) line("held", hold_text(status, now), Colour::yellow);
     if (hook.not_enabled)
-        line("hook", "not enabled: vzdump does not tell vmad of backups; \"vmactl hook enable\"",
-             Colour::yellow);
+        line("hook", "not enabled, backups are not announced; run \"vmactl hook enable\"", Colour::yellow);
     if (!hook.overriding_jobs.empty())
         line("hook", overriding_text(hook.overriding_jobs, console.width() - kLabelWidth), Colour::yellow);
     line("jobs", counts_text(status.counts));
@@ -120,7 +118,7 @@ std::string waiting_table(const api::Status& status, std::int64_t now, const Con
     waiting.resize(std::min(waiting.size(), kWaitingShown));
     auto text = "\n" + job_table(waiting, now, console);
     if (const auto others = status.counts[api::JobState::waiting] - waiting.size(); others != 0)
-        text += fmt::format("and {} more: \"vmactl list --state waiting\"\n", others);
+        text += fmt::format("and {} more; see \"vmactl list --state waiting\"\n", others);
     return text;
 }
 
@@ -153,7 +151,7 @@ std::string recent_table(const api::Status& status, std::int64_t now, const Cons
 
 }  // namespace
 
-std::string status_text(const api::Status& status, const HookNotice& hook, std::int64_t now,
+std::string status_text(const api::Status& status, const HookWarning& hook, std::int64_t now,
                         const Console& console) {
     return header(status, hook, now, console) + active_table(status, console) +
            waiting_table(status, now, console) + recent_table(status, now, console);

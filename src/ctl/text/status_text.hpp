@@ -3,15 +3,21 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "api/status.hpp"
 #include "ctl/text/console.hpp"
-#include "ctl/text/hook_notice.hpp"
 
 namespace vmad::ctl {
 
+/// Why vzdump does not announce backups to vmad, as far as it does not.
+struct HookWarning {
+    bool not_enabled = false;
+    std::vector<std::string> overriding_jobs;  ///< ids of jobs with a script of their own
+};
+
 /// Made for 80 columns and more.
-[[nodiscard]] std::string status_text(const api::Status& status, const HookNotice& hook, std::int64_t now,
+[[nodiscard]] std::string status_text(const api::Status& status, const HookWarning& hook, std::int64_t now,
                                       const Console& console);
 
 }  // namespace vmad::ctl

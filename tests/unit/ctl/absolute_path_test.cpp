@@ -1,5 +1,3 @@
-#include "ctl/operands/absolute_path.hpp"
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -7,7 +5,8 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
-#include "ctl/operands/state_directory.hpp"
+#include "ctl/commands/in_place_run.hpp"
+#include "ctl/operands/archive_name.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace vmad::ctl;
@@ -64,7 +63,7 @@ TEST_CASE("paths become absolute, and symbolic links stay") {
                          vmad::base::SystemError);
     CHECK_THROWS_WITH_AS((void)absolute_path("nothing/../x"), "resolve nothing/..: No such file or directory",
                          vmad::base::SystemError);
-    CHECK_THROWS_WITH_AS((void)absolute_path(""), "an empty path names no archive", vmad::base::UsageError);
+    CHECK_THROWS_WITH_AS((void)absolute_path(""), "empty path", vmad::base::UsageError);
 }
 
 TEST_CASE("directories are made as far as they are missing, private") {

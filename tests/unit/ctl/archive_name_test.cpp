@@ -81,8 +81,8 @@ TEST_CASE("a volume id without a storage is refused") {
                          base::UsageError);
     node.root().remove("etc/pve/storage.cfg");
     CHECK_THROWS_WITH_AS((void)archive_name(fs, "a:backup/x"),
-                         ("there is no file a:backup/x, and as a volume id it needs the storages of Proxmox "
-                          "VE, which are not here (open " +
+                         ("no such file: a:backup/x; it cannot be a volume ID either, because there is no "
+                          "Proxmox VE storage configuration (open " +
                           config + ": No such file or directory)")
                              .c_str(),
                          base::Error);

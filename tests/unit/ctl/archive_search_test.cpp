@@ -137,7 +137,7 @@ TEST_CASE("what cannot be read is told, and the rest is found") {
     CHECK(search(place / "none").errors ==
           std::vector<std::string>{"open " + (place / "none") + ": No such file or directory"});
     CHECK(search("/dev/null").errors ==
-          std::vector<std::string>{"/dev/null is neither a directory nor a regular file"});
+          std::vector<std::string>{"/dev/null is not a directory or regular file"});
 }
 
 TEST_CASE("a tree deeper than there are descriptors is searched") {

@@ -1,8 +1,8 @@
-#include "ctl/exit_code.hpp"
-
 #include <algorithm>
 
 #include <doctest/doctest.h>
+
+#include "ctl/failure.hpp"
 
 using namespace vmad::ctl;
 

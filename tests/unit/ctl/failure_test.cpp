@@ -1,5 +1,8 @@
 #include "ctl/failure.hpp"
 
+#include <cerrno>
+#include <system_error>
+
 #include <doctest/doctest.h>
 
 #include "api/queue_calls.hpp"
@@ -44,29 +47,33 @@ TEST_CASE("every exception has its exit code and its words") {
         {failure_of(io::NoSpace("full")), ExitCode::failed, "full"},
         {failure_of(verify::VerificationError("differs")), ExitCode::failed, "differs"},
         {failure_of(std::bad_alloc()), ExitCode::failed, "out of memory"},
+        {failure_of(std::system_error(EAGAIN, std::generic_category(), "x")), ExitCode::failed,
+         "cannot start a thread: x: Resource temporarily unavailable"},
+        {failure_of(std::system_error(EIO, std::generic_category(), "x")), ExitCode::failed,
+         "x: Input/output error"},
         {failure_of(varlink::Unreachable("connect /s: No such file or directory")), ExitCode::unreachable,
-         "the daemon cannot be reached: connect /s: No such file or directory: is it started? try "
+         "cannot reach the daemon: connect /s: No such file or directory; is it running? Try "
          "\"systemctl start vmad\""},
         {failure_of(varlink::Disconnected("/s: the server closed the connection")), ExitCode::unreachable,
          "/s: the server closed the connection"},
         {failure_of(varlink::TimedOut("/s: no answer in time")), ExitCode::timed_out,
          "/s: no answer in time"},
         {failure_of(api::no_such_job(17)), ExitCode::no_such_job,
-         "there is no job 17: there never was, or it ended long ago"},
-        {failure_of(api::no_such_path("/x")), ExitCode::no_such_job, "there is no job for /x"},
+         "no job 17: it does not exist, or it finished long ago"},
+        {failure_of(api::no_such_path("/x")), ExitCode::no_such_job, "no job for /x"},
         {failure_of(api::path_refused("/x", "it is a directory")), ExitCode::usage,
          "/x cannot be queued: it is a directory"},
-        {failure_of(api::job_has_ended(ended_job())), ExitCode::failed, "job 17 has ended already: done"},
+        {failure_of(api::job_has_ended(ended_job())), ExitCode::failed, "job 17 has already finished: done"},
         {failure_of(api::invalid_settings("vmad.toml, line 3: no such key")), ExitCode::failed,
-         "the old settings stay: vmad.toml, line 3: no such key"},
+         "invalid settings, keeping the current ones: vmad.toml, line 3: no such key"},
         {failure_of(api::failed("the disk is full")), ExitCode::failed, "the disk is full"},
         {failure_of(varlink::permission_denied()), ExitCode::failed,
-         "the daemon obeys only root: run as root"},
+         "permission denied: only root may control the daemon"},
         // A daemon of another version may leave parameters out or send other ones.
         {failure_of(varlink::RemoteError("org.vmad.Queue.NoSuchJob")), ExitCode::no_such_job,
-         "there is no job null: there never was, or it ended long ago"},
+         "no job null: it does not exist, or it finished long ago"},
         {failure_of(varlink::RemoteError("org.vmad.Queue.JobHasEnded", {{"state", 7}})), ExitCode::failed,
-         "job null has ended already: ?"},
+         "job null has already finished: ?"},
         {failure_of(varlink::RemoteError("org.vmad.Queue.Failed", {{"reason", 7}})), ExitCode::failed, "?"},
     };
     for (const auto& row : rows) {

@@ -1,5 +1,3 @@
-#include "ctl/text/since_time.hpp"
-
 #include <time.h>
 
 #include <cstdlib>
@@ -9,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "ctl/text/local_time.hpp"
 
 using namespace vmad;
 using ctl::since_time;
@@ -93,9 +92,7 @@ TEST_CASE("what is no time is refused") {
                                    "99999999999999999999d"}) {
         CAPTURE(text);
         const auto message = fmt::format(
-            "\"{}\" is no time: write 2026-01-31, \"2026-01-31 12:00\", or how long ago, for "
-            "example 7d",
-            text);
+            "invalid time \"{}\": use 2026-01-31, \"2026-01-31 12:00\", or an age such as 7d", text);
         CHECK_THROWS_WITH_AS((void)since_time(text, kNow), message.c_str(), base::UsageError);
     }
 }

@@ -46,13 +46,13 @@ TEST_CASE("the worst of what is wrong decides, and all of it is said") {
          "VMAD OK - 0 queued, 2 running, 4 waiting | queued=0;;;0 running=2;;;0;2 waiting=4;;;0 "
          "failed=0;;0;0 oldest=86400s;86400;;0 done=1234c;;;0\n"},
         {status_with(0, 4, 0, kNow - kDay - 1), CheckResult::warning,
-         "VMAD WARNING - a job that has not ended was queued 1 d ago, 0 queued, 2 running, 4 waiting | "
+         "VMAD WARNING - an unfinished job was queued 1 d ago, 0 queued, 2 running, 4 waiting | "
          "queued=0;;;0 running=2;;;0;2 waiting=4;;;0 failed=0;;0;0 oldest=86401s;86400;;0 done=1234c;;;0\n"},
         {status_with(0, 0, 1, {}), CheckResult::critical,
          "VMAD CRITICAL - 1 failed (see vmactl list --state failed), 0 queued, 2 running, 0 waiting | "
          "queued=0;;;0 running=2;;;0;2 waiting=0;;;0 failed=1;;0;0 oldest=0s;86400;;0 done=1234c;;;0\n"},
         {status_with(0, 1, 2, kNow - 3 * kDay), CheckResult::critical,
-         "VMAD CRITICAL - 2 failed (see vmactl list --state failed), a job that has not ended was queued 3 d "
+         "VMAD CRITICAL - 2 failed (see vmactl list --state failed), an unfinished job was queued 3 d "
          "ago, 0 queued, 2 running, 1 waiting | queued=0;;;0 running=2;;;0;2 waiting=1;;;0 failed=2;;0;0 "
          "oldest=259200s;86400;;0 done=1234c;;;0\n"},
         // The clock was set back.

@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "ctl/text/job_table.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "support/random.hpp"
 
@@ -90,7 +90,7 @@ TEST_CASE("law: a status fits 80 columns, whatever there is") {
         status.recent = random_jobs(random, random.below(20));
         status.waiting = random_jobs(random, random.below(8));
         status.counts[JobState::waiting] = status.waiting.size() + random.below(1000);
-        HookNotice hook{random.below(2) == 0, {}};
+        HookWarning hook{random.below(2) == 0, {}};
         for (auto jobs = random.below(4); jobs > 0; --jobs)
             hook.overriding_jobs.push_back(std::string(random.below(60), 'j'));
         check_width(status_text(status, hook, kNow, console_of(80)), 80);
@@ -108,29 +108,30 @@ TEST_CASE("a queue without work is told in a few lines") {
     CHECK(status_text(status, {}, kNow, console_of(80)) ==
           "daemon  vmad 1.0, pid 7, 1 worker\n"
           "up      0 s, since 2024-02-29T12:05:09+00:00\n"
-          "jobs    none to do\n"
+          "jobs    no pending jobs\n"
           "done    0 archives\n");
     status.hold = api::Hold::start_window;
     status.hold_until = kNow + 35'691;
     const auto text = status_text(status, {}, kNow, console_of(80));
-    CHECK(text.find("held    nothing starts until 22:00, in 9 h (start_window)\n") != text.npos);
+    CHECK(text.find("held    no jobs start until 22:00, in 9 h (start_window)\n") != text.npos);
     ::unsetenv("TZ");
     ::tzset();
 }
 
 TEST_CASE("a hook that does not tell of backups stands in the header") {
     api::Status status;
-    const auto line_of = [&](const HookNotice& hook) {
+    const auto line_of = [&](const HookWarning& hook) {
         const auto text = status_text(status, hook, kNow, console_of(80));
         const auto begin = text.find("hook ");
         return begin == text.npos ? "" : text.substr(begin, text.find("jobs   ") - begin);
     };
     CHECK(line_of({}).empty());
     CHECK(line_of({true, {}}) ==
-          "hook    not enabled: vzdump does not tell vmad of backups; \"vmactl hook enable\"\n");
-    CHECK(line_of({false, {"x"}}) == "hook    job \"x\" has a script of its own; \"vmactl hook status\"\n");
+          "hook    not enabled, backups are not announced; run \"vmactl hook enable\"\n");
+    CHECK(line_of({false, {"x"}}) ==
+          "hook    backup job \"x\" has its own script; see \"vmactl hook status\"\n");
     CHECK(line_of({false, {"x\n\x1b", "y"}}) ==
-          "hook    2 jobs have scripts of their own; \"vmactl hook status\"\n");
+          "hook    2 backup jobs have their own script; see \"vmactl hook status\"\n");
     CHECK(line_of({false, {"\x1b[1m"}}).find("job \"\\x1b[1m\" has") != std::string::npos);
 }
 
@@ -140,7 +141,7 @@ TEST_CASE("of many waiting jobs the first are shown") {
     status.waiting = random_jobs(random, api::kMaxWaitingJobs);
     status.counts[JobState::waiting] = 10'000;
     const auto text = status_text(status, {}, kNow, console_of(80));
-    CHECK(text.find("and 9995 more: \"vmactl list --state waiting\"\n") != text.npos);
+    CHECK(text.find("and 9995 more; see \"vmactl list --state waiting\"\n") != text.npos);
     CHECK(text.size() < 4000);
 }
 
