@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows the main job in a temporary directory: two backups of one guest, dumped in different cluster orders,
-# become the same bytes. Installs what is missing (as root) and builds first; leaves nothing behind but build/.
+# Demonstrates vmad in a temporary directory: two backups of one guest, dumped in different cluster orders, become
+# identical. Installs missing dependencies (as root) and builds first; leaves nothing behind but build/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
@@ -29,7 +29,7 @@ trap clean_up EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Every byte of two files, from the end of the 64 KiB header on, that is the same at the same place.
+# The share of bytes that two files have in common at the same offset.
 share_of_equal_bytes() {
     local size differing
     size=$(stat -c %s "$1")
@@ -46,9 +46,9 @@ say "Two backups of the same guest, as QEMU writes them"
 "$generate" "$first" --disk drive-scsi0=48M --disk drive-scsi1=16M --dump-seed 1 --ctime 1767232800
 "$generate" "$second" --disk drive-scsi0=48M --disk drive-scsi1=16M --dump-seed 2 --ctime 1767319200
 "$vmactl" verify "$first" "$second"
-echo "bytes that agree: $(share_of_equal_bytes "$first" "$second")"
+echo "identical bytes: $(share_of_equal_bytes "$first" "$second")"
 
-say "The daemon"
+say "Start the daemon"
 cat >"$dir/vmad.toml" <<EOF
 socket = "$dir/vmad.sock"
 state_dir = "$dir/state"
@@ -61,7 +61,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 
-say "The hook, called for each backup as vzdump calls it"
+say "Run the hook for each backup, as vzdump does"
 for target in "$first" "$second"; do
     env -i STOREID=local DUMPDIR="$dump" VMTYPE=qemu HOSTNAME=guest TARGET="$target" LOGFILE="${target%.vma}.log" \
         VMAD_ANNOUNCE=hook/vzdump-announce VMAD_VMACTL="$vmactl" VMAD_SOCKET="$dir/vmad.sock" \
@@ -75,10 +75,10 @@ export VMAD_SOCKET=$dir/vmad.sock
 say "vmactl status"
 "$vmactl" status
 
-say "The same two backups now"
+say "The same two backups, repacked"
 "$vmactl" verify "$first" "$second"
 if cmp <(tail -c +65537 "$first") <(tail -c +65537 "$second"); then
-    echo "From the header on they are the same bytes."
+    echo "After the header, the two files are identical."
 else
     echo "They differ." >&2
     exit 1
