@@ -40,7 +40,7 @@ def progress(text):
 
 
 def size_bytes(text):
-    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     return int(float(text[:-1]) * units[text[-1]]) if text[-1:] in units else int(text)
 
 

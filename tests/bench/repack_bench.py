@@ -2,9 +2,10 @@
 """How fast vmactl repack is, as a ratio to cp (raw archives) and zstd (compressed ones) in the same run.
 
 Raw, once with random content and once with files: cp and sync; repack --no-verify; cp, sync and a direct read back;
-repack, which verifies. Compressed: zstd -dc into zstd -3 of as many threads, and sync; repack --no-verify; the same
-zstd and sync, and zstd -t of the result; repack. Commands take turns, with the source in the page cache, and each
-ends with its result on the disk. Needs three times the size of an archive in --dir.
+repack, which verifies. Compressed, once files and once a thin disk of some 80 MiB: zstd -dc into zstd -3 of as many
+threads, and sync; repack --no-verify; the same zstd and sync, and zstd -t of the result; repack. Commands take turns,
+with the source in the page cache, and each ends with its result on the disk. Needs three times the size of an archive
+in --dir.
 """
 import argparse
 import json
@@ -71,13 +72,21 @@ class Bench:
         self.raw("raw, files", self.files_disk())
 
     def zst_files(self):
+        self.zst("zst, files", self.files_disk())
+
+    def zst_thin(self):
+        self.zst("zst, thin disk",
+                 f"--disk drive-scsi0={self.options.thin_size} --zero-fraction 1 --change 20000")
+
+    def zst(self, title, disks):
         threads = self.options.threads or os.cpu_count()
-        self.compare("zst, files", ".vma.zst", self.files_disk(), VZDUMP_ZSTD,
+        self.compare(title, ".vma.zst", disks, VZDUMP_ZSTD,
                      f"zstd -q -dc {{source}} | zstd -q -3 -T{threads} -f -o {{copy}}", "zstd -q -t ",
                      f"--threads {threads}")
 
 
-MEASUREMENTS = {"raw-random": Bench.raw_random, "raw-files": Bench.raw_files, "zst-files": Bench.zst_files}
+MEASUREMENTS = {"raw-random": Bench.raw_random, "raw-files": Bench.raw_files, "zst-files": Bench.zst_files,
+                "zst-thin": Bench.zst_thin}
 
 
 def main():
@@ -86,6 +95,8 @@ def main():
     parser.add_argument("measurements", nargs="*", help=", ".join(MEASUREMENTS))
     add_disk_options(parser)
     parser.add_argument("--random-size", type=size_bytes, default=size_bytes("1G"), help="of random content (1G)")
+    parser.add_argument("--thin-size", type=size_bytes, default=size_bytes("3T"), help="of a disk that holds next to "
+                        "nothing (3T)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jitter", type=int, default=16, help="clusters in flight while the source was dumped (16)")
     parser.add_argument("--threads", type=int, help="of vmactl, and of zstd (all CPUs for zst, else vmactl's default)")

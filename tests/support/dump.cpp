@@ -145,7 +145,8 @@ class ExtentWriter {
         }
         const Disk& disk = *devices_.at(place.device);
         Slot slot{.device = place.device, .cluster = place.cluster};
-        for (unsigned b = 0; b < kBlocksPerCluster; ++b) {
+        const bool skip = stores_no_zeros_ && disk.surely_empty(place.cluster);
+        for (unsigned b = 0; !skip && b < kBlocksPerCluster; ++b) {
             if (add_block(disk, std::uint64_t{place.cluster} * kBlocksPerCluster + b)) {
                 slot.mask = static_cast<std::uint16_t>(slot.mask | 1U << b);
             }
@@ -201,6 +202,7 @@ class ExtentWriter {
     const Uuid& uuid_;
     const DumpOptions& options_;
     Random& random_;
+    const bool stores_no_zeros_ = options_.stored_zeros <= 0 && !options_.dirty_tails;
     Bytes head_ = Bytes(extent_at::kEnd);
     Bytes data_;
     unsigned slots_used_ = 0;  // gaps included

@@ -120,6 +120,14 @@ void Disk::read_block(std::uint64_t index, std::byte* into) const {
     }
 }
 
+bool Disk::surely_empty(std::uint64_t cluster) const {
+    if (content.image >= 0 || content.zero_fraction < 1 || !content.patches.empty()) return false;
+    for (unsigned b = 0; b < kBlocksPerCluster; ++b) {
+        if (content.changed.count(cluster * kBlocksPerCluster + b) > 0) return false;
+    }
+    return true;
+}
+
 Bytes to_bytes(std::string_view text) {
     const auto bytes = std::as_bytes(std::span(text));
     return {bytes.begin(), bytes.end()};

@@ -37,6 +37,9 @@ struct Disk {
 
     /// Writes block `index` to `into` (4096 bytes). What lies past the end of the disk is zero.
     void read_block(std::uint64_t index, std::byte* into) const;
+
+    /// Told without making the blocks of this cluster: true says that all are zero, false says nothing.
+    [[nodiscard]] bool surely_empty(std::uint64_t cluster) const;
 };
 
 struct Config {
