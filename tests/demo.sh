@@ -10,7 +10,8 @@ build_dir=${VMAD_BUILD_DIR:-build}
 mkdir -p "$build_dir"
 install_dependencies "$build_dir/apt.log"
 echo "Building in $build_dir/plain"
-build "$build_dir/plain"
+configure "$build_dir/plain"
+ninja -C "$build_dir/plain" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
 bin=$PWD/$build_dir/plain
 case $build_dir in /*) bin=$build_dir/plain ;; esac
 vmactl=$bin/src/ctl/vmactl

@@ -1,45 +1,113 @@
 #!/usr/bin/env bash
-# Installs what is missing (as root), builds, and runs every test but those of --system.
+# Installs what is missing (as root), builds, and runs every test but those of --system. The last lines say what passed,
+# what failed and what was skipped.
 #   --werror    compiler warnings are errors
-#   --sanitize  also run the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   --system    also build the package for each release and try it on booted systems, tests/system/run.sh; as root
+#   --style     also check the form of the sources, tests/style.sh
+#   --sanitize  unit and fault tests run under AddressSanitizer and UndefinedBehaviorSanitizer
+#   --system    also build the package for each release and try it on booted systems, tests/system/run.sh; as root.
+#               The integration tests then try what is in the package for this release, so that nothing is compiled
+#               for them alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
 . tests/setup.sh
 
-werror=false sanitize=false system=false
+werror=false style=false sanitize=false system=false
 for option; do
     case $option in
     --werror) werror=true ;;
+    --style) style=true ;;
     --sanitize) sanitize=true ;;
     --system) system=true ;;
-    *) echo "usage: $0 [--werror] [--sanitize] [--system]" >&2; exit 2 ;;
+    *) echo "usage: $0 [--werror] [--style] [--sanitize] [--system]" >&2; exit 2 ;;
     esac
 done
 
-build_dir=${VMAD_BUILD_DIR:-build}
+build_dir=$(realpath -m "${VMAD_BUILD_DIR:-build}")
 mkdir -p "$build_dir"
-install_dependencies "$build_dir/apt.log"
-# meson builds what the tests need.
-configure "$build_dir/plain" -Dwerror=$werror
-suites=(--suite fault --suite integration)
-# Under the sanitizers they run below, and optimized in the build of a package: CI has 40 minutes.
-$sanitize && $system || suites+=(--suite unit)
-meson test -C "$build_dir/plain" --print-errorlogs "${suites[@]}"
-if $system; then
-    # Beside what follows, because it waits most of its time for systems to boot, to stop and to fail.
-    tests/system/run.sh >"$build_dir/system.log" 2>&1 &
-    system_tests=$!
+logs=() failed=() polite=
+step=0 steps=3
+$style && steps=$((steps + 1))
+next_step() { step=$((step + 1)); printf '\n== %d of %d, %s: %s\n' $step $steps "$(elapsed)" "$1"; }
+
+finish() {
+    local code=$?
+    trap '' EXIT
     # Whatever fails meanwhile, nothing is left running.
-    trap wait EXIT
-fi
+    wait
+    printf '\n== After %s\n' "$(elapsed)"
+    python3 tests/summary.py "${logs[@]}"
+    [ ${#failed[@]} = 0 ] || { printf 'FAILED: %s\n' "${failed[@]}"; code=1; }
+    [ "$code" = 0 ] && echo "Everything passed." || echo "FAILED"
+    exit "$code"
+}
+trap finish EXIT
+
+# run_tests DIR NAME [MESON OPTION...]: builds them, and runs more at once than there are processors, because most wait.
+run_tests() {
+    local dir=$1 name=$2
+    shift 2
+    $polite meson test -C "$dir" --print-errorlogs --logbase "$name" --num-processes $(($(nproc) * 3)) "$@"
+}
+
+# The integration tests on the programs of a package, once it is there.
+test_package() {
+    local package=$packages/$release
+    while [ ! -e "$package.ready" ]; do
+        kill -0 "$system_tests" 2>/dev/null || { echo "there is no package"; return 1; }
+        sleep 1
+    done
+    dpkg-deb --extract "$package"/vmad_*.deb "$package.installed"
+    VMAD_INSTALLED=$package.installed run_tests "$dir" integration --no-rebuild --suite integration
+}
+
+next_step "Dependencies"
+install_dependencies "$build_dir/apt.log"
+
+dir=$build_dir/plain options=()
 if $sanitize; then
     # Not optimized: the compiler takes four times as long to optimize what the sanitizers add.
-    configure "$build_dir/sanitized" -Dwerror=$werror -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false
-    meson test -C "$build_dir/sanitized" --print-errorlogs --suite unit --timeout-multiplier 5
+    dir=$build_dir/sanitized options=(-Doptimization=0 -Dcpp_args=-g1 '-Db_sanitize=address,undefined' -Db_lundef=false)
+fi
+configure "$dir" -Dwerror=$werror "${options[@]}"
+if $style; then
+    next_step "Form of the sources"
+    tests/style.sh format || failed+=(clang-format)
+    tests/style.sh tidy "$dir" || failed+=(clang-tidy)
+fi
+
+next_step "Building"
+if $system; then
+    # First what is tried on booted systems, which wait for most of their time; the rest is polite and runs beside it.
+    packages=$build_dir/packages
+    rm -rf "$packages"
+    mkdir "$packages"
+    # shellcheck source=/dev/null
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    { VMAD_WERROR=$werror tests/system/run.sh --packages "$packages" 2>&1 | tee "$build_dir/system.log"; } &
+    system_tests=$!
+    ninja -C "$dir" tests/support/vma-generate manuals
+    { test_package 2>&1 | sed -u 's/^/integration: /'; } &
+    integration_tests=$!
+    polite='nice'
+    logs+=("$build_dir/system.log" "$dir/meson-logs/integration.json")
+elif $sanitize; then
+    configure "$build_dir/plain" -Dwerror=$werror
+    ninja -C "$build_dir/plain"
+else
+    ninja -C "$dir"
+fi
+
+next_step "Testing"
+suites=(--suite unit --suite fault)
+$sanitize || $system || suites+=(--suite integration)
+logs+=("$dir/meson-logs/tests.json")
+run_tests "$dir" tests "${suites[@]}" || failed+=("${suites[*]}")
+if $sanitize && ! $system; then
+    logs+=("$build_dir/plain/meson-logs/integration.json")
+    run_tests "$build_dir/plain" integration --suite integration || failed+=(integration)
 fi
 if $system; then
-    wait "$system_tests" || { cat "$build_dir/system.log"; exit 1; }
-    cat "$build_dir/system.log"
+    wait "$integration_tests" || failed+=(integration)
+    wait "$system_tests" || failed+=("system tests")
 fi

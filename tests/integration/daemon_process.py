@@ -15,10 +15,9 @@ import tempfile
 import time
 import unittest
 
-from support import BUILD, SOURCE, VMACTL, generate
+from support import SOURCE, VMACTL, VMAD, generate
 from varlink_client import VarlinkClient
 
-VMAD = BUILD / "src/daemon/vmad"
 HOOK = SOURCE / "hook/vzdump-hook"
 ANNOUNCE = SOURCE / "hook/vzdump-announce"
 

@@ -1,6 +1,7 @@
 """What the process tests share: where the programs are, how they are run, and archives to run them on.
 
-VMAD_BUILD names the build directory. Only the standard library is used.
+VMAD_BUILD names the build directory. VMAD_INSTALLED, if set, is a directory with an unpacked package, whose programs
+are tried instead. Only the standard library is used.
 """
 
 import atexit
@@ -30,7 +31,14 @@ def for_everybody(program):
     return pathlib.Path(shutil.copy(program, directory))
 
 
-VMACTL = for_everybody(BUILD / "src/ctl/vmactl")
+def program(built, installed):
+    """Where a program is that is to be tried."""
+    root = os.environ.get("VMAD_INSTALLED")
+    return pathlib.Path(root).resolve() / installed if root else BUILD / built
+
+
+VMACTL = for_everybody(program("src/ctl/vmactl", "usr/bin/vmactl"))
+VMAD = program("src/daemon/vmad", "usr/sbin/vmad")
 VMA_GENERATE = BUILD / "tests/support/vma-generate"
 OFFICIAL = SOURCE / "tests/data/official"
 # A strict reader that shares no code with this project; not part of it, used where it is at hand.

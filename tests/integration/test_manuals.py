@@ -10,12 +10,11 @@ import subprocess
 import sys
 import unittest
 
-from support import BUILD, SOURCE, VMACTL, ProcessTest
+from support import BUILD, SOURCE, VMACTL, VMAD, ProcessTest
 
 PAGES = ("vmactl.1", "vmad.toml.5", "vmad.8", "vmad-hook.8")
 MAKER = SOURCE / "config/settings_manual.py"
 SETTINGS = SOURCE / "config/vmad.toml"
-VMAD = BUILD / "src/daemon/vmad"
 
 needs_man = unittest.skipUnless(shutil.which("man"), "man is not installed")
 

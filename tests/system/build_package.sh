@@ -42,7 +42,7 @@ in_tree() {
     git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from=- | tar -x -C "$root/build/vmad"
     chown -R 1000:1000 "$root/build"
     # Without debug symbols, which are not in the package, and a fifth of the time to compile it.
-    env -i PATH="$PATH" LC_ALL=C.UTF-8 HOME=/build DEB_CXXFLAGS_APPEND=-g0 \
+    env -i PATH="$PATH" LC_ALL=C.UTF-8 HOME=/build DEB_CXXFLAGS_APPEND="-g0 ${DEB_CXXFLAGS_APPEND:-}" \
         DEB_BUILD_OPTIONS="noautodbgsym ${DEB_BUILD_OPTIONS:-}" \
         chroot "$root" setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all \
         sh -euc 'cd /build/vmad && dpkg-buildpackage --unsigned-source --unsigned-changes'

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds the package in clean Debian 12 and 13 systems, and tries each on a booted one. Needs root, cgroups, and the
-# package mirror of this machine; trees are kept in /var/tmp/systemd-box for the next time. A SUITE given as an
-# argument is tried instead of the two.
+# package mirror of this machine; trees are kept in /var/tmp/systemd-box for the next time.
+#   --packages DIR  leave the packages there: DIR/SUITE, and DIR/SUITE.ready when they are complete
+#   SUITE...        try these instead of the two
+# With VMAD_WERROR=true a compiler warning is an error on the release that this machine has.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=tests/support/systemd-box.sh
@@ -21,27 +23,37 @@ done < <(git ls-files -z --cached --others --exclude-standard -- .ci debian hook
 shellcheck --external-sources "${scripts[@]}"
 cd tests/system
 
-packages=$(mktemp -d)
-trap 'rm -rf "$packages"' EXIT
+if [ "${1:-}" = --packages ]; then
+    packages=$2
+    shift 2
+else
+    packages=$(mktemp -d)
+    trap 'rm -rf "$packages"' EXIT
+fi
 
 try() {
     local suite=$1 name failed=0
     for name in package service vzdump varlinkctl; do
-        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" 2>&1 |
+        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" -v 2>&1 |
             sed "s/^/$suite $name: /" || failed=1
     done
     return $failed
 }
 
+# shellcheck source=/dev/null
+release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 tries=()
 [ $# != 0 ] || set -- bookworm trixie
 for suite; do
     echo "$suite: building the package"
     # One of the two runs the unit tests: those of the other are what tests/run.sh runs.
-    options=
+    options='' flags=''
     [ "$suite" = trixie ] || options=nocheck
-    DEB_BUILD_OPTIONS=$options nice ./build_package.sh "$suite" "$packages/$suite" >"$packages/$suite.log" 2>&1 ||
+    [ "${VMAD_WERROR:-false}" = false ] || [ "$suite" != "$release" ] || flags=-Werror
+    DEB_BUILD_OPTIONS=$options DEB_CXXFLAGS_APPEND=$flags ./build_package.sh "$suite" "$packages/$suite" >"$packages/$suite.log" 2>&1 ||
         { tail -200 "$packages/$suite.log"; exit 1; }
+    : >"$packages/$suite.ready"
+    echo "$suite: the package is built"
     # While the next one is built.
     try "$suite" &
     tries+=($!)

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# style.sh format | tidy BUILD: what no compiler says. Installs what is missing, as root.
+#   format  every C++ file is as clang-format leaves it: version 14, Debian 12's; others differ in places
+#   tidy    clang-tidy finds nothing in the sources that differ from origin/main, or else from the last commit
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/support/systemd-box.sh
+. tests/support/systemd-box.sh
+
+if ! git rev-parse --git-dir >/dev/null 2>&1; then
+    echo "skipped: not a git checkout"
+    exit
+fi
+
+sources() { git ls-files --cached --others --exclude-standard -- "$@"; }
+
+# The commit that the sources are compared with; nothing when there is none before this one.
+base() {
+    local merge_base
+    merge_base=$(git merge-base HEAD origin/main 2>/dev/null) || merge_base=$(git rev-parse HEAD)
+    if [ "$merge_base" = "$(git rev-parse HEAD)" ]; then merge_base=$(git rev-parse --quiet --verify HEAD~) || true; fi
+    echo "$merge_base"
+}
+
+case ${1:-} in
+format)
+    need clang-format-14 clang-format-14
+    clang-format-14 --version
+    sources 'src/*.[ch]pp' 'tests/*.[ch]pp' | xargs clang-format-14 --dry-run --Werror
+    ;;
+tidy)
+    need clang-tidy-14 clang-tidy-14
+    commit=$(base)
+    if [ -z "$commit" ]; then
+        echo "skipped: there is no commit to compare with"
+        exit
+    fi
+    mapfile -t changed < <(git diff --name-only --diff-filter=d "$commit" -- 'src/*.cpp')
+    echo "clang-tidy on ${#changed[@]} sources that changed since ${commit:0:12}"
+    [ ${#changed[@]} = 0 ] ||
+        printf '%s\0' "${changed[@]}" |
+        xargs -0 -n 1 -P "$(nproc)" clang-tidy-14 --quiet --warnings-as-errors='*' -p "$2" 2>/dev/null
+    ;;
+*)
+    echo "usage: $0 format | tidy BUILD" >&2
+    exit 2
+    ;;
+esac
