@@ -22,23 +22,39 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file)
       own_(fs.reopen_direct(file).value_or(File())),
       file_(file),
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
-      size_bytes_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
+      end_(static_cast<std::uint64_t>(fs.status(file).st_size)),
+      complete_(true) {
     // Direct reads would find what the cache still holds, too.
     fs_.advise(file, 0, 0, POSIX_FADV_DONTNEED);
     fetch_ahead();
 }
 
+DeviceSource::DeviceSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary)
+    : fs_(fs),
+      own_(fs.reopen_direct(file).value_or(File())),
+      file_(file),
+      boundary_(&boundary),
+      buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk) {}
+
+/// Only whole chunks of a file that is not complete: what stands behind them in its last block is not on the
+/// device yet.
+void DeviceSource::look_for_more(const WrittenBoundary::State& written) {
+    complete_ = written.complete;
+    end_ = complete_ ? written.bytes : written.bytes / kChunk * kChunk;
+}
+
 void DeviceSource::fetch_ahead() {
-    while (fetched_ < size_bytes_ && ahead_.size() < kChunksAhead) {
-        ahead_.push_back(std::async(std::launch::async, [this, buffer = buffers_.get(kChunk), at = fetched_] {
-            return Chunk{buffer, fetch(at, {buffer->data(), kChunk})};
-        }));
+    while (fetched_ < end_ && ahead_.size() < kChunksAhead) {
+        ahead_.push_back(
+            std::async(std::launch::async, [this, buffer = buffers_.get(kChunk), at = fetched_, end = end_] {
+                return Chunk{buffer, fetch(at, end, {buffer->data(), kChunk})};
+            }));
         fetched_ += kChunk;
     }
 }
 
-std::size_t DeviceSource::fetch(std::uint64_t offset, std::span<std::byte> into) const {
-    const auto wanted = std::min<std::uint64_t>(into.size(), size_bytes_ - offset);
+std::size_t DeviceSource::fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const {
+    const auto wanted = std::min<std::uint64_t>(into.size(), end - offset);
     if (!own_) return read_fully_at(fs_, file_, into.first(wanted), offset);
     try {
         std::size_t done = 0;
@@ -58,10 +74,15 @@ std::size_t DeviceSource::fetch(std::uint64_t offset, std::span<std::byte> into)
 }
 
 bool DeviceSource::next_chunk() {
+    if (ahead_.empty() && !complete_) {
+        look_for_more(boundary_->wait_for(fetched_ + kChunk));
+        fetch_ahead();
+    }
     if (ahead_.empty()) return false;
     chunk_ = ahead_.front().get();
     ahead_.pop_front();
     used_ = 0;
+    if (!complete_) look_for_more(boundary_->state());
     fetch_ahead();
     return chunk_.size > 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/buffer_pool.hpp"
 #include "io/byte_source.hpp"
+#include "io/written_boundary.hpp"
 
 namespace vmad::io {
 
@@ -16,28 +17,37 @@ class DeviceSource final : public ByteSource {
     /// `fs` and `file`, which was synced, outlive this object. Where a file system knows no O_DIRECT, the
     /// page cache is dropped first as far as that can be asked for, and the file is read through it.
     DeviceSource(FileSystem& fs, const File& file);
+    /// A file that is still being written, read as far as `boundary` says, which outlives this object: its
+    /// next bytes are waited for. read() throws base::Cancelled when the writing was abandoned.
+    DeviceSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary);
     DeviceSource(const DeviceSource&) = delete;
     DeviceSource& operator=(const DeviceSource&) = delete;
 
     [[nodiscard]] std::size_t read(std::span<iovec> into) override;
-    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return size_bytes_; }
-    [[nodiscard]] SourceProgress progress() const override { return {used_bytes_, size_bytes_}; }
+    /// Known once the file is complete.
+    [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override {
+        return complete_ ? std::optional(end_) : std::nullopt;
+    }
+    [[nodiscard]] SourceProgress progress() const override { return {used_bytes_, complete_ ? end_ : 0}; }
 
   private:
     struct Chunk {
         std::shared_ptr<base::Buffer> buffer;
         std::size_t size = 0;
     };
+    void look_for_more(const WrittenBoundary::State& written);
     void fetch_ahead();
     /// How many bytes it got: fewer than there is room for only at the end.
-    [[nodiscard]] std::size_t fetch(std::uint64_t offset, std::span<std::byte> into) const;
+    [[nodiscard]] std::size_t fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const;
     bool next_chunk();
 
     FileSystem& fs_;
     File own_;  ///< the file once more, opened for direct reads, if that can be
     const File& file_;
+    const WrittenBoundary* boundary_ = nullptr;  ///< none: the file was complete from the start
     base::BufferPool buffers_;
-    std::uint64_t size_bytes_;
+    std::uint64_t end_ = 0;      ///< the file can be read up to here
+    bool complete_ = false;      ///< which is its end
     std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here
     Chunk chunk_;
     std::size_t used_ = 0;                  ///< of chunk_

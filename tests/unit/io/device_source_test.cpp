@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 
+#include <atomic>
+#include <future>
+
 #include <doctest/doctest.h>
 
 #include "support/temporary_directory.hpp"
@@ -57,4 +60,64 @@ TEST_CASE("a file of any size is read whole, whatever direct reads a file system
             CHECK(source.progress().done_bytes == size);
         }
     }
+}
+
+namespace {
+
+/// Fails a read past what the test has declared to be on the device.
+class BoundedFileSystem final : public io::FileSystem {
+  public:
+    std::atomic<std::uint64_t> readable_bytes = 0;
+    std::atomic<bool> overrun = false;
+
+    std::optional<io::File> reopen_direct(const io::File&) override { return std::nullopt; }
+    std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
+        if (offset + into.front().iov_len > readable_bytes) overrun = true;
+        return FileSystem::read_at(file, into, offset);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("law: a file that is still written is read to its end, and never past what is on the device") {
+    const support::TemporaryDirectory directory;
+    for (const std::size_t size : {0U, 1U, 4U << 20, (8U << 20) + 4096, (13U << 20) + 5}) {
+        for (const std::size_t step : {std::size_t{1} << 20, std::size_t{5} << 20, std::size_t{30} << 20}) {
+            CAPTURE(size);
+            CAPTURE(step);
+            std::string content(size, '\0');
+            for (std::size_t i = 0; i < size; ++i) content[i] = static_cast<char>(i * 31 + i / 4096);
+            directory.write("file", "");
+            BoundedFileSystem fs;
+            const auto file = fs.open(directory / "file", O_RDWR);
+            io::WrittenBoundary boundary;
+            io::DeviceSource source(fs, file, boundary);
+            CHECK_FALSE(source.size_bytes());
+            auto reader = std::async(std::launch::async, [&] { return read_all(source); });
+            for (std::size_t at = 0; at < size; at += step) {
+                const auto end = std::min(size, at + step);
+                const iovec piece{content.data() + at, end - at};
+                CHECK(fs.write_at(file, {&piece, 1}, at) == end - at);
+                fs.readable_bytes = end;
+                boundary.advance(end);
+            }
+            boundary.complete(size);
+            CHECK(reader.get() == content);
+            CHECK(source.size_bytes() == size);
+            CHECK_FALSE(fs.overrun);
+        }
+    }
+}
+
+TEST_CASE("a reader that waits for a file whose writing is abandoned is woken") {
+    const support::TemporaryDirectory directory;
+    directory.write("file", "");
+    io::FileSystem fs;
+    const auto file = fs.open(directory / "file", O_RDWR);
+    io::WrittenBoundary boundary;
+    io::DeviceSource source(fs, file, boundary);
+    auto reader = std::async(std::launch::async, [&] { return read_all(source); });
+    boundary.advance(17);
+    boundary.abort();
+    CHECK_THROWS_AS((void)reader.get(), base::Cancelled);
 }
