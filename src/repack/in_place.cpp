@@ -3,8 +3,8 @@
 #include <ctime>
 
 #include "engine/ordered_writer.hpp"
+#include "io/storage_medium.hpp"
 #include "publish/inode_lock.hpp"
-#include "publish/network_file_system.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"
 
@@ -46,9 +46,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto size = identity.mark.size_bytes;
     if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
         return {InPlaceOutcome::unchanged, size, size};
-    const auto goal = options.linger && publish::is_on_network(fs, target.directory)
-                          ? publish::Goal::keep_original
-                          : publish::Goal::finish;
+    const auto goal = options.linger && io::is_on_network(fs, target.directory) ? publish::Goal::keep_original
+                                                                                : publish::Goal::finish;
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
     replacement.require_space(size);
     engine::RepackResult result;

@@ -1,4 +1,4 @@
-#include "publish/network_file_system.hpp"
+#include "io/storage_medium.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,6 @@
 
 using namespace vmad;
 using namespace vmad::io;
-using namespace vmad::publish;
 using vmad::support::PretendedMount;
 using vmad::support::TemporaryDirectory;
 
@@ -46,4 +45,50 @@ TEST_CASE("the table of this machine has the numbers that stat shows") {
     REQUIRE(mount != nullptr);
     CHECK(mount->type == "proc");
     CHECK(mounts.find_device(makedev(4095, 1)) == nullptr);
+}
+
+namespace {
+
+/// Shows /sys as a test has written it.
+class PretendedSysfs final : public PretendedMount {
+  public:
+    TemporaryDirectory sys{TemporaryDirectory::fast_base()};
+
+    File open(const std::string& path, int flags, mode_t mode = 0) override {
+        return PretendedMount::open(path.starts_with("/sys/") ? sys.path() + path.substr(4) : path, flags,
+                                    mode);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a disk rotates unless the kernel says that it does not") {
+    const TemporaryDirectory storage;
+    PretendedSysfs fs;
+    const auto directory = fs.open(storage.path(), O_RDONLY | O_DIRECTORY);
+    const auto device = fs.status(directory).st_dev;
+    REQUIRE(major(device) != 0);
+    const auto disk = fs.sys / "devices/disk";
+    std::filesystem::create_directories(disk + "/partition");
+    std::filesystem::create_directories(disk + "/queue");
+    std::filesystem::create_directories(fs.sys / "dev/block");
+    const auto link = fs.sys / fmt::format("dev/block/{}:{}", major(device), minor(device));
+
+    CHECK_FALSE(is_on_solid_state(fs, directory));
+    for (const auto* place : {"/partition", ""}) {
+        CAPTURE(place);
+        std::filesystem::remove(link);
+        std::filesystem::create_directory_symlink(disk + place, link);
+        fs.sys.write("devices/disk/queue/rotational", "1\n");
+        CHECK_FALSE(is_on_solid_state(fs, directory));
+        fs.sys.write("devices/disk/queue/rotational", "0\n");
+        CHECK(is_on_solid_state(fs, directory));
+        fs.sys.write("devices/disk/queue/rotational", "");
+        CHECK_FALSE(is_on_solid_state(fs, directory));
+    }
+}
+
+TEST_CASE("what lies on no block device is not on a solid-state disk") {
+    FileSystem fs;
+    CHECK_FALSE(is_on_solid_state(fs, fs.open("/proc/self/status", O_RDONLY)));
 }

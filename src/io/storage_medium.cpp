@@ -1,0 +1,73 @@
+#include "io/storage_medium.hpp"
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "io/durable_file.hpp"
+#include "io/mount_table.hpp"
+
+namespace vmad::io {
+namespace {
+
+/// The directory of sysfs for the block device below a file. Nothing when there is no single one.
+std::optional<std::string> block_device_directory(FileSystem& fs, const File& file) {
+    const auto device = fs.status(file).st_dev;
+    if (major(device) != 0) return fmt::format("/sys/dev/block/{}:{}", major(device), minor(device));
+    // btrfs has numbers of its own, but names the device that it was mounted from.
+    const auto mounts = MountTable::read(fs);
+    const auto* mount = mounts.find(fs.real_path(file));
+    constexpr std::string_view kDevices = "/dev/";
+    if (mount == nullptr || !mount->source.starts_with(kDevices)) return std::nullopt;
+    const auto name = mount->source.substr(kDevices.size());
+    if (name.find('/') != name.npos) return std::nullopt;
+    return "/sys/class/block/" + name;
+}
+
+/// The first character of a small file; nothing when it cannot be read.
+std::optional<char> first_character(FileSystem& fs, const std::string& path) {
+    constexpr std::size_t kLimitBytes = 4096;
+    try {
+        const auto text = read_small_file(fs, fs.open(path, O_RDONLY), kLimitBytes);
+        return text.empty() ? std::nullopt : std::optional(text.front());
+    } catch (const base::Error&) {
+        return std::nullopt;
+    }
+}
+
+}  // namespace
+
+bool is_network_type(std::string_view mount_type) noexcept {
+    // What FUSE programs call themselves varies: fuse.ceph, fuse.ceph-fuse.
+    if (mount_type.starts_with("fuse.ceph")) return true;
+    static constexpr std::array<std::string_view, 20> kTypes{
+        "nfs",      "nfs4",    "cifs",           "smb3",       "smbfs",    "ceph",         "9p",
+        "afs",      "ocfs2",   "gfs2",           "lustre",     "beegfs",   "gpfs",         "glusterfs",
+        "orangefs", "moosefs", "fuse.glusterfs", "fuse.sshfs", "fuse.mfs", "fuse.juicefs",
+    };
+    return std::find(kTypes.begin(), kTypes.end(), mount_type) != kTypes.end();
+}
+
+bool is_on_network(FileSystem& fs, const File& file) {
+    // By the number of the file system, not by the path: a configured directory may be a link to a share.
+    const auto mounts = MountTable::read(fs);
+    const auto* mount = mounts.find_device(fs.status(file).st_dev);
+    return mount != nullptr && is_network_type(mount->type);
+}
+
+bool is_on_solid_state(FileSystem& fs, const File& file) {
+    const auto directory = block_device_directory(fs, file);
+    if (!directory) return false;
+    // A partition has no queue of its own; the disk is the directory above.
+    for (const auto* queue : {"/queue/rotational", "/../queue/rotational"})
+        if (const auto rotational = first_character(fs, *directory + queue)) return *rotational == '0';
+    return false;
+}
+
+}  // namespace vmad::io

@@ -1,0 +1,24 @@
+// What the bytes of a file lie on, as far as /proc and /sys tell: a file system that other machines see too,
+// a disk that rotates. Never touches the storage itself.
+#pragma once
+
+#include <string_view>
+
+#include "io/file_system.hpp"
+
+namespace vmad::io {
+
+/// True for the types of mounts that several machines share: "nfs4", "cifs", "fuse.sshfs", …
+[[nodiscard]] bool is_network_type(std::string_view mount_type) noexcept;
+
+/// True when `file` lies on a mount of such a type, by whatever path it was opened: then somebody elsewhere
+/// may be reading it, and nobody here can tell. Throws base::Error when the table of mounts cannot be read.
+[[nodiscard]] bool is_on_network(FileSystem& fs, const File& file);
+
+/// True when the kernel knows that the block device below `file` does not rotate (queue/rotational in
+/// Documentation/ABI/stable/sysfs-block), so that reading and writing at the same time do not hinder each
+/// other. False for everything else: disks that rotate, file systems that are not on one block device,
+/// network file systems. Throws base::Error when the table of mounts cannot be read.
+[[nodiscard]] bool is_on_solid_state(FileSystem& fs, const File& file);
+
+}  // namespace vmad::io
