@@ -11,13 +11,12 @@ constexpr std::uint64_t kSpaceStep = std::uint64_t{1} << 20;
 
 }  // namespace
 
-OrderedWriter::OrderedWriter(io::FileSystem& fs, const io::File& file,
-                             std::function<void(std::uint64_t)> require_space)
-    : fs_(fs), file_(file), require_space_(std::move(require_space)) {}
+OrderedWriter::OrderedWriter(io::FileSystem& fs, const io::File& file, Callbacks callbacks)
+    : fs_(fs), file_(file), callbacks_(std::move(callbacks)) {}
 
 void OrderedWriter::append(std::span<iovec> slices, std::uint64_t size_bytes) {
-    if (require_space_ && (offset_ == 0 || offset_ + size_bytes - looked_at_ >= kSpaceStep)) {
-        require_space_(size_bytes);
+    if (callbacks_.require_space && (offset_ == 0 || offset_ + size_bytes - looked_at_ >= kSpaceStep)) {
+        callbacks_.require_space(size_bytes);
         looked_at_ = offset_;
     }
     io::write_fully_at(fs_, file_, slices, offset_);
@@ -32,6 +31,7 @@ void OrderedWriter::end_window() {
         fs_.push_out(file_, settled_, window_begin_ - settled_, true);
         fs_.advise(file_, settled_, window_begin_ - settled_, POSIX_FADV_DONTNEED);
         settled_ = window_begin_;
+        if (callbacks_.on_device) callbacks_.on_device(settled_);
     }
     window_begin_ = offset_;
 }

@@ -15,9 +15,18 @@ namespace vmad::engine {
 
 class OrderedWriter final : public io::ByteSink {
   public:
-    /// `file` is empty; `fs` and `file` outlive this object. `require_space` is called with what is about to
-    /// be written, before the first byte and then for every MiB or more: it throws when there is no room.
-    OrderedWriter(io::FileSystem& fs, const io::File& file, std::function<void(std::uint64_t)> require_space);
+    /// May be empty. What they throw ends the writing.
+    struct Callbacks {
+        /// With what is about to be written, before the first byte and then for every MiB or more: throws
+        /// when there is no room.
+        std::function<void(std::uint64_t more_bytes)> require_space;
+        /// When the first `bytes` bytes of the file are on the device, if that can be told
+        /// (io::FileSystem::push_out): every 32 MiB, but not at the end.
+        std::function<void(std::uint64_t bytes)> on_device;
+    };
+
+    /// `file` is empty; `fs` and `file` outlive this object.
+    OrderedWriter(io::FileSystem& fs, const io::File& file, Callbacks callbacks);
 
     void append(std::span<iovec> slices, std::uint64_t size_bytes) override;
     [[nodiscard]] std::uint64_t written_bytes() const noexcept override { return offset_; }
@@ -27,7 +36,7 @@ class OrderedWriter final : public io::ByteSink {
 
     io::FileSystem& fs_;
     const io::File& file_;
-    std::function<void(std::uint64_t)> require_space_;
+    Callbacks callbacks_;
     std::uint64_t offset_ = 0;
     std::uint64_t looked_at_ = 0;  ///< room was last looked for here
     std::uint64_t window_begin_ = 0;

@@ -9,7 +9,7 @@
 #include "codec/frame_encoder.hpp"
 #include "engine/spill_file.hpp"
 #include "io/byte_sink.hpp"
-#include "verify/verification.hpp"
+#include "verify/copy_verification.hpp"
 
 namespace vmad::engine {
 

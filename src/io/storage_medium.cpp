@@ -61,13 +61,15 @@ bool is_on_network(FileSystem& fs, const File& file) {
     return mount != nullptr && is_network_type(mount->type);
 }
 
-bool is_on_solid_state(FileSystem& fs, const File& file) {
+bool is_on_solid_state(FileSystem& fs, const File& file) try {
     const auto directory = block_device_directory(fs, file);
     if (!directory) return false;
     // A partition has no queue of its own; the disk is the directory above.
     for (const auto* queue : {"/queue/rotational", "/../queue/rotational"})
         if (const auto rotational = first_character(fs, *directory + queue)) return *rotational == '0';
     return false;
+} catch (const base::Error&) {
+    return false;  // no table of mounts
 }
 
 }  // namespace vmad::io

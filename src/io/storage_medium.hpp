@@ -16,9 +16,8 @@ namespace vmad::io {
 [[nodiscard]] bool is_on_network(FileSystem& fs, const File& file);
 
 /// True when the kernel knows that the block device below `file` does not rotate (queue/rotational in
-/// Documentation/ABI/stable/sysfs-block), so that reading and writing at the same time do not hinder each
-/// other. False for everything else: disks that rotate, file systems that are not on one block device,
-/// network file systems. Throws base::Error when the table of mounts cannot be read.
+/// Documentation/ABI/stable/sysfs-block), so that reading and writing at once do not hinder each other. False
+/// for all else: disks that rotate, file systems on no block device or on several, and what cannot be told.
 [[nodiscard]] bool is_on_solid_state(FileSystem& fs, const File& file);
 
 }  // namespace vmad::io

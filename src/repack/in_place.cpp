@@ -55,8 +55,13 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     try {
         auto source = codec::ArchiveSource::of_file(fs, replacement.original(), options.source_cache,
                                                     {task.threads, task.cancel});
-        engine::OrderedWriter writer(fs, replacement.temporary(),
-                                     [&](std::uint64_t bytes) { replacement.require_space(bytes); });
+        const auto read_back = verify::fitting_read_back(fs, replacement.temporary());
+        if (options.read_back_chosen) options.read_back_chosen(read_back);
+        verify::CopyVerification verification(fs, replacement.temporary(), source.format(), task, read_back);
+        engine::OrderedWriter writer(
+            fs, replacement.temporary(),
+            {.require_space = [&](std::uint64_t bytes) { replacement.require_space(bytes); },
+             .on_device = [&](std::uint64_t bytes) { verification.written(bytes); }});
         auto repack_options = options.repack;
         repack_options.format = source.format();
         repack_options.spill.beside = &replacement.directory();
@@ -65,7 +70,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         notice = source.warning();
         replacement.seal(verify::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                             replacement.modified_when_sealed()));
-        verify::verify_copy(fs, replacement.temporary(), repack_options.format, result.fingerprint, task);
+        verification.finish(result.fingerprint);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (publish::identity_of(fs.status(replacement.original())) != identity)

@@ -12,6 +12,7 @@
 
 #include "engine/repack.hpp"
 #include "publish/replace_file.hpp"
+#include "verify/copy_verification.hpp"
 
 namespace vmad::repack {
 
@@ -38,6 +39,8 @@ struct InPlaceOptions {
     /// settle_in_place() is called with the last record.
     bool linger = false;
     publish::ReplaceFile::Journal journal;  ///< makes the record of the replacement durable
+    /// Reports when the copy is read back: decided by the storage, once for each repack. May be empty.
+    std::function<void(verify::ReadBack)> read_back_chosen;
 };
 
 struct InPlaceResult {

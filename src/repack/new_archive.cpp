@@ -46,10 +46,19 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
 
     io::NewFile copy(fs, directory, name);
     const auto reserve = io::default_reserve(fs, directory);
-    engine::OrderedWriter writer(
-        fs, copy.file(), [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); });
     auto repack_options = options.repack;
     repack_options.format = codec::format_of_name(name).value_or(source.format());
+    std::optional<verify::CopyVerification> verification;
+    if (options.verify)
+        verification.emplace(fs, copy.file(), repack_options.format, options.repack.task,
+                             verify::fitting_read_back(fs, copy.file()));
+    engine::OrderedWriter writer(
+        fs, copy.file(),
+        {.require_space = [&](std::uint64_t bytes) { io::require_space(fs, directory, bytes, reserve); },
+         .on_device =
+             [&](std::uint64_t bytes) {
+                 if (verification) verification->written(bytes);
+             }});
     repack_options.spill.beside = &directory;
     const auto result = engine::repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
@@ -57,8 +66,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
     ::umask(mask);
     fs.change_mode(copy.file(), (status ? status->st_mode & kPermissionBits : kPrivate) & ~mask);
     fs.sync(copy.file());
-    if (options.verify)
-        verify::verify_copy(fs, copy.file(), repack_options.format, result.fingerprint, options.repack.task);
+    if (verification) verification->finish(result.fingerprint);
     if (options.force) {
         copy.replace();
     } else {

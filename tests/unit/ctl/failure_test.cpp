@@ -8,7 +8,7 @@
 #include "api/queue_calls.hpp"
 #include "io/file_system.hpp"
 #include "varlink/client.hpp"
-#include "verify/verification.hpp"
+#include "verify/copy_verification.hpp"
 
 using namespace vmad;
 using ctl::ExitCode;

@@ -69,7 +69,7 @@ class MemorySink final : public io::ByteSink {
                                                      std::function<void(std::uint64_t)> require_space = {}) {
     auto stream = codec::ArchiveSource::of_file(fs, source, io::CacheUse::keep,
                                                 {options.task.threads, options.task.cancel});
-    engine::OrderedWriter writer(fs, copy, std::move(require_space));
+    engine::OrderedWriter writer(fs, copy, {.require_space = std::move(require_space), .on_device = {}});
     return engine::repack(fs, stream, writer, options);
 }
 

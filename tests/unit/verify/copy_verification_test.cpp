@@ -1,5 +1,5 @@
 // Verification must notice whatever the engine could get wrong: mistakes are planted into its result here.
-#include "verify/verification.hpp"
+#include "verify/copy_verification.hpp"
 
 #include <functional>
 
@@ -220,5 +220,75 @@ TEST_CASE("a canonical zstd stream is known as such without seeking; one with ot
         const auto survey = verify::survey(source, {});
         CHECK(survey.deviation == reason);
         CHECK(survey.warning == "");
+    }
+}
+
+namespace {
+
+/// Writes `stored` in steps to a file, verified behind the writer as it grows.
+void write_and_verify(testing::View stored, std::size_t step, codec::ArchiveFormat format,
+                      const verify::Fingerprint& expected, const access::TaskOptions& options = {}) {
+    io::FileSystem fs;
+    const auto file = testing::memory_file();
+    verify::CopyVerification verification(fs, file, format, options, verify::ReadBack::behind_writer);
+    for (std::size_t at = 0; at < stored.size(); at += step) {
+        const auto piece = stored.subspan(at, std::min(step, stored.size() - at));
+        iovec slice = io::const_slice(piece);
+        io::write_fully_at(fs, file, {&slice, 1}, at);
+        if (at + step < stored.size()) verification.written(at + step);
+    }
+    verification.finish(expected);
+}
+
+}  // namespace
+
+TEST_CASE("law: behind the writer a copy is verified as afterwards, however it grows") {
+    io::FileSystem fs;
+    verify::Fingerprint fingerprint;
+    const auto zstd = canonical_zstd(&fingerprint);
+    const auto raw = testing::reference_repack(archive());
+    for (const std::size_t step :
+         {std::size_t{3} << 20, (std::size_t{5} << 20) + 512, std::size_t{64} << 20}) {
+        CAPTURE(step);
+        for (const unsigned threads : {1U, 3U}) {
+            access::TaskOptions options;
+            options.threads = threads;
+            CHECK_NOTHROW(write_and_verify(raw, step, codec::ArchiveFormat::raw, fingerprint, options));
+            CHECK_NOTHROW(write_and_verify(zstd, step, codec::ArchiveFormat::zstd, fingerprint, options));
+        }
+        CHECK_THROWS_AS(write_and_verify(raw, step, codec::ArchiveFormat::zstd, fingerprint),
+                        verify::VerificationError);
+        auto other = fingerprint;
+        other.ctime += 1;
+        CHECK_THROWS_AS(write_and_verify(raw, step, codec::ArchiveFormat::raw, other),
+                        verify::VerificationError);
+    }
+}
+
+TEST_CASE("any flipped bit fails the verification behind the writer, wherever the writer is") {
+    verify::Fingerprint fingerprint;
+    (void)canonical_zstd(&fingerprint);
+    const auto good = testing::reference_repack(archive());
+    for (std::size_t at = 0; at < good.size(); at += 500009) {
+        auto bad = good;
+        bad[at] ^= std::byte{0x10};
+        CHECK_THROWS_AS(write_and_verify(bad, 1 << 20, codec::ArchiveFormat::raw, fingerprint),
+                        verify::VerificationError);
+    }
+    CHECK_THROWS_AS(write_and_verify(testing::View(good).first(good.size() - 1), 1 << 20,
+                                     codec::ArchiveFormat::raw, fingerprint),
+                    verify::VerificationError);
+}
+
+TEST_CASE("a verification behind the writer that is abandoned ends at once") {
+    io::FileSystem fs;
+    const auto good = testing::reference_repack(archive());
+    for (const std::size_t written : {std::size_t{0}, std::size_t{5} << 20}) {
+        const auto file = testing::memory_file();
+        verify::CopyVerification verification(fs, file, codec::ArchiveFormat::raw, {},
+                                              verify::ReadBack::behind_writer);
+        iovec slice = io::const_slice(testing::View(good).first(written));
+        io::write_fully_at(fs, file, {&slice, 1}, 0);
+        if (written > 0) verification.written(written);
     }
 }
