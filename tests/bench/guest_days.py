@@ -25,7 +25,7 @@ class Day(NamedTuple):
 
 
 @contextlib.contextmanager
-def mounted(image, directory, options="loop"):
+def mounted(image, directory, options="loop,noatime"):
     os.makedirs(directory, exist_ok=True)
     run(f"mount -o {options} {image} {directory}")
     try:
