@@ -8,6 +8,40 @@
 #include "base/error.hpp"
 
 namespace vmad::ctl {
+namespace {
+
+/// As CLI11's own, but without the names of options that exclude or need each other, for which lines have no
+/// room; a mistake is reported all the same.
+class HelpFormatter final : public CLI::Formatter {
+  public:
+    HelpFormatter() {
+        label("REQUIRED", "");
+        label("Positionals", "Operands");
+        label("SUBCOMMAND", "COMMAND");
+    }
+
+    std::string make_option_opts(const CLI::Option* option) const override {
+        if (!option->get_option_text().empty()) return " " + option->get_option_text();
+        std::string text;
+        if (option->get_type_size() != 0 && !option->get_type_name().empty())
+            text += " " + get_label(option->get_type_name());
+        if (option->get_type_size() != 0 &&
+            option->get_expected_max() == CLI::detail::expected_max_vector_size)
+            text += " ...";
+        return text;
+    }
+};
+
+/// CLI11 misses the command, and does not say which word it took for none.
+std::string message_of(const CLI::App& app, const CLI::ParseError& error) {
+    const std::string message = error.what();
+    if (message != "A subcommand is required") return message;
+    const auto rest = app.remaining(true);
+    if (rest.empty()) return "no command given";
+    return fmt::format("unknown {}: {}", rest[0].starts_with('-') ? "option" : "command", rest[0]);
+}
+
+}  // namespace
 
 Argument& Argument::required() {
     option_->required();
@@ -107,7 +141,7 @@ Argument Arguments::operand(const std::string& name, std::vector<std::string>& v
 }
 
 Arguments Arguments::subcommand(const std::string& name, const std::string& help) {
-    return Arguments(app_->add_subcommand(name, help));
+    return Arguments(app_->add_subcommand(name, help)->group("Commands"));
 }
 
 void Arguments::require_subcommand() { app_->require_subcommand(1); }
@@ -121,7 +155,7 @@ ArgumentParser::ArgumentParser(const std::string& program, const std::string& he
     : app_(std::make_unique<CLI::App>(help, program)) {
     app_->set_version_flag("--version", version, "Print the version and exit");
     app_->set_help_flag("-h,--help", "Print this help and exit");
-    app_->get_formatter()->label("REQUIRED", "");
+    app_->formatter(std::make_shared<HelpFormatter>());
     app_->fallthrough();
 }
 
@@ -133,7 +167,7 @@ std::optional<std::string> ArgumentParser::parse(int argc, const char* const* ar
     } catch (const CLI::ParseError& error) {
         // Help and version come out as errors too.
         if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::Success))
-            throw base::UsageError(fmt::format("{}; see --help", error.what()));
+            throw base::UsageError(fmt::format("{}; see --help", message_of(*app_, error)));
         std::ostringstream text;
         app_->exit(error, text, text);
         return text.str();

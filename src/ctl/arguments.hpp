@@ -28,7 +28,7 @@ class Argument {
     explicit Argument(CLI::Option* option) : option_(option) {}
 
     Argument& required();
-    /// What help and messages call the value; help adds what it needs or excludes.
+    /// What help and messages call the value.
     Argument& value_name(const std::string& name);
     /// What help shows behind the names, in place of all else.
     Argument& help_text(const std::string& text);
@@ -43,7 +43,7 @@ class Argument {
     Argument& between(unsigned least, unsigned most);
     Argument& positive();
     Argument& one_of(const std::vector<std::string>& words);
-    /// Not together with the other; help says so of both.
+    /// Not together with the other.
     Argument& excludes(Argument other);
     /// Only together with the other.
     Argument& needs(Argument other);

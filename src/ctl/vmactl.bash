@@ -23,15 +23,13 @@ _vmactl_read_help() {
             part=${BASH_REMATCH[1],,}
         elif [[ -z $line ]]; then
             part=''
-        elif [[ $part == subcommands && $line =~ $is_word ]]; then
+        elif [[ $part == commands && $line =~ $is_word ]]; then
             subcommands+=("${BASH_REMATCH[1]}")
-        elif [[ $part == positionals && $line =~ $is_word ]]; then
+        elif [[ $part == operands && $line =~ $is_word ]]; then
             operands+=("${BASH_REMATCH[1]}")
             [[ -z ${BASH_REMATCH[2]} ]] || repeats=${BASH_REMATCH[1]}
         elif [[ $part == options && "$line " =~ $is_option && -n ${BASH_REMATCH[1]}${BASH_REMATCH[2]} ]]; then
             local name takes=${BASH_REMATCH[4]}
-            # "Excludes:" and "Needs:" are about other options.
-            [[ $takes != *: ]] || takes=''
             for name in "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"; do
                 [[ -z $name ]] || options[$name]=$takes
             done

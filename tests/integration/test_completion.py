@@ -121,7 +121,7 @@ class CompletionTest(DaemonTest):
         return offered
 
     def test_commands(self):
-        commands = part_of_help(help_of(), "Subcommands")
+        commands = part_of_help(help_of(), "Commands")
         self.assertIn("scan", commands)
         self.assertEqual(self.offered("vmactl "), sorted(commands))
         self.assertEqual(self.offered("vmactl sc"), ["scan"])
@@ -136,8 +136,8 @@ class CompletionTest(DaemonTest):
         self.assertEqual(self.offered("vmactl scan --dr", " --limit 3"), ["--dry-run"])
 
     def test_subcommands(self):
-        for command in part_of_help(help_of(), "Subcommands"):
-            actions = part_of_help(help_of(command), "Subcommands")
+        for command in part_of_help(help_of(), "Commands"):
+            actions = part_of_help(help_of(command), "Commands")
             if actions:
                 self.assertEqual(self.offered(f"vmactl {command} "), sorted(actions))
         self.assertEqual(self.offered("vmactl settings s"), ["show"])
@@ -146,7 +146,7 @@ class CompletionTest(DaemonTest):
     def test_options_of_every_command(self):
         of_all = re.findall(r"--[a-z-]+", " ".join(part_of_help(help_of(), "Options")))
         self.assertEqual(self.offered("vmactl --"), sorted(of_all))
-        for command in part_of_help(help_of(), "Subcommands"):
+        for command in part_of_help(help_of(), "Commands"):
             with self.subTest(command):
                 words = ",".join(part_of_help(help_of(command), "Options")).split(",")
                 self.assertEqual(self.offered(f"vmactl {command} -"), sorted({*words, *of_all, "-h"}))

@@ -145,7 +145,7 @@ class Enable(NodeTest):
         self.assertEqual(self.files(), before)
         (self.root / HOOK[1:]).unlink()
         self.assertEqual(self.hook("enable", code=1, warnings=[
-            f"{HOOK} is missing, and every backup fails when vzdump cannot run its script: reinstall vmad or run "
+            f"{HOOK} is missing, and every backup fails when vzdump cannot run its script: install vmad again, or "
             "make the hook executable"]), "")
         self.assertEqual(self.refuse(1, "hook", "status", "--root", "/no/where"),
                          "open /no/where: No such file or directory")

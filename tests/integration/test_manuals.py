@@ -65,24 +65,24 @@ class ManualTest(ProcessTest):
         source = (SOURCE / "src/ctl/vmactl.1.scd").read_text()
         top = help_of(VMACTL)
         self.assert_options(section(source, "# OPTIONS"), top, "vmactl")
-        commands = part_of_help(top, "Subcommands")
+        commands = part_of_help(top, "Commands")
         self.assertGreater(len(commands), 10)
         for command in commands:
             text = section(source, f"## {command}")
             self.assertIn(f"*vmactl {command}", text)
             help_text = help_of(VMACTL, command)
             self.assert_options(text, help_text, command)
-            for action in part_of_help(help_text, "Subcommands"):
+            for action in part_of_help(help_text, "Commands"):
                 self.assertIn(f"*vmactl {command} {action}*", text)
                 self.assert_options(text, help_of(VMACTL, command, action), f"{command} {action}")
 
     def test_no_command_or_option_that_is_none(self):
         source = (SOURCE / "src/ctl/vmactl.1.scd").read_text()
-        commands = part_of_help(help_of(VMACTL), "Subcommands")
+        commands = part_of_help(help_of(VMACTL), "Commands")
         for command in re.findall(r"^## ([a-z]\w*)$", source, re.M):
             self.assertIn(command, commands)
             texts = help_of(VMACTL, command)
-            texts += "".join(help_of(VMACTL, command, action) for action in part_of_help(texts, "Subcommands"))
+            texts += "".join(help_of(VMACTL, command, action) for action in part_of_help(texts, "Commands"))
             for term in re.findall(r"^(\*-.*)$", section(source, f"## {command}"), re.M):
                 for option in re.findall(r"\*(--?[a-z-]+)\*", term):
                     self.assertRegex(texts, rf"[ ,]{option}\b", f"{command} {option}")

@@ -228,7 +228,6 @@ Attempts:    2 without a result
 Failed:      5 attempts in a row
 Mounted at:  /d
 Replacement: in progress; a restart finishes it or rolls it back
-End number:  3
 $""")
 
     def test_what_a_job_waits_for(self):

@@ -42,6 +42,12 @@ class CommandLineTest(ProcessTest):
             for line in self.succeed(*arguments, "--help").splitlines():
                 self.assertLessEqual(len(line), 80, line)
 
+    def test_unknown_commands_and_options_are_named(self):
+        for arguments, message in (((), "no command given"), (("frob",), "unknown command: frob"),
+                                   (("--frob",), "unknown option: --frob"), (("hook",), "no command given"),
+                                   (("hook", "frob"), "unknown command: frob")):
+            self.assertEqual(self.refuse(2, *arguments), f"{message}; see --help")
+
     def test_version(self):
         self.assertRegex(self.succeed("--version"), r"\Avmactl \d+\.\d+\.\d+\n\Z")
 

@@ -31,7 +31,7 @@ const std::vector<CommandEntry>& command_table() {
         {"pause", "Pause the queue", make_pause_command},
         {"resume", "Resume the queue", make_resume_command},
         {"reload", "Reload the daemon's settings", make_reload_command},
-        {"log", "Show the log", make_log_command},
+        {"log", "Show the log of jobs", make_log_command},
         {"hook", "Enable, disable or show vmad's hook for vzdump", make_hook_command},
         {"settings", "Check or show the daemon's settings", make_settings_command},
         {"info", "Show an archive's header", make_info_command},

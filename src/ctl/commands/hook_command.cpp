@@ -20,8 +20,8 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "vzdump supports a single hook script, named in /etc/vzdump.conf. \"enable\" sets it\n"
-    "to /etc/vmad/vzdump-hook, which also runs the scripts in /etc/vmad/hook.d/. A\n"
+    "vzdump supports a single hook script, named in /etc/vzdump.conf. \"enable\" sets\n"
+    "it to /etc/vmad/vzdump-hook, which also runs the scripts in /etc/vmad/hook.d/. A\n"
     "script that was set before is linked there as 00-vzdump-script. \"disable\"\n"
     "restores it. The original file is kept as /etc/vzdump.conf.before-vmad. Backup\n"
     "jobs with their own script do not run the hook. Such jobs are reported as\n"
@@ -29,9 +29,9 @@ constexpr const char* kFooter =
 
 constexpr const char* kJsonFooter =
     "With --json: {enabled, script, config, scripts, jobs}; enable and disable add\n"
-    "changed. script is the hook script set in the file config, or null. scripts lists\n"
-    "hook.d as {name, target, obstacle}; obstacle is why a script is not run, or null.\n"
-    "jobs lists the backup jobs of this node that do not run the hook, {id, script}.";
+    "changed. script is the hook script set in the file config, or null. scripts\n"
+    "lists hook.d, {name, target, obstacle}; obstacle is why a script is not run, or\n"
+    "null. jobs lists backup jobs of this node without the hook, {id, script}.";
 
 /// A label, and one line of text that gives way where the terminal is too narrow.
 void print_line(Context& context, std::string_view label, const std::string& text,
@@ -205,8 +205,7 @@ class HookCommand final : public Command {
         arguments.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
         enable_ = arguments.subcommand("enable", "Set the hook as vzdump's script");
         disable_ = arguments.subcommand("disable", "Restore the previous script");
-        auto status =
-            arguments.subcommand("status", "Show whether the hook is enabled (exit status 1 if not)");
+        auto status = arguments.subcommand("status", "Show whether the hook is enabled (exit code 1: no)");
         for (auto action : {enable_, disable_, status}) action.footer(kJsonFooter);
     }
 

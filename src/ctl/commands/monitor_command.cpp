@@ -99,8 +99,8 @@ class MonitorCommand final : public Command {
     void define(Arguments& arguments) override {
         arguments.footer(
             "Runs until interrupted; exits with 3 if the daemon stops. Columns: time, job ID,\n"
-            "VMID, state, archive; sizes or a reason follow on the next line. With --json: one\n"
-            "job per line for each change and each progress report, as sent by\n"
+            "VMID, state, archive; sizes or a reason follow on the next line. With --json:\n"
+            "one job per line for each change and each progress report, as sent by\n"
             "org.vmad.Queue.Monitor.");
     }
 

@@ -16,8 +16,8 @@ class CancelCommand final : public Command {
         arguments.operand("JOB", jobs_, "Job IDs, or archives (their latest job)").required();
         arguments.footer(
             "Archives stay as they are. The worker of a running job is stopped first:\n"
-            "\"vmactl wait\" returns when it has ended. Cancelling a failed job acknowledges the\n"
-            "failure: \"vmactl status --check\" no longer reports it.");
+            "\"vmactl wait\" returns when it has ended. Cancelling a failed job acknowledges\n"
+            "the failure: \"vmactl status --check\" no longer reports it.");
     }
 
     ExitCode run(Context& context) override {

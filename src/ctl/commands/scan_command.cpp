@@ -211,7 +211,7 @@ class Scan {
 class ScanCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("DIR", words_, "Directories to search; archives or volume IDs work too");
+        arguments.operand("DIR", words_, "Directories to search, archives, or volume IDs");
         arguments.option("--storage", storage_, "Search this Proxmox storage, or all enabled ones")
             .help_text("ID|all");
         arguments.option("--since", since_, "Only archives modified since TIME").help_text("TIME");

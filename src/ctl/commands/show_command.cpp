@@ -70,7 +70,6 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     line("Mounted at", job.mount_point);
     if (!job.publication.is_null())
         line("Replacement", "in progress; a restart finishes it or rolls it back");
-    if (job.end_number) line("End number", fmt::format("{}", *job.end_number));
     return text;
 }
 

@@ -28,8 +28,8 @@ constexpr const char* kFooter =
     "line with performance data and has its own exit codes: 0 OK; 1 WARNING, a job is\n"
     "unfinished a day after it was queued; 2 CRITICAL, a job has failed or the daemon\n"
     "is down; 3 UNKNOWN, for example permission denied or no reply within 10 seconds.\n"
-    "A failed job counts until it succeeds after \"vmactl retry\" or is acknowledged with\n"
-    "\"vmactl cancel\".";
+    "A failed job counts until it succeeds after \"vmactl retry\" or is acknowledged\n"
+    "with \"vmactl cancel\".";
 
 constexpr unsigned kMaxInterval = 24 * 3600;
 

@@ -15,8 +15,8 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "Prints one line per file and continues after failures. Exits with 6 if an archive\n"
-    "is invalid or unsupported, else with 1 if one could not be read.\n"
+    "Prints one line per file and continues after failures. Exits with 6 if an\n"
+    "archive is invalid or unsupported, else with 1 if one could not be read.\n"
     "With --json each line is an object with path and result (valid, invalid,\n"
     "unsupported or failed). Valid archives have canonical, deviation (the first\n"
     "deviation from the canonical form, if any), digest (equal for archives that\n"
@@ -87,10 +87,10 @@ class VerifyCommand final : public Command {
         const auto published =
             input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;
         if (published && *published != survey.digest.to_hex())
-            throw base::InvalidArchive("content-digest",
-                                       fmt::format("content digest mismatch: the archive was damaged since vmad "
-                                                   "wrote it (expected {}, found {})",
-                                                   *published, survey.digest.to_hex()));
+            throw base::InvalidArchive(
+                "content-digest", fmt::format("content digest mismatch: the archive was damaged since vmad "
+                                              "wrote it (expected {}, found {})",
+                                              *published, survey.digest.to_hex()));
         return survey;
     }
 
