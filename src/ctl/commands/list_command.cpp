@@ -27,7 +27,7 @@ class ListCommand final : public Command {
 
     ExitCode run(Context& context) override {
         // All are taken from the daemon before one is printed: a pager may take the output slowly, and a
-        // daemon that hangs must be told from it.
+        // daemon that hangs must not look the same.
         const auto jobs = context.daemon().list(wanted_states());
         if (context.options.json)
             for (const auto& job : jobs) print_json(context.console, job);

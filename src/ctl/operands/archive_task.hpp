@@ -17,7 +17,7 @@ namespace vmad::ctl {
 /// How a command line names standard input and output.
 inline constexpr char kStandardStream[] = "-";
 
-/// An archive that is read: a file of any kind, or standard input.
+/// An archive to read: a file of any format, or standard input.
 class ArchiveInput {
   public:
     /// `fs` and the flag outlive this object. Throws base::UsageError when standard input is a terminal, and
@@ -40,7 +40,7 @@ class ArchiveInput {
 /// Adds --threads to `arguments`; the value is written to `threads`.
 void add_threads_option(Arguments& arguments, unsigned& threads);
 
-/// Options that stop with `signals` and tell `bar`, which outlive what is returned.
+/// Options that stop with `signals` and report to `bar`, which outlive what is returned.
 [[nodiscard]] access::TaskOptions task_options(unsigned threads, const StopSignals& signals,
                                                ProgressBar& bar);
 

@@ -11,13 +11,13 @@
 
 namespace vmad::ctl {
 
-/// The colour that tells good, bad and unfinished states apart.
+/// The colour for good, bad and unfinished states.
 [[nodiscard]] Colour colour_of(api::JobState state) noexcept;
 
 /// The file's name without its directory.
 [[nodiscard]] std::string file_name(const api::Job& job);
 
-/// The guest's number; empty when the archive's name does not tell it.
+/// The guest's number; empty when the archive's name does not have it.
 [[nodiscard]] std::string vmid_text(const api::Job& job);
 
 /// Of what its state makes the time that matters: when it was queued, started or ended, or when it is tried
