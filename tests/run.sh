@@ -27,7 +27,8 @@ build_dir=$(realpath -m "${VMAD_BUILD_DIR:-build}")
 mkdir -p "$build_dir"
 logs=() failed=() polite=
 step=0 steps=3
-$style && steps=$((steps + 1))
+$style && steps=$((steps + 2))
+$system && steps=$((steps + 1))
 next_step() { step=$((step + 1)); printf '\n== %d of %d, %s: %s\n' $step $steps "$(elapsed)" "$1"; }
 
 finish() {
@@ -71,9 +72,8 @@ if $sanitize; then
 fi
 configure "$dir" -Dwerror=$werror "${options[@]}"
 if $style; then
-    next_step "Form of the sources"
+    next_step "clang-format"
     tests/style.sh format || failed+=(clang-format)
-    tests/style.sh tidy "$dir" || failed+=(clang-tidy)
 fi
 
 next_step "Building"
@@ -107,7 +107,12 @@ if $sanitize && ! $system; then
     logs+=("$build_dir/plain/meson-logs/integration.json")
     run_tests "$build_dir/plain" integration --suite integration || failed+=(integration)
 fi
+if $style; then
+    next_step "clang-tidy"
+    tests/style.sh tidy "$dir" || failed+=(clang-tidy)
+fi
 if $system; then
+    next_step "Waiting for booted systems"
     wait "$integration_tests" || failed+=(integration)
     wait "$system_tests" || failed+=("system tests")
 fi
