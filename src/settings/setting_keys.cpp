@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/duration_text.hpp"
-#include "base/size_text.hpp"
+#include "base/limits.hpp"
+#include "base/units.hpp"
 
 namespace vmad::settings {
 namespace {
@@ -19,26 +19,22 @@ namespace {
 constexpr std::size_t kPathLimitBytes = PATH_MAX - 1;
 /// Of a Unix socket's address, without the NUL at its end.
 constexpr std::size_t kSocketLimitBytes = sizeof(sockaddr_un::sun_path) - 1;
-constexpr std::int64_t kMostWorkers = 64;
-constexpr std::int64_t kMostThreads = 64;
-constexpr std::int64_t kMaxZstdLevel = 19;
-constexpr std::int64_t kMostKeepDays = 3650;
-constexpr std::int64_t kMostKeepJobs = 100'000;
+constexpr std::int64_t kMaxWorkers = 64;
+constexpr std::int64_t kMaxKeepDays = 3650;
+constexpr std::int64_t kMaxKeepJobs = 100'000;
 constexpr std::int64_t kDaySeconds = 24 * 60 * 60;
-constexpr std::uint64_t kLeastMemoryBytes = std::uint64_t{16} << 20;
-constexpr std::uint64_t kMostMemoryBytes = std::uint64_t{64} << 30;
-constexpr std::uint64_t kLeastBwlimit = std::uint64_t{64} << 10;
-constexpr std::uint64_t kMostBwlimit = std::uint64_t{1} << 40;
-constexpr std::uint64_t kMostReserveBytes = std::uint64_t{64} << 40;
+constexpr std::uint64_t kMinBwlimit = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMaxBwlimit = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMaxReserveBytes = std::uint64_t{64} << 40;
 
-std::string toml_size(std::uint64_t bytes) { return toml_text(base::size_text(bytes)); }
+std::string toml_size(std::uint64_t bytes) { return toml_text(base::spell_size(bytes)); }
 
-std::string toml_duration(std::int64_t seconds) { return toml_text(base::duration_text(seconds)); }
+std::string toml_duration(std::int64_t seconds) { return toml_text(base::spell_duration(seconds)); }
 
 constexpr Key kKeys[] = {
     {"bwlimit",
      [](const SettingValue& value, Settings& settings) {
-         settings.bwlimit_bytes_per_second = value.size_or("0", kLeastBwlimit, kMostBwlimit).value_or(0);
+         settings.bwlimit_bytes_per_second = value.size_or("0", kMinBwlimit, kMaxBwlimit).value_or(0);
      },
      [](const Settings& settings) { return toml_size(settings.bwlimit_bytes_per_second); }},
     {"command_timeout",
@@ -58,29 +54,29 @@ constexpr Key kKeys[] = {
          settings.directories = value.paths(kPathLimitBytes);
      },
      [](const Settings& settings) { return toml_text(settings.directories); }},
+    {"grace_period",
+     [](const SettingValue& value, Settings& settings) {
+         settings.grace_period_seconds = value.duration(0, kDaySeconds);
+     },
+     [](const Settings& settings) { return toml_duration(settings.grace_period_seconds); }},
     {"keep_days",
      [](const SettingValue& value, Settings& settings) {
-         settings.keep_days = static_cast<unsigned>(value.whole_number(0, kMostKeepDays));
+         settings.keep_days = static_cast<unsigned>(value.integer(0, kMaxKeepDays));
      },
      [](const Settings& settings) { return std::to_string(settings.keep_days); }},
     {"keep_jobs",
      [](const SettingValue& value, Settings& settings) {
-         settings.keep_jobs = static_cast<unsigned>(value.whole_number(1, kMostKeepJobs));
+         settings.keep_jobs = static_cast<unsigned>(value.integer(1, kMaxKeepJobs));
      },
      [](const Settings& settings) { return std::to_string(settings.keep_jobs); }},
-    {"linger",
-     [](const SettingValue& value, Settings& settings) {
-         settings.linger_seconds = value.duration(0, kDaySeconds);
-     },
-     [](const Settings& settings) { return toml_duration(settings.linger_seconds); }},
     {"memory",
      [](const SettingValue& value, Settings& settings) {
-         settings.memory_bytes = value.size(kLeastMemoryBytes, kMostMemoryBytes);
+         settings.memory_bytes = value.size(base::kMinMemoryBytes, base::kMaxMemoryBytes);
      },
      [](const Settings& settings) { return toml_size(settings.memory_bytes); }},
     {"metrics_file",
      [](const SettingValue& value, Settings& settings) {
-         settings.metrics_file = value.is_empty_text() ? "" : value.path(kPathLimitBytes);
+         settings.metrics_file = value.is_empty_string() ? "" : value.path(kPathLimitBytes);
      },
      [](const Settings& settings) { return toml_text(settings.metrics_file); }},
     {"on_failure",
@@ -95,7 +91,7 @@ constexpr Key kKeys[] = {
      [](const Settings& settings) { return toml_text(settings.on_success); }},
     {"reserve",
      [](const SettingValue& value, Settings& settings) {
-         settings.reserve_bytes = value.size_or("auto", 0, kMostReserveBytes);
+         settings.reserve_bytes = value.size_or("auto", 0, kMaxReserveBytes);
      },
      [](const Settings& settings) {
          return settings.reserve_bytes ? toml_size(*settings.reserve_bytes) : toml_text("auto");
@@ -108,7 +104,7 @@ constexpr Key kKeys[] = {
      [](const Settings& settings) { return toml_text(settings.spill_dir); }},
     {"start_window",
      [](const SettingValue& value, Settings& settings) {
-         settings.start_window = value.is_empty_text() ? std::nullopt : std::optional(value.start_window());
+         settings.start_window = value.is_empty_string() ? std::nullopt : std::optional(value.start_window());
      },
      [](const Settings& settings) {
          return toml_text(settings.start_window ? settings.start_window->text() : "");
@@ -118,17 +114,17 @@ constexpr Key kKeys[] = {
      [](const Settings& settings) { return toml_text(settings.state_dir); }},
     {"threads",
      [](const SettingValue& value, Settings& settings) {
-         settings.threads = static_cast<unsigned>(value.whole_number(0, kMostThreads));
+         settings.threads = static_cast<unsigned>(value.integer(0, base::kMaxThreads));
      },
      [](const Settings& settings) { return std::to_string(settings.threads); }},
     {"workers",
      [](const SettingValue& value, Settings& settings) {
-         settings.workers = static_cast<unsigned>(value.whole_number(1, kMostWorkers));
+         settings.workers = static_cast<unsigned>(value.integer(1, kMaxWorkers));
      },
      [](const Settings& settings) { return std::to_string(settings.workers); }},
     {"zstd_level",
      [](const SettingValue& value, Settings& settings) {
-         settings.zstd_level = static_cast<int>(value.whole_number(1, kMaxZstdLevel));
+         settings.zstd_level = static_cast<int>(value.integer(base::kMinZstdLevel, base::kMaxZstdLevel));
      },
      [](const Settings& settings) { return std::to_string(settings.zstd_level); }},
 };

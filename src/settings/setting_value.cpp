@@ -4,9 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "base/duration_text.hpp"
 #include "base/error.hpp"
-#include "base/size_text.hpp"
+#include "base/path.hpp"
+#include "base/text.hpp"
+#include "base/units.hpp"
 
 namespace vmad::settings {
 namespace {
@@ -16,15 +17,15 @@ const char* kind_of(const toml::node& node) {
         case toml::node_type::table:
             return "a table";
         case toml::node_type::array:
-            return "a list";
+            return "an array";
         case toml::node_type::string:
-            return "a text";
+            return "a string";
         case toml::node_type::integer:
-            return "a whole number";
+            return "an integer";
         case toml::node_type::floating_point:
-            return "a number with a fraction";
+            return "a floating-point number";
         case toml::node_type::boolean:
-            return "true or false";
+            return "a boolean";
         default:
             return "a date or a time";
     }
@@ -41,13 +42,13 @@ auto parsed(const std::string& text, Parse parse) -> std::optional<decltype(pars
 }
 
 std::string sizes(std::uint64_t least, std::uint64_t most) {
-    return fmt::format("a size from \"{}\" to \"{}\"", base::size_text(least), base::size_text(most));
+    return fmt::format("a size from \"{}\" to \"{}\"", base::spell_size(least), base::spell_size(most));
 }
 
 }  // namespace
 
-std::int64_t SettingValue::whole_number(std::int64_t least, std::int64_t most) const {
-    const std::string instead = fmt::format("write a whole number from {} to {}", least, most);
+std::int64_t SettingValue::integer(std::int64_t least, std::int64_t most) const {
+    const std::string instead = fmt::format("write an integer from {} to {}", least, most);
     const auto* number = node_->as_integer();
     if (!number) fail(fmt::format("is {}", kind_of(*node_)), instead);
     if (number->get() < least || number->get() > most) fail(fmt::format("is {}", number->get()), instead);
@@ -80,8 +81,8 @@ std::uint64_t SettingValue::size_within(std::uint64_t least, std::uint64_t most,
 }
 
 std::int64_t SettingValue::duration(std::int64_t least, std::int64_t most) const {
-    const std::string instead = fmt::format("write a length of time from \"{}\" to \"{}\"",
-                                            base::duration_text(least), base::duration_text(most));
+    const std::string instead = fmt::format("write a duration from \"{}\" to \"{}\"",
+                                            base::spell_duration(least), base::spell_duration(most));
     const std::string& given = text(instead);
     const auto seconds = parsed(given, base::parse_duration);
     if (!seconds || *seconds < least || *seconds > most)
@@ -98,7 +99,7 @@ StartWindow SettingValue::start_window() const {
     return *window;
 }
 
-bool SettingValue::is_empty_text() const {
+bool SettingValue::is_empty_string() const {
     const auto* text = node_->as_string();
     return text && text->get().empty();
 }
@@ -109,18 +110,12 @@ std::string SettingValue::path(std::size_t limit_bytes) const {
         fail(fmt::format("is {}, which {}", toml_text(given), why), instead);
     };
     if (!given.starts_with('/')) fail_path("is not an absolute path", "write a path that begins with \"/\"");
-    if (given.find('\0') != given.npos) fail_path("has a NUL in it", "write a path without it");
+    if (given.find('\0') != given.npos) fail_path("contains a NUL", "write a path without it");
 
-    std::string path;
-    for (std::size_t begin = 1; begin <= given.size();) {
-        const auto end = std::min(given.find('/', begin), given.size());
-        const std::string component = given.substr(begin, end - begin);
-        if (component == "." || component == "..")
-            fail_path(fmt::format("has \"{}\" in it", component), "write the path that it stands for");
-        if (!component.empty()) path += '/' + component;
-        begin = end + 1;
-    }
-    if (path.empty()) path = "/";
+    for (const std::string_view component : {".", ".."})
+        if (base::has_component(given, component))
+            fail_path(fmt::format("has \"{}\" in it", component), "write the resolved path");
+    auto path = base::normal_path(given);
     if (path.size() > limit_bytes)
         fail(fmt::format("has {} bytes", path.size()),
              fmt::format("write a path of at most {} bytes", limit_bytes));
@@ -129,19 +124,19 @@ std::string SettingValue::path(std::size_t limit_bytes) const {
 
 std::vector<std::string> SettingValue::paths(std::size_t limit_bytes) const {
     std::vector<std::string> paths;
-    for (const toml::node& node : list("write a list of absolute paths in brackets: [\"/…\"]"))
+    for (const toml::node& node : list("write an array of absolute paths: [\"/…\"]"))
         paths.push_back(SettingValue(node, entry_name(paths.size())).path(limit_bytes));
     return paths;
 }
 
 std::vector<std::string> SettingValue::command(std::size_t limit_bytes) const {
     std::vector<std::string> words;
-    for (const toml::node& node : list("write a program and what it is given in brackets: [\"/…\", \"…\"]")) {
+    for (const toml::node& node : list("write a program and its arguments as an array: [\"/…\", \"…\"]")) {
         const SettingValue word(node, entry_name(words.size()));
-        words.push_back(words.empty() ? word.path(limit_bytes) : word.text("write a text in quotes"));
+        words.push_back(words.empty() ? word.path(limit_bytes) : word.text("write a string in quotes"));
         if (words.back().find('\0') != std::string::npos)
-            word.fail(fmt::format("is {}, which has a NUL in it", toml_text(words.back())),
-                      "write a text without it");
+            word.fail(fmt::format("is {}, which contains a NUL", toml_text(words.back())),
+                      "write a string without it");
     }
     return words;
 }
@@ -179,15 +174,10 @@ void fail_at(const toml::source_region& place, std::string_view what, std::strin
 std::string toml_text(std::string_view text) {
     std::string quoted = "\"";
     for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\')
-            quoted += {'\\', c};
-        else if (byte < 0x20 || byte == 0x7f)
-            quoted += fmt::format("\\u{:04x}", byte);
-        else
-            quoted += c;
+        if (c == '"' || c == '\\') quoted += '\\';
+        quoted += c;
     }
-    return quoted + '"';
+    return base::printable_unicode(quoted) + '"';
 }
 
 std::string toml_text(const std::vector<std::string>& texts) {

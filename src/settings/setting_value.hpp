@@ -23,11 +23,11 @@ class SettingValue {
     /// `name` is what messages call it: the key, or "entry 2 of KEY".
     SettingValue(const toml::node& node, std::string name) : node_(&node), name_(std::move(name)) {}
 
-    /// A whole number from `least` to `most`.
-    [[nodiscard]] std::int64_t whole_number(std::int64_t least, std::int64_t most) const;
+    /// An integer from `least` to `most`.
+    [[nodiscard]] std::int64_t integer(std::int64_t least, std::int64_t most) const;
     /// A number of bytes from `least` to `most`, as base::parse_size() spells it.
     [[nodiscard]] std::uint64_t size(std::uint64_t least, std::uint64_t most) const;
-    /// The same, or nothing for the text `word`.
+    /// The same, or nothing for the string `word`.
     [[nodiscard]] std::optional<std::uint64_t> size_or(std::string_view word, std::uint64_t least,
                                                        std::uint64_t most) const;
     [[nodiscard]] bool boolean() const;
@@ -36,12 +36,12 @@ class SettingValue {
     /// As parse_start_window() spells it.
     [[nodiscard]] StartWindow start_window() const;
     /// Whether it is "", which some keys take for none.
-    [[nodiscard]] bool is_empty_text() const;
+    [[nodiscard]] bool is_empty_string() const;
     /// An absolute path of at most `limit_bytes`; doubled slashes and one at the end are dropped.
     [[nodiscard]] std::string path(std::size_t limit_bytes) const;
-    /// A list of absolute paths of at most `limit_bytes` each; may be empty.
+    /// An array of absolute paths of at most `limit_bytes` each; may be empty.
     [[nodiscard]] std::vector<std::string> paths(std::size_t limit_bytes) const;
-    /// A list of texts without NUL, of which the first is such a path; may be empty.
+    /// An array of strings without NUL, of which the first is such a path; may be empty.
     [[nodiscard]] std::vector<std::string> command(std::size_t limit_bytes) const;
 
     [[nodiscard]] Origin origin() const;
@@ -50,11 +50,11 @@ class SettingValue {
     [[noreturn]] void fail(std::string_view what, std::string_view instead) const;
     [[nodiscard]] std::uint64_t size_within(std::uint64_t least, std::uint64_t most,
                                             std::string_view instead) const;
-    /// The text that it is; fails when it is something else.
+    /// The string that it is; fails when it is something else.
     [[nodiscard]] const std::string& text(std::string_view instead) const;
-    /// The same for a list.
+    /// The same for an array.
     [[nodiscard]] const toml::array& list(std::string_view instead) const;
-    /// What it is called where it stands in a list, counted from 0.
+    /// What it is called where it stands in an array, counted from 0.
     [[nodiscard]] std::string entry_name(std::size_t index) const;
 
     const toml::node* node_;

@@ -8,7 +8,7 @@
 #include <toml++/toml.h>
 
 #include "base/error.hpp"
-#include "base/system_path.hpp"
+#include "base/path.hpp"
 #include "settings/setting_keys.hpp"
 #include "settings/setting_value.hpp"
 #include "settings/settings_file.hpp"

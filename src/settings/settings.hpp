@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.hpp"
 #include "settings/start_window.hpp"
 
 namespace vmad::settings {
@@ -30,19 +31,20 @@ struct Settings {
     std::vector<std::string> directories;  ///< archives are accepted only below these; empty: anywhere
     unsigned workers = 1;                  ///< 1 to 64
     unsigned threads = 0;                  ///< of a worker, 1 to 64; 0: half of the processors, at most 4
-    std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< of a worker, for payload; 16 MiB to 64 GiB
-    std::string spill_dir = "/var/tmp";                     ///< for what the memory has no room for
-    int zstd_level = 3;                                     ///< 1 to 19
+    std::uint64_t memory_bytes =
+        base::kDefaultMemoryBytes;               ///< of a worker, for its reorder buffer; 16 MiB to 64 GiB
+    std::string spill_dir = "/var/tmp";          ///< for what the memory has no room for
+    int zstd_level = base::kDefaultZstdLevel;    ///< 1 to 19
     std::uint64_t bwlimit_bytes_per_second = 0;  ///< of all jobs together, 64 KiB to 1 TiB; 0: no limit
     std::optional<std::uint64_t> reserve_bytes;  ///< left free, to 64 TiB; none: 5 %, at most 1 GiB
     std::optional<StartWindow> start_window;     ///< when jobs start; none: always
     bool defer_while_vzdump_runs = true;
-    std::int64_t linger_seconds = 15 * 60;  ///< of the old archive on a network file system; to 1 day
-    unsigned keep_days = 30;                ///< for ended jobs; 0 to 3650
-    unsigned keep_jobs = 1000;              ///< most ended jobs; 1 to 100000
-    std::string metrics_file;               ///< empty: none
-    std::vector<std::string> on_success;    ///< the words of a command, first the path of a program; or empty
-    std::vector<std::string> on_failure;    ///< the same
+    std::int64_t grace_period_seconds = 15 * 60;  ///< of the old archive on a network file system; to 1 day
+    unsigned keep_days = 30;                      ///< for ended jobs; 0 to 3650
+    unsigned keep_jobs = 1000;                    ///< most ended jobs; 1 to 100000
+    std::string metrics_file;                     ///< empty: none
+    std::vector<std::string> on_success;  ///< the words of a command, first the path of a program; or empty
+    std::vector<std::string> on_failure;  ///< the same
     std::int64_t command_timeout_seconds = 300;  ///< for on_success and on_failure; 1 second to 1 day
 
     /// By key; a key that is not here has its default.

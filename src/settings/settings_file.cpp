@@ -59,7 +59,7 @@ std::optional<toml::table> parse_file(const std::string& path) {
         return toml::parse(*text, std::string_view(path));
     } catch (const toml::parse_error& error) {
         fail_at(error.source(), fmt::format("not TOML: {}", error.description()),
-                "write each key once, as KEY = VALUE, with texts in quotes");
+                "write each key once, as KEY = VALUE, with strings in quotes");
     }
 }
 

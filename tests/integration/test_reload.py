@@ -38,7 +38,7 @@ class ReloadTest(DaemonTest):
             daemon = self.start(environment=manager.environment)
             manager.hear("READY=1")
             self.config.write_text(f'socket = "{self.socket}"\nworkers = 9\nthreads = "many"\n')
-            message = f'{self.config}:3:11: threads is a text; write a whole number from 0 to 64'
+            message = f'{self.config}:3:11: threads is a string; write an integer from 0 to 64'
             with self.assertRaises(VarlinkError) as raised:
                 self.reload(daemon)
             self.assertEqual((raised.exception.name, raised.exception.parameters),

@@ -173,7 +173,7 @@ TEST_CASE("in the cluster's file an unknown key warns, in the others it is a mis
 TEST_CASE("a bad value is a mistake in every file, also where a later one overrides it") {
     for (const auto& file : {kVendor, kCluster, kNode, kDropIn + "a.toml"}) {
         const std::pair<std::string, std::string> table[] = {
-            {"workers = 0", ":1:11: workers is 0; write a whole number from 1 to 64"},
+            {"workers = 0", ":1:11: workers is 0; write an integer from 1 to 64"},
             {"socket.path = '/x'", ":1:1: socket is a table; write an absolute path in quotes"},
             {"\nreserve = 'a'", ":2:11: reserve is \"a\"; write \"auto\" or a size from \"0\" to \"65536G\""},
         };
@@ -194,7 +194,7 @@ TEST_CASE("a bad value is a mistake in every file, also where a later one overri
 TEST_CASE("a bad value after what only warns is a mistake still") {
     const Node node;
     node.write(kCluster, "of_the_future = 1\nworkers = 0\nworker = 1");
-    CHECK(node.mistake() == kCluster + ":2:11: workers is 0; write a whole number from 1 to 64");
+    CHECK(node.mistake() == kCluster + ":2:11: workers is 0; write an integer from 1 to 64");
 }
 
 TEST_CASE("the first file with a mistake is named") {
@@ -204,7 +204,7 @@ TEST_CASE("the first file with a mistake is named") {
     node.write(kNode, "zzzzzzz = 1");
     CHECK(node.mistake().starts_with(kNode + ":1:1: unknown key \"zzzzzzz\"; the keys are bwlimit, "));
     node.write(kVendor, "socket = 1");
-    CHECK(node.mistake() == kVendor + ":1:10: socket is a whole number; write an absolute path in quotes");
+    CHECK(node.mistake() == kVendor + ":1:10: socket is an integer; write an absolute path in quotes");
 }
 
 TEST_CASE("a file that is there but cannot be read is an error") {

@@ -97,7 +97,7 @@ Settings random_settings(std::mt19937_64& random) {
         settings.reserve_bytes = random_number<std::uint64_t>(random, 0, std::uint64_t{64} << 40);
     if (random() % 4 != 0) settings.start_window = random_window(random);
     settings.defer_while_vzdump_runs = random() % 2 != 0;
-    settings.linger_seconds = random_number<std::int64_t>(random, 0, 86400);
+    settings.grace_period_seconds = random_number<std::int64_t>(random, 0, 86400);
     settings.keep_days = random_number<unsigned>(random, 0, 3650);
     settings.keep_jobs = random_number<unsigned>(random, 1, 100'000);
     if (random() % 4 != 0) settings.metrics_file = random_path(random);
@@ -111,20 +111,21 @@ Settings random_settings(std::mt19937_64& random) {
 
 TEST_CASE("every mistake is named with its place and what to write instead") {
     const std::string any_path = "write an absolute path in quotes";
-    const std::string range = "write a whole number from 1 to 64";
+    const std::string range = "write an integer from 1 to 64";
     const std::string size = "write a size from \"16M\" to \"64G\"";
     const std::string keys =
-        "the keys are bwlimit, command_timeout, defer_while_vzdump_runs, directories, keep_days, keep_jobs, "
-        "linger, memory, metrics_file, on_failure, on_success, reserve, socket, spill_dir, start_window, "
+        "the keys are bwlimit, command_timeout, defer_while_vzdump_runs, directories, grace_period, "
+        "keep_days, "
+        "keep_jobs, memory, metrics_file, on_failure, on_success, reserve, socket, spill_dir, start_window, "
         "state_dir, threads, workers, zstd_level";
     const std::string bwlimit = "write \"0\" or a size from \"64K\" to \"1024G\"";
     const std::string reserve = "write \"auto\" or a size from \"0\" to \"65536G\"";
-    const std::string linger = "write a length of time from \"0s\" to \"1d\"";
-    const std::string timeout = "write a length of time from \"1s\" to \"1d\"";
+    const std::string grace_period = "write a duration from \"0s\" to \"1d\"";
+    const std::string timeout = "write a duration from \"1s\" to \"1d\"";
     const std::string truth = "write true or false, without quotes";
     const std::string window =
         "write two times that differ, from 00:00 to 23:59, for example \"22:00-06:00\", or \"\"";
-    const std::string program = "write a program and what it is given in brackets: [\"/…\", \"…\"]";
+    const std::string program = "write a program and its arguments as an array: [\"/…\", \"…\"]";
     const std::string not_absolute = "which is not an absolute path; write a path that begins with \"/\"";
     const struct {
         std::string text;
@@ -148,98 +149,97 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         {"workers = 0", "1:11: workers is 0; " + range},
         {"workers = 65", "1:11: workers is 65; " + range},
         {"workers = -9223372036854775808", "1:11: workers is -9223372036854775808; " + range},
-        {"workers = \"2\"", "1:11: workers is a text; " + range},
-        {"workers = 2.0", "1:11: workers is a number with a fraction; " + range},
-        {"workers = nan", "1:11: workers is a number with a fraction; " + range},
-        {"workers = true", "1:11: workers is true or false; " + range},
-        {"workers = [1]", "1:11: workers is a list; " + range},
+        {"workers = \"2\"", "1:11: workers is a string; " + range},
+        {"workers = 2.0", "1:11: workers is a floating-point number; " + range},
+        {"workers = nan", "1:11: workers is a floating-point number; " + range},
+        {"workers = true", "1:11: workers is a boolean; " + range},
+        {"workers = [1]", "1:11: workers is an array; " + range},
         {"workers = 2024-01-01", "1:11: workers is a date or a time; " + range},
         {"[workers]", "1:1: workers is a table; " + range},
-        {"socket = 1", "1:10: socket is a whole number; " + any_path},
+        {"socket = 1", "1:10: socket is an integer; " + any_path},
         {"socket = 'vmad.sock'",
          "1:10: socket is \"vmad.sock\", which is not an absolute path; write a path that begins with \"/\""},
         {"socket = ''",
          "1:10: socket is \"\", which is not an absolute path; write a path that begins with \"/\""},
         {"socket = '" + kSocketText + "s'", "1:10: socket has 108 bytes; write a path of at most 107 bytes"},
         {"state_dir = '/a/../b'",
-         "1:13: state_dir is \"/a/../b\", which has \"..\" in it; write the path that it stands for"},
-        {"state_dir = '/a/.'",
-         "1:13: state_dir is \"/a/.\", which has \".\" in it; write the path that it stands for"},
+         "1:13: state_dir is \"/a/../b\", which has \"..\" in it; write the resolved path"},
+        {"state_dir = '/a/.'", "1:13: state_dir is \"/a/.\", which has \".\" in it; write the resolved path"},
         {"state_dir = \"/a\\u0000b\"",
-         "1:13: state_dir is \"/a\\u0000b\", which has a NUL in it; write a path without it"},
+         "1:13: state_dir is \"/a\\u0000b\", which contains a NUL; write a path without it"},
         {"state_dir = '/" + std::string(4095, 'a') + "'",
          "1:13: state_dir has 4096 bytes; write a path of at most 4095 bytes"},
-        {"directories = '/a'",
-         "1:15: directories is a text; write a list of absolute paths in brackets: [\"/…\"]"},
-        {"directories = [\n  '/a',\n  1]", "3:3: entry 2 of directories is a whole number; " + any_path},
-        {"directories = ['/a', ['/b']]", "1:22: entry 2 of directories is a list; " + any_path},
+        {"directories = '/a'", "1:15: directories is a string; write an array of absolute paths: [\"/…\"]"},
+        {"directories = [\n  '/a',\n  1]", "3:3: entry 2 of directories is an integer; " + any_path},
+        {"directories = ['/a', ['/b']]", "1:22: entry 2 of directories is an array; " + any_path},
         {"directories = ['a']",
          "1:16: entry 1 of directories is \"a\", which is not an absolute path; write a path that begins "
          "with "
          "\"/\""},
         {"[[directories]]", "1:1: entry 1 of directories is a table; " + any_path},
-        {"memory = 1", "1:10: memory is a whole number; " + size},
+        {"memory = 1", "1:10: memory is an integer; " + size},
         {"memory = '15M'", "1:10: memory is \"15M\"; " + size},
         {"memory = '65G'", "1:10: memory is \"65G\"; " + size},
         {"memory = '1 MiB'", "1:10: memory is \"1 MiB\"; " + size},
         {"memory = '99999999999999999999'", "1:10: memory is \"99999999999999999999\"; " + size},
-        {"threads = 65", "1:11: threads is 65; write a whole number from 0 to 64"},
-        {"zstd_level = 0", "1:14: zstd_level is 0; write a whole number from 1 to 19"},
-        {"zstd_level = 20", "1:14: zstd_level is 20; write a whole number from 1 to 19"},
+        {"threads = 65", "1:11: threads is 65; write an integer from 0 to 64"},
+        {"zstd_level = 0", "1:14: zstd_level is 0; write an integer from 1 to 19"},
+        {"zstd_level = 20", "1:14: zstd_level is 20; write an integer from 1 to 19"},
         {"spill_dir = 'tmp'",
          "1:13: spill_dir is \"tmp\", which is not an absolute path; write a path that begins with \"/\""},
-        {"bwlimit = 0", "1:11: bwlimit is a whole number; " + bwlimit},
+        {"bwlimit = 0", "1:11: bwlimit is an integer; " + bwlimit},
         {"bwlimit = '65535'", "1:11: bwlimit is \"65535\"; " + bwlimit},
         {"bwlimit = '1025G'", "1:11: bwlimit is \"1025G\"; " + bwlimit},
         {"bwlimit = '200MB/s'", "1:11: bwlimit is \"200MB/s\"; " + bwlimit},
         {"bwlimit = '0K'", "1:11: bwlimit is \"0K\"; " + bwlimit},
         {"bwlimit = ''", "1:11: bwlimit is \"\"; " + bwlimit},
         {"bwlimit = 'auto'", "1:11: bwlimit is \"auto\"; " + bwlimit},
-        {"reserve = 0", "1:11: reserve is a whole number; " + reserve},
+        {"reserve = 0", "1:11: reserve is an integer; " + reserve},
         {"reserve = 'Auto'", "1:11: reserve is \"Auto\"; " + reserve},
         {"reserve = '5%'", "1:11: reserve is \"5%\"; " + reserve},
         {"reserve = '65537G'", "1:11: reserve is \"65537G\"; " + reserve},
         {"reserve = '-1'", "1:11: reserve is \"-1\"; " + reserve},
-        {"defer_while_vzdump_runs = 'true'", "1:27: defer_while_vzdump_runs is a text; " + truth},
-        {"defer_while_vzdump_runs = 1", "1:27: defer_while_vzdump_runs is a whole number; " + truth},
-        {"keep_days = -1", "1:13: keep_days is -1; write a whole number from 0 to 3650"},
-        {"keep_days = 3651", "1:13: keep_days is 3651; write a whole number from 0 to 3650"},
-        {"keep_days = '30d'", "1:13: keep_days is a text; write a whole number from 0 to 3650"},
-        {"keep_jobs = 0", "1:13: keep_jobs is 0; write a whole number from 1 to 100000"},
-        {"keep_jobs = 100001", "1:13: keep_jobs is 100001; write a whole number from 1 to 100000"},
-        {"keep_jobs = 4294967297", "1:13: keep_jobs is 4294967297; write a whole number from 1 to 100000"},
-        {"linger = 900", "1:10: linger is a whole number; " + linger},
-        {"linger = 15:00:00", "1:10: linger is a date or a time; " + linger},
-        {"linger = '15m'", "1:10: linger is \"15m\"; " + linger},
-        {"linger = '0'", "1:10: linger is \"0\"; " + linger},
-        {"linger = '25h'", "1:10: linger is \"25h\"; " + linger},
-        {"linger = '99999999999999999999d'", "1:10: linger is \"99999999999999999999d\"; " + linger},
+        {"defer_while_vzdump_runs = 'true'", "1:27: defer_while_vzdump_runs is a string; " + truth},
+        {"defer_while_vzdump_runs = 1", "1:27: defer_while_vzdump_runs is an integer; " + truth},
+        {"keep_days = -1", "1:13: keep_days is -1; write an integer from 0 to 3650"},
+        {"keep_days = 3651", "1:13: keep_days is 3651; write an integer from 0 to 3650"},
+        {"keep_days = '30d'", "1:13: keep_days is a string; write an integer from 0 to 3650"},
+        {"keep_jobs = 0", "1:13: keep_jobs is 0; write an integer from 1 to 100000"},
+        {"keep_jobs = 100001", "1:13: keep_jobs is 100001; write an integer from 1 to 100000"},
+        {"keep_jobs = 4294967297", "1:13: keep_jobs is 4294967297; write an integer from 1 to 100000"},
+        {"grace_period = 900", "1:16: grace_period is an integer; " + grace_period},
+        {"grace_period = 15:00:00", "1:16: grace_period is a date or a time; " + grace_period},
+        {"grace_period = '15m'", "1:16: grace_period is \"15m\"; " + grace_period},
+        {"grace_period = '0'", "1:16: grace_period is \"0\"; " + grace_period},
+        {"grace_period = '25h'", "1:16: grace_period is \"25h\"; " + grace_period},
+        {"grace_period = '99999999999999999999d'",
+         "1:16: grace_period is \"99999999999999999999d\"; " + grace_period},
         {"command_timeout = '0s'", "1:19: command_timeout is \"0s\"; " + timeout},
         {"command_timeout = '86401s'", "1:19: command_timeout is \"86401s\"; " + timeout},
         {"command_timeout = ''", "1:19: command_timeout is \"\"; " + timeout},
-        {"command_timeout = 1.5", "1:19: command_timeout is a number with a fraction; " + timeout},
-        {"metrics_file = false", "1:16: metrics_file is true or false; " + any_path},
+        {"command_timeout = 1.5", "1:19: command_timeout is a floating-point number; " + timeout},
+        {"metrics_file = false", "1:16: metrics_file is a boolean; " + any_path},
         {"metrics_file = 'vmad.prom'", "1:16: metrics_file is \"vmad.prom\", " + not_absolute},
         {"metrics_file = ' '", "1:16: metrics_file is \" \", " + not_absolute},
         {"metrics_file = '/a/../b'",
-         "1:16: metrics_file is \"/a/../b\", which has \"..\" in it; write the path that it stands for"},
-        {"on_success = '/bin/true'", "1:14: on_success is a text; " + program},
-        {"on_success = ''", "1:14: on_success is a text; " + program},
+         "1:16: metrics_file is \"/a/../b\", which has \"..\" in it; write the resolved path"},
+        {"on_success = '/bin/true'", "1:14: on_success is a string; " + program},
+        {"on_success = ''", "1:14: on_success is a string; " + program},
         {"on_success = ['true']", "1:15: entry 1 of on_success is \"true\", " + not_absolute},
         {"on_success = ['']", "1:15: entry 1 of on_success is \"\", " + not_absolute},
         {"on_success = [\"/a\\u0000b\"]",
-         "1:15: entry 1 of on_success is \"/a\\u0000b\", which has a NUL in it; write a path without it"},
-        {"on_failure = [1]", "1:15: entry 1 of on_failure is a whole number; " + any_path},
-        {"on_failure = ['/a', 1]", "1:21: entry 2 of on_failure is a whole number; write a text in quotes"},
-        {"on_failure = ['/a', ['b']]", "1:21: entry 2 of on_failure is a list; write a text in quotes"},
+         "1:15: entry 1 of on_success is \"/a\\u0000b\", which contains a NUL; write a path without it"},
+        {"on_failure = [1]", "1:15: entry 1 of on_failure is an integer; " + any_path},
+        {"on_failure = ['/a', 1]", "1:21: entry 2 of on_failure is an integer; write a string in quotes"},
+        {"on_failure = ['/a', ['b']]", "1:21: entry 2 of on_failure is an array; write a string in quotes"},
         {"on_failure = [\n'/a',\n'',\n\"b\\u0000\"]",
-         "4:1: entry 3 of on_failure is \"b\\u0000\", which has a NUL in it; write a text without it"},
-        {"start_window = true", "1:16: start_window is true or false; " + window},
+         "4:1: entry 3 of on_failure is \"b\\u0000\", which contains a NUL; write a string without it"},
+        {"start_window = true", "1:16: start_window is a boolean; " + window},
         {"start_window = 22:00:00", "1:16: start_window is a date or a time; " + window},
         {"start_window = '22:00'", "1:16: start_window is \"22:00\"; " + window},
         {"start_window = '18:00-24:00'", "1:16: start_window is \"18:00-24:00\"; " + window},
         {"start_window = '06:00-06:00'", "1:16: start_window is \"06:00-06:00\"; " + window},
-        {"start_window = ['22:00-06:00']", "1:16: start_window is a list; " + window},
+        {"start_window = ['22:00-06:00']", "1:16: start_window is an array; " + window},
         // The first of several mistakes.
         {"workers = 0\nbogus = 1\ndirectories = 1", "1:11: workers is 0; " + range},
         {"xyzzy = 1\nabc = 1", "1:1: unknown key \"xyzzy\"; " + keys},
@@ -270,7 +270,7 @@ TEST_CASE("what is not TOML is refused at its place") {
         CAPTURE(row.text);
         const std::string message = mistake(row.text);
         CHECK(message.starts_with(row.place + "not TOML: "));
-        CHECK(message.ends_with("; write each key once, as KEY = VALUE, with texts in quotes"));
+        CHECK(message.ends_with("; write each key once, as KEY = VALUE, with strings in quotes"));
     }
 }
 
@@ -295,14 +295,15 @@ TEST_CASE("values are taken and paths are tidied") {
     CHECK(engine.zstd_level == 19);
     const Settings daemon = load_text(
         "bwlimit = '64K'\nreserve = '0'\ndefer_while_vzdump_runs = false\nkeep_days = 0\nkeep_jobs = 100000\n"
-        "linger = '0s'\ncommand_timeout = '24 h'\nmetrics_file = '/x//y.prom'\nstart_window = '22:00-06:30'\n"
+        "grace_period = '0s'\ncommand_timeout = '24 h'\nmetrics_file = '/x//y.prom'\nstart_window = "
+        "'22:00-06:30'\n"
         "on_success = ['//bin/a', '', '../b ']\non_failure = []\n");
     CHECK(daemon.bwlimit_bytes_per_second == 65536);
     CHECK(daemon.reserve_bytes == 0);
     CHECK_FALSE(daemon.defer_while_vzdump_runs);
     CHECK(daemon.keep_days == 0);
     CHECK(daemon.keep_jobs == 100'000);
-    CHECK(daemon.linger_seconds == 0);
+    CHECK(daemon.grace_period_seconds == 0);
     CHECK(daemon.command_timeout_seconds == 86400);
     CHECK(daemon.metrics_file == "/x/y.prom");
     CHECK(daemon.start_window == StartWindow{22 * 60, 6 * 60 + 30});
