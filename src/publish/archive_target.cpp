@@ -10,7 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "publish/publication.hpp"
+#include "base/path.hpp"
+#include "io/temporary_name.hpp"
 
 namespace vmad::publish {
 namespace {
@@ -20,17 +21,6 @@ using Components = std::vector<std::string>;
 constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY;
 // O_NONBLOCK: to open a FIFO would wait for its writer, and for ever.
 constexpr int kOpenArchive = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW;
-
-/// The names on the way, without empty ones and ".".
-Components split(const std::string& path) {
-    Components result;
-    for (std::size_t at = 0; at < path.size();) {
-        const auto end = std::min(path.find('/', at), path.size());
-        if (end != at && path.compare(at, end - at, ".") != 0) result.push_back(path.substr(at, end - at));
-        at = end + 1;
-    }
-    return result;
-}
 
 std::string join(Components::const_iterator from, Components::const_iterator to) {
     return fmt::format("{}", fmt::join(from, to, "/"));
@@ -42,27 +32,24 @@ Components check_path(const std::string& path) {
         throw base::Error(fmt::format("the path {} has a NUL byte in it", path.c_str()));
     if (!path.starts_with('/'))
         throw base::Error(fmt::format("{} is not an absolute path: name the archive from the root on", path));
-    auto components = split(path);
-    if (std::find(components.begin(), components.end(), "..") != components.end())
+    if (base::has_component(path, ".."))
         throw base::Error(fmt::format("{} has \"..\" in it: name the archive by its real path", path));
+    auto components = base::path_components(path);
     if (components.empty() || path.ends_with('/') || path.ends_with("/."))
         throw base::Error(fmt::format("{} names a directory: name the archive in it", path));
-    if (is_reserved_name(components.back()))
+    if (io::is_reserved_name(components.back()))
         throw base::Error(fmt::format("{} is a temporary file of vmad, not an archive", path));
     return components;
 }
 
-/// How many components of the file's path are those of the longest of `directories` that it lies in; nothing
-/// when it lies in none.
-std::optional<std::size_t> allowed_length(const Components& file,
+/// How many components of the path are those of the longest of `directories` that it lies below; nothing when
+/// it lies below none.
+std::optional<std::size_t> allowed_length(const std::string& path,
                                           const std::vector<std::string>& directories) {
     std::optional<std::size_t> longest;
-    for (const auto& directory : directories) {
-        const auto components = split(directory);
-        const bool holds = directory.starts_with('/') && components.size() < file.size() &&
-                           std::equal(components.begin(), components.end(), file.begin());
-        if (holds) longest = std::max(longest.value_or(0), components.size());
-    }
+    for (const auto& directory : directories)
+        if (base::is_below(path, directory))
+            longest = std::max(longest.value_or(0), base::path_components(directory).size());
     return longest;
 }
 
@@ -128,7 +115,7 @@ ArchiveEntry open_entry(io::FileSystem& fs, const std::string& path,
         return {open_directory(parent_path, [&] { return fs.open(parent_path, kOpenDirectory); }),
                 components.back()};
 
-    const auto length = allowed_length(components, directories);
+    const auto length = allowed_length(path, directories);
     if (!length)
         throw base::Error(
             fmt::format("{} is not below a configured directory ({}): add its directory to "

@@ -11,30 +11,30 @@
 
 namespace vmad::publish {
 
-using Phase = Publication::Phase;
+using Phase = RecoveryRecord::Phase;
 
-ReplaceFile::ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, Journal journal,
+ReplaceFile::ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                          std::optional<std::uint64_t> reserve_bytes)
     : fs_(fs),
       original_(std::move(original)),
-      journal_(std::move(journal)),
+      keep_record_(std::move(keep_record)),
       reserve_bytes_(reserve_bytes),
-      record_(new_publication(original_.name, original_.identity)) {}
+      record_(new_recovery_record(original_.name, original_.identity)) {}
 
 // By way of the other constructor, so that the destructor cleans up when the temporary file cannot be made.
-ReplaceFile::ReplaceFile(io::FileSystem& fs, ArchiveTarget original, Journal journal,
+ReplaceFile::ReplaceFile(io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                          std::optional<std::uint64_t> reserve_bytes)
-    : ReplaceFile(Remember{}, fs, std::move(original), std::move(journal), reserve_bytes) {
+    : ReplaceFile(Remember{}, fs, std::move(original), std::move(keep_record), reserve_bytes) {
     make_temporary();
 }
 
 ReplaceFile::~ReplaceFile() {
-    if (!has_name_ || settled_) return;
+    if (!has_name_ || finished_) return;
     try {
         temporary_ = io::File();  // NFS would keep an open file, by a name of its own
-        (void)settle(fs_, original_.directory, record_, Goal::give_back);
+        (void)finish_replacement(fs_, original_.directory, record_, Goal::restore_original);
     } catch (...) {
-        // The record is durable: settle() will be called with it.
+        // The record is durable: recover() will be called with it.
     }
 }
 
@@ -53,7 +53,7 @@ void ReplaceFile::make_temporary() {
 
 void ReplaceFile::record(Phase phase) {
     record_.phase = phase;
-    journal_(record_);
+    keep_record_(record_);
 }
 
 void ReplaceFile::require_space(std::uint64_t more_bytes) {
@@ -78,8 +78,8 @@ timespec ReplaceFile::modified_when_sealed() {
     return modified;
 }
 
-Settlement ReplaceFile::publish(Goal goal) {
-    if (!sealed_ || settled_) throw std::logic_error("ReplaceFile::publish is for once, after seal");
+PublishOutcome ReplaceFile::publish(bool keep_original) {
+    if (!sealed_ || finished_) throw std::logic_error("ReplaceFile::publish is for once, after seal");
     // vzdump does not make its archives durable. Should a power cut take the tail of the original after the
     // swap, it would not be known again beside our copy, and be put back as somebody else's.
     fs_.sync(original_.file);
@@ -97,14 +97,27 @@ Settlement ReplaceFile::publish(Goal goal) {
         // A network file system may report an error for what it has done: the directory tells.
         error = std::current_exception();
     }
-    const auto settlement = settle(fs_, original_.directory, record_, goal);
-    settled_ = true;
-    // Settled and durable before it is recorded: from then on nobody gives the original back. Until then,
-    // settling by the last record removes it.
-    if (settlement == Settlement::lingering) record(Phase::lingering);
-    if (settlement != Settlement::not_published) return settlement;
+    const auto state = finish_replacement(fs_, original_.directory, record_,
+                                          keep_original ? Goal::keep_original : Goal::remove_original);
+    finished_ = true;
+    switch (state.name) {
+        case ObservedFile::replacement:
+            if (state.temporary == ObservedFile::absent && state.old == ObservedFile::absent)
+                return PublishOutcome::published;
+            // Finished and durable before it is recorded: from then on nobody restores the original. Until
+            // then, recovery by the last record removes it.
+            record(Phase::grace_period);
+            return PublishOutcome::grace_period;
+        case ObservedFile::absent:
+            return PublishOutcome::vanished;
+        case ObservedFile::foreign:
+        case ObservedFile::same_file:
+            return PublishOutcome::changed;
+        case ObservedFile::original:
+            break;
+    }
     if (error) std::rethrow_exception(error);
-    if (!swapped) return Settlement::changed;  // in its metadata, so what seal() copied is out of date
+    if (!swapped) return PublishOutcome::changed;  // in its metadata, so what seal() copied is out of date
     throw base::Error("the file system did nothing when told to replace " +
                       original_.directory.entry(record_.name));
 }
@@ -112,7 +125,7 @@ Settlement ReplaceFile::publish(Goal goal) {
 FileMark ReplaceFile::mark_of_temporary() {
     if (!has_name_) return mark_of(fs_.status(temporary_));
     // As a later look will see it: some file systems round a time only on its way to the server.
-    const auto found = look(fs_, original_.directory, record_.temporary);
+    const auto found = observe_file(fs_, original_.directory, record_.temporary);
     if (!found || found->st_ino != record_.replacement.inode)
         throw base::Error(temporary_.path() + " was removed or replaced by somebody else");
     return mark_of(*found);
@@ -127,7 +140,7 @@ void ReplaceFile::close_files() {
 
 bool ReplaceFile::swap() {
     const auto& directory = original_.directory;
-    const auto found = look(fs_, directory, record_.name);
+    const auto found = observe_file(fs_, directory, record_.name);
     if (!found || identity_of(*found) != record_.original) return false;
     return fs_.exchange(directory, record_.temporary, record_.name) || rename_over();
 }
@@ -135,13 +148,13 @@ bool ReplaceFile::swap() {
 // Unlike the exchange, this way has a window: between the second look and the rename the archive may be
 //   - removed: the rename then brings it back, canonical;
 //   - replaced: the rename then removes the other file;
-//   - written to: with a hard link settle() finds that out and puts it back, without one it is lost.
+//   - written to: with a hard link recover() finds that out and puts it back, without one it is lost.
 // It is as long as two system calls, rename being the second; no file system that needs this way offers less.
 bool ReplaceFile::rename_over() {
     const auto& directory = original_.directory;
     (void)fs_.link(directory, record_.name, record_.old);  // not to be had everywhere
     record(Phase::renaming);
-    const auto found = look(fs_, directory, record_.name);
+    const auto found = observe_file(fs_, directory, record_.name);
     // The link has changed the time of the last change, so that is not compared.
     if (!found || mark_of(*found) != record_.original.mark) {
         // Known again to be removed or changed by somebody else, not by half a rename.

@@ -2,9 +2,10 @@
 // whole old file or the whole new one, and such that a file that was removed meanwhile does not come back
 // (but for the window that the plain rename has where nothing better is to be had, see replace_file.cpp).
 //
-// The way: construct, write temporary(), seal(), prove temporary(), publish(). Whoever does not get that far
+// The way: construct, write temporary(), seal(), verify temporary(), publish(). Whoever does not get that far
 // just destroys it: the old file is as it was. Whoever is killed, or gets an exception from here, calls
-// settle() with the last journalled record before the next try. One thread; the caller holds the InodeLock.
+// recover() with the last record that was kept before the next try. One thread; the caller holds the
+// InodeLock.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +15,27 @@
 #include "io/file_metadata.hpp"
 #include "io/file_system.hpp"
 #include "publish/archive_target.hpp"
-#include "publish/publication.hpp"
-#include "publish/settlement.hpp"
+#include "publish/recovery.hpp"
+#include "publish/recovery_record.hpp"
 
 namespace vmad::publish {
 
+/// Keeps a record, and returns when it is durable. What it throws ends the replacement.
+using RecordSink = std::function<void(const RecoveryRecord&)>;
+
+/// How a replacement went, and what the archive's name holds.
+enum class PublishOutcome {
+    published,     ///< the replacement; the original is gone
+    grace_period,  ///< the replacement; the original is kept beside it
+    changed,       ///< what somebody else wrote or put there meanwhile
+    vanished,      ///< nothing: it was removed meanwhile, and stays so
+};
+
 class ReplaceFile {
   public:
-    /// Keeps a record, and returns when it is durable. What it throws ends the replacement.
-    using Journal = std::function<void(const Publication&)>;
-
     /// Makes the temporary file in the original's directory: without a name where that can be. `fs` outlives
     /// this. `reserve_bytes` is what require_space() leaves free, io::default_reserve() when not given.
-    ReplaceFile(io::FileSystem& fs, ArchiveTarget original, Journal journal,
+    ReplaceFile(io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                 std::optional<std::uint64_t> reserve_bytes = std::nullopt);
     ReplaceFile(const ReplaceFile&) = delete;
     ReplaceFile& operator=(const ReplaceFile&) = delete;
@@ -51,18 +60,18 @@ class ReplaceFile {
     /// durable.
     void seal(const io::Attributes& extra = {});
 
-    /// Swaps the sealed file in. `goal` is finish or keep_original: then the old file stays beside the new
-    /// one where that can be, `lingering` is returned, and whoever wants it gone calls settle() with the last
-    /// record. `not_published` is never returned: it is thrown, as the error that led to it. After `changed`
-    /// the archive is worth another try from the start.
-    [[nodiscard]] Settlement publish(Goal goal = Goal::finish);
+    /// Swaps the sealed file in. `keep_original`: the old file stays beside the new one where that can be;
+    /// then `grace_period` is returned, and whoever wants it gone calls recover() with the last record.
+    /// Throws the error for which the original is in place as it was. After `changed` the archive is worth
+    /// another try from the start.
+    [[nodiscard]] PublishOutcome publish(bool keep_original = false);
 
   private:
     struct Remember {};
-    ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, Journal journal,
+    ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                 std::optional<std::uint64_t> reserve_bytes);
     void make_temporary();
-    void record(Publication::Phase phase);
+    void record(RecoveryRecord::Phase phase);
     [[nodiscard]] FileMark mark_of_temporary();
     void close_files();
     /// False when the archive was found to be another, or changed, and nothing was swapped.
@@ -71,13 +80,13 @@ class ReplaceFile {
 
     io::FileSystem& fs_;
     ArchiveTarget original_;
-    Journal journal_;
+    RecordSink keep_record_;
     std::optional<std::uint64_t> reserve_bytes_;
-    Publication record_;
+    RecoveryRecord record_;
     io::File temporary_;
     bool has_name_ = false;  ///< the temporary file may have one
     bool sealed_ = false;
-    bool settled_ = false;
+    bool finished_ = false;
 };
 
 }  // namespace vmad::publish

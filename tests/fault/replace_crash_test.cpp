@@ -51,13 +51,13 @@ bool dies(Work work) {
 /// The job file of the daemon, outside the storage.
 class JobFile {
   public:
-    void write(const publish::Publication& record) const {
+    void write(const publish::RecoveryRecord& record) const {
         directory_.write("new", nlohmann::json(record).dump());
         std::filesystem::rename(directory_ / "new", directory_ / "record");
     }
-    [[nodiscard]] std::optional<publish::Publication> read() const {
+    [[nodiscard]] std::optional<publish::RecoveryRecord> read() const {
         if (!directory_.has("record")) return std::nullopt;
-        return nlohmann::json::parse(directory_.read("record")).get<publish::Publication>();
+        return nlohmann::json::parse(directory_.read("record")).get<publish::RecoveryRecord>();
     }
 
   private:
@@ -68,23 +68,24 @@ bool replacement_dies(const Abilities& abilities, const Storage& storage, const 
     return dies([&] {
         support::FaultFileSystem fs;
         arm(death, fs);
-        (void)replace(abilities, fs, storage, [&](const publish::Publication& record) { job.write(record); });
+        (void)replace(abilities, fs, storage,
+                      [&](const publish::RecoveryRecord& record) { job.write(record); });
     });
 }
 
-/// Settles as often as it takes, killed a call later each time.
-void settle_through_deaths(const Abilities& abilities, const Storage& storage,
-                           const publish::Publication& record, bool was_done) {
+/// Recovers as often as it takes, killed a call later each time.
+void recover_through_deaths(const Abilities& abilities, const Storage& storage,
+                            const publish::RecoveryRecord& record, bool was_done) {
     unsigned call = 1;
-    const auto settling_dies = [&] {
+    const auto recovery_dies = [&] {
         return dies([&] {
             support::FaultFileSystem fs;
             restrict_to(abilities, fs);
             arm({call, was_done}, fs);
-            (void)settle(fs, storage, record);
+            (void)recover(fs, storage, record);
         });
     };
-    while (settling_dies()) {
+    while (recovery_dies()) {
         CHECK(storage.is_whole());
         ++call;
     }
@@ -92,7 +93,7 @@ void settle_through_deaths(const Abilities& abilities, const Storage& storage,
 
 }  // namespace
 
-TEST_CASE("killed at any call, and killed at any call of settling, the archive is whole and alone") {
+TEST_CASE("killed at any call, and killed at any call of recovery, the archive is whole and alone") {
     for (const auto& abilities : all_abilities()) {
         const auto calls = count_calls(abilities);
         for (const bool was_done : {false, true}) {
@@ -110,14 +111,14 @@ TEST_CASE("killed at any call, and killed at any call of settling, the archive i
                     CHECK(storage.is_clean());
                     continue;
                 }
-                const bool is_lingering = record->phase == publish::Publication::Phase::lingering;
-                CHECK(is_lingering == (abilities.lingers() && n == calls && was_done));
-                if (is_lingering) CHECK(storage.is_lingering());
-                settle_through_deaths(abilities, storage, *record, was_done);
+                const bool is_in_grace_period = record->phase == publish::RecoveryRecord::Phase::grace_period;
+                CHECK(is_in_grace_period == (abilities.keeps_original() && n == calls && was_done));
+                if (is_in_grace_period) CHECK(storage.is_in_grace_period());
+                recover_through_deaths(abilities, storage, *record, was_done);
                 io::FileSystem healthy;
-                CHECK(agrees(storage, settle(healthy, storage, *record)));
+                CHECK(agrees(storage, recover(healthy, storage, *record)));
                 CHECK(storage.is_whole());
-                if (is_lingering) CHECK(storage.content() == kNew);
+                if (is_in_grace_period) CHECK(storage.content() == kNew);
                 CHECK(storage.is_clean());
             }
         }

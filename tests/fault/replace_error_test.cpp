@@ -14,29 +14,28 @@ using namespace vmad::fault;
 namespace {
 
 struct Run {
-    std::optional<publish::Settlement> settlement;  ///< nothing when it threw
-    std::optional<publish::Publication> record;
+    std::optional<publish::PublishOutcome> outcome;  ///< nothing when it threw
+    std::optional<publish::RecoveryRecord> record;
 };
 
 Run run(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage) {
     Run result;
     try {
-        result.settlement = replace(abilities, fs, storage,
-                                    [&](const publish::Publication& record) { result.record = record; });
+        result.outcome = replace(abilities, fs, storage,
+                                 [&](const publish::RecoveryRecord& record) { result.record = record; });
     } catch (const base::Error&) {
     }
     return result;
 }
 
-/// After whatever happened: the directory is settled by a healthy file system.
-void check_settles(const Storage& storage, const Run& result) {
+/// After whatever happened: the directory is recovered by a healthy file system.
+void check_recovers(const Storage& storage, const Run& result) {
     io::FileSystem healthy;
     if (result.record) {
-        const auto settlement = settle(healthy, storage, *result.record);
-        CHECK(agrees(storage, settlement));
-        CHECK(settlement != publish::Settlement::vanished);
-        CHECK(settlement != publish::Settlement::changed);
-        CHECK(settlement != publish::Settlement::lingering);
+        const auto outcome = recover(healthy, storage, *result.record);
+        CHECK(agrees(storage, outcome));
+        CHECK(outcome != publish::RecoveryOutcome::vanished);
+        CHECK(outcome != publish::RecoveryOutcome::changed);
     }
     CHECK(storage.is_whole());
     CHECK(storage.is_clean());
@@ -52,11 +51,11 @@ TEST_CASE("without a fault every way publishes and leaves nothing behind") {
         const Storage storage;
         support::FaultFileSystem fs;
         const auto result = run(abilities, fs, storage);
-        CHECK(result.settlement == abilities.success());
+        CHECK(result.outcome == abilities.success());
         CHECK(storage.content() == kNew);
-        CHECK(abilities.lingers() == storage.is_lingering());
-        CHECK(abilities.lingers() == !storage.is_clean());
-        check_settles(storage, result);
+        CHECK(abilities.keeps_original() == storage.is_in_grace_period());
+        CHECK(abilities.keeps_original() == !storage.is_clean());
+        check_recovers(storage, result);
         CHECK(storage.content() == kNew);
     }
 }
@@ -83,10 +82,10 @@ TEST_CASE("when one call fails, the archive is whole and nothing is left behind"
                     CAPTURE(failed);
                     CHECK(storage.is_whole());
                     // When all was done but the last record, nobody may undo it and nobody finish it.
-                    const bool is_over = abilities.lingers() && storage.is_lingering();
+                    const bool is_over = abilities.keeps_original() && storage.is_in_grace_period();
                     CHECK((storage.is_clean() || (is_over && storage.content() == kNew)));
-                    if (result.settlement) CHECK(agrees(storage, *result.settlement));
-                    check_settles(storage, result);
+                    if (result.outcome) CHECK(agrees(storage, *result.outcome));
+                    check_recovers(storage, result);
                 }
             }
         }
@@ -113,9 +112,9 @@ TEST_CASE("when all calls fail from one on, the archive is whole and the record 
                     CAPTURE(error);
                     CAPTURE(was_done);
                     CAPTURE(failed);
-                    CHECK_FALSE(result.settlement);
+                    CHECK_FALSE(result.outcome);
                     CHECK(storage.is_whole());
-                    check_settles(storage, result);
+                    check_recovers(storage, result);
                 }
             }
         }
@@ -137,7 +136,7 @@ TEST_CASE("a second failure while the first is cleaned up is healed by the recor
                 CAPTURE(n);
                 CAPTURE(m);
                 CHECK(storage.is_whole());
-                check_settles(storage, result);
+                check_recovers(storage, result);
             }
         }
     }

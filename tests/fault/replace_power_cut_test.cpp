@@ -1,5 +1,5 @@
 // The power is cut before every call of a replacement, with every choice of what was durable by then; and
-// again before every call of settling what that left.
+// again before every call of recovery what that left.
 #include <set>
 
 #include <doctest/doctest.h>
@@ -23,8 +23,8 @@ std::vector<State> all_states(const PowerCutFileSystem& fs) {
     return states;
 }
 
-/// What tells two states apart that settling may treat in different ways; the names of ours are random.
-std::string key_of(const State& state, const std::optional<publish::Publication>& record) {
+/// What tells two states apart that recovery may treat in different ways; the names of ours are random.
+std::string key_of(const State& state, const std::optional<publish::RecoveryRecord>& record) {
     const auto part = [&](const std::string& name) {
         const auto found = state.names.find(name);
         return found == state.names.end() ? "-" : state.contents.at(found->second).data;
@@ -34,17 +34,17 @@ std::string key_of(const State& state, const std::optional<publish::Publication>
            part(kName) + "|" + part(record->temporary) + "|" + part(record->old);
 }
 
-/// Cuts the power before every call of settling, and settles what that leaves.
-void check_settling(PowerCutFileSystem& fs, const Storage& storage, const State& start,
-                    const publish::Publication& record) {
+/// Cuts the power before every call of recovery, and recovers from what that leaves.
+void check_recovery(PowerCutFileSystem& fs, const Storage& storage, const State& start,
+                    const publish::RecoveryRecord& record) {
     for (unsigned n = 1;; ++n) {
         CAPTURE(n);
         fs.reset(start);
         fs.cut_before(n);
         bool was_cut = false;
         try {
-            const auto settlement = settle(fs, storage, record);
-            CHECK(agrees(storage, settlement));
+            const auto outcome = recover(fs, storage, record);
+            CHECK(agrees(storage, outcome));
         } catch (const PowerCut&) {
             was_cut = true;
         }
@@ -52,8 +52,9 @@ void check_settling(PowerCutFileSystem& fs, const Storage& storage, const State&
         for (const auto& state : all_states(fs)) {
             fs.reset(state);
             CHECK(storage.is_whole());
-            if (record.phase == publish::Publication::Phase::lingering) CHECK(storage.content() == kNew);
-            CHECK(agrees(storage, settle(fs, storage, record)));
+            if (record.phase == publish::RecoveryRecord::Phase::grace_period)
+                CHECK(storage.content() == kNew);
+            CHECK(agrees(storage, recover(fs, storage, record)));
             CHECK(storage.is_whole());
             CHECK(storage.is_clean());
             CHECK(fs.pending() == 0);
@@ -64,7 +65,7 @@ void check_settling(PowerCutFileSystem& fs, const Storage& storage, const State&
 
 }  // namespace
 
-TEST_CASE("after a power cut at any call the archive is whole, and settling leaves it alone") {
+TEST_CASE("after a power cut at any call the archive is whole, and recovery leaves it alone") {
     for (const auto& abilities : all_abilities()) {
         std::set<std::string> seen;
         bool was_cut = true;
@@ -75,11 +76,11 @@ TEST_CASE("after a power cut at any call the archive is whole, and settling leav
             const support::TemporaryDirectory vault(support::TemporaryDirectory::fast_base());
             PowerCutFileSystem fs(storage.directory(), vault);
             fs.cut_before(n);
-            std::optional<publish::Publication> record;
+            std::optional<publish::RecoveryRecord> record;
             try {
-                const auto settlement = replace(abilities, fs, storage,
-                                                [&](const publish::Publication& latest) { record = latest; });
-                CHECK(settlement == abilities.success());
+                const auto outcome = replace(abilities, fs, storage,
+                                             [&](const publish::RecoveryRecord& latest) { record = latest; });
+                CHECK(outcome == abilities.success());
                 CHECK(fs.pending() == 0);
                 was_cut = false;
             } catch (const PowerCut&) {
@@ -91,7 +92,7 @@ TEST_CASE("after a power cut at any call the archive is whole, and settling leav
                     CHECK(storage.content() == kOld);
                     CHECK(storage.is_clean());
                 } else if (seen.insert(key_of(state, record)).second) {
-                    check_settling(fs, storage, state, *record);
+                    check_recovery(fs, storage, state, *record);
                 }
             }
         }
@@ -111,18 +112,19 @@ TEST_CASE("an archive that was never made durable before is so before it is swap
             PowerCutFileSystem fs(storage.directory(), vault);
             fs.forget_content(kName);
             fs.cut_before(n);
-            std::optional<publish::Publication> record;
+            std::optional<publish::RecoveryRecord> record;
             try {
                 (void)replace(abilities, fs, storage,
-                              [&](const publish::Publication& latest) { record = latest; });
+                              [&](const publish::RecoveryRecord& latest) { record = latest; });
                 was_cut = false;
             } catch (const PowerCut&) {
             }
             for (const auto& state : all_states(fs)) {
                 fs.reset(state);
-                const bool must_be_whole = record && record->phase != publish::Publication::Phase::preparing;
+                const bool must_be_whole =
+                    record && record->phase != publish::RecoveryRecord::Phase::preparing;
                 if (must_be_whole) CHECK(storage.is_whole());
-                if (record) CHECK(agrees(storage, settle(fs, storage, *record)));
+                if (record) CHECK(agrees(storage, recover(fs, storage, *record)));
                 if (must_be_whole) CHECK(storage.is_whole());
                 CHECK(storage.is_clean());
             }

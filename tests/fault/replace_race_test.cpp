@@ -14,7 +14,7 @@
 
 using namespace vmad;
 using namespace vmad::fault;
-using publish::Settlement;
+using publish::PublishOutcome;
 
 namespace {
 
@@ -22,9 +22,9 @@ const std::string kOther = "another archive";
 const std::string kTail = ", continued";
 
 struct Outcome {
-    Settlement settlement;
+    PublishOutcome result;
     std::optional<std::string> content;
-    bool is_stranded = false;  ///< settling once more found a file that it may not remove
+    bool is_unexpected = false;  ///< recovering once more found a file that it may not remove
 };
 
 /// The calls of a replacement that goes well, since the archive was remembered.
@@ -66,7 +66,7 @@ Course::Course(const Abilities& abilities) : is_rename_(!abilities.exchange) {
         on_archive_.push_back(call.path.ends_with(kName));
     };
     (void)replace(
-        abilities, fs, storage, [](const publish::Publication&) {},
+        abilities, fs, storage, [](const publish::RecoveryRecord&) {},
         [&] {
             calls_.clear();
             on_archive_.clear();
@@ -85,24 +85,23 @@ Outcome replace_with(const Abilities& abilities, unsigned n,
     fs.before = [&](const support::Call& call) {
         if (remembered && call.number == n) interfere(storage);
     };
-    publish::Publication record;
-    const auto settlement = replace(
-        abilities, fs, storage, [&](const publish::Publication& latest) { record = latest; },
+    publish::RecoveryRecord record;
+    const auto result = replace(
+        abilities, fs, storage, [&](const publish::RecoveryRecord& latest) { record = latest; },
         [&] {
             fs.forget_calls();
             remembered = true;
         });
-    CHECK(storage.is_clean() == (settlement != Settlement::lingering));
-    Outcome outcome{settlement, storage.content()};
-    // Settling once more, as after a crash that came too early for the result, changes nothing at the name.
+    CHECK(storage.is_clean() == (result != PublishOutcome::grace_period));
+    Outcome outcome{result, storage.content()};
+    // Recovering once more, as after a crash that came too early for the result, changes nothing at the name.
     try {
-        const auto again = settle(fs, storage, record);
-        CHECK(again != Settlement::lingering);
+        (void)recover(fs, storage, record);
     } catch (const base::Error&) {
-        outcome.is_stranded = true;
+        outcome.is_unexpected = true;
     }
     CHECK(storage.content() == outcome.content);
-    CHECK(storage.is_clean() == !outcome.is_stranded);
+    CHECK(storage.is_clean() == !outcome.is_unexpected);
     return outcome;
 }
 
@@ -118,8 +117,8 @@ TEST_CASE("an archive that is pruned meanwhile stays gone") {
             const auto outcome = replace_with(
                 abilities, n, [](const Storage& storage) { ::unlink(storage.archive().c_str()); });
             const bool unseen = course.in_window(n) || course.is_over(n);
-            CHECK(outcome.settlement == (unseen ? abilities.success() : Settlement::vanished));
-            CHECK_FALSE(outcome.is_stranded);
+            CHECK(outcome.result == (unseen ? abilities.success() : PublishOutcome::vanished));
+            CHECK_FALSE(outcome.is_unexpected);
             if (course.in_window(n))
                 CHECK(outcome.content == kNew);
             else
@@ -140,8 +139,8 @@ TEST_CASE("a file that is put in the archive's place meanwhile stays there") {
                 std::filesystem::rename(storage.directory() / "other", storage.archive());
             });
             const bool unseen = course.in_window(n) || course.is_over(n);
-            CHECK(outcome.settlement == (unseen ? abilities.success() : Settlement::changed));
-            CHECK_FALSE(outcome.is_stranded);
+            CHECK(outcome.result == (unseen ? abilities.success() : PublishOutcome::changed));
+            CHECK_FALSE(outcome.is_unexpected);
             CHECK(outcome.content == (course.in_window(n) ? kNew : kOther));
         }
     }
@@ -166,15 +165,16 @@ TEST_CASE("a directory or a link that is put in the archive's place stays there"
                     else
                         std::filesystem::create_directory(storage.archive());
                 };
-                std::optional<publish::Publication> record;
+                std::optional<publish::RecoveryRecord> record;
                 try {
-                    const auto settlement = replace(
-                        abilities, fs, storage, [&](const publish::Publication& latest) { record = latest; },
+                    const auto result = replace(
+                        abilities, fs, storage,
+                        [&](const publish::RecoveryRecord& latest) { record = latest; },
                         [&] {
                             fs.forget_calls();
                             remembered = true;
                         });
-                    CHECK(settlement == Settlement::changed);
+                    CHECK(outcome == PublishOutcome::changed);
                 } catch (const base::SystemError& error) {
                     // Between the stat and the open of a look.
                     CHECK(error.number() == ELOOP);
@@ -199,8 +199,8 @@ TEST_CASE("what is appended to the archive's name meanwhile is not lost") {
             // Shorter than the window for the others, and not there where the original has a second name.
             const bool in_window = !abilities.exchange && !abilities.links && n == course.swap();
             const bool unseen = in_window || n > course.last("status");
-            CHECK(outcome.settlement == (unseen ? abilities.success() : Settlement::changed));
-            CHECK_FALSE(outcome.is_stranded);
+            CHECK(outcome.result == (unseen ? abilities.success() : PublishOutcome::changed));
+            CHECK_FALSE(outcome.is_unexpected);
             CHECK(outcome.content == (in_window ? kNew : (n <= course.swap() ? kOld : kNew) + kTail));
         }
     }
@@ -222,17 +222,17 @@ TEST_CASE("what a writer that has the archive open appends before the swap is no
             ::close(writer);
             const bool has_spare = abilities.exchange || abilities.links;
             if (n < course.swap() || (n == course.swap() && has_spare)) {
-                CHECK(outcome.settlement == Settlement::changed);
+                CHECK(outcome.result == PublishOutcome::changed);
                 CHECK(outcome.content == kOld + kTail);
-            } else if (outcome.settlement == Settlement::changed) {
+            } else if (outcome.result == PublishOutcome::changed) {
                 // Noticed on the file that was swapped out: it is back.
                 CHECK(outcome.content == kOld + kTail);
             } else {
-                CHECK(outcome.settlement == abilities.success());
+                CHECK(outcome.result == abilities.success());
                 CHECK(outcome.content == kNew);
             }
             // What was kept is not the original any more: nobody here removes it.
-            CHECK(outcome.is_stranded == (outcome.settlement == Settlement::lingering));
+            CHECK(outcome.is_unexpected == (outcome.result == PublishOutcome::grace_period));
         }
     }
 }
@@ -250,18 +250,18 @@ TEST_CASE("metadata that is changed meanwhile is not lost before the last look")
             fs.before = [&](const support::Call& call) {
                 if (remembered && call.number == n) CHECK(::chmod(storage.archive().c_str(), 0440) == 0);
             };
-            const auto settlement = replace(
-                abilities, fs, storage, [](const publish::Publication&) {},
+            const auto result = replace(
+                abilities, fs, storage, [](const publish::RecoveryRecord&) {},
                 [&] {
                     fs.forget_calls();
                     remembered = true;
                     // Some file systems count time in ticks of 10 ms: the change must fall into another one.
                     std::this_thread::sleep_for(std::chrono::milliseconds(12));
                 });
-            CHECK(agrees(storage, settlement));
-            if (settlement != Settlement::lingering) CHECK(storage.is_clean());
+            CHECK(agrees(storage, outcome));
+            if (outcome != PublishOutcome::grace_period) CHECK(storage.is_clean());
             // Where there is no exchange it is tried all the same, after the first look.
-            if (n < course.first("exchange")) CHECK(settlement == Settlement::changed);
+            if (n < course.first("exchange")) CHECK(outcome == PublishOutcome::changed);
         }
     }
 }
@@ -281,10 +281,11 @@ TEST_CASE("a rename that removed its target and then failed loses nothing") {
             support::FaultFileSystem::fail(EACCES, call);
         };
         if (abilities.links)
-            CHECK_THROWS_AS((void)replace(abilities, fs, storage, [](const publish::Publication&) {}),
+            CHECK_THROWS_AS((void)replace(abilities, fs, storage, [](const publish::RecoveryRecord&) {}),
                             base::SystemError);
         else
-            CHECK(replace(abilities, fs, storage, [](const publish::Publication&) {}) == abilities.success());
+            CHECK(replace(abilities, fs, storage, [](const publish::RecoveryRecord&) {}) ==
+                  abilities.success());
         CHECK(failed);
         CHECK(storage.content() == (abilities.links ? kOld : kNew));
         CHECK(storage.is_clean());

@@ -15,11 +15,11 @@ const std::vector<Abilities>& all_abilities() {
         {"rename with link, named", false, false, true, false},
         {"bare rename, unnamed", true, false, false, false},
         {"bare rename, named", false, false, false, false},
-        {"exchange, unnamed, lingering", true, true, true, true},
-        {"exchange, named, lingering", false, true, true, true},
-        {"rename with link, unnamed, lingering", true, false, true, true},
-        {"rename with link, named, lingering", false, false, true, true},
-        {"bare rename that cannot linger", true, false, false, true},
+        {"exchange, unnamed, original kept", true, true, true, true},
+        {"exchange, named, original kept", false, true, true, true},
+        {"rename with link, unnamed, original kept", true, false, true, true},
+        {"rename with link, named, original kept", false, false, true, true},
+        {"bare rename, which cannot keep the original", true, false, false, true},
     };
     return all;
 }
@@ -51,7 +51,7 @@ bool Storage::is_clean() const {
     return names.empty();
 }
 
-bool Storage::is_lingering() const {
+bool Storage::is_in_grace_period() const {
     auto names = directory_.names();
     names.erase(kName);
     return names.size() == 1 && directory_.read(*names.begin()) == kOld;
@@ -61,8 +61,9 @@ io::File Storage::open(io::FileSystem& fs) const {
     return fs.open(directory_.path(), O_RDONLY | O_DIRECTORY);
 }
 
-publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
-                            const Journal& journal, const std::function<void()>& on_opened) {
+publish::PublishOutcome replace(const Abilities& abilities, support::FaultFileSystem& fs,
+                                const Storage& storage, const Journal& journal,
+                                const std::function<void()>& on_opened) {
     restrict_to(abilities, fs);
     auto entry = publish::open_entry(fs, storage.archive(), {storage.directory().path()});
     auto opened = publish::open_target(fs, std::move(entry), true, 0);
@@ -71,7 +72,7 @@ publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem
     if (on_opened) on_opened();
     publish::ReplaceFile file(
         fs, std::get<publish::ArchiveTarget>(std::move(opened)),
-        [&](const publish::Publication& record) { fs.step("journal", "", [&] { journal(record); }); }, 0);
+        [&](const publish::RecoveryRecord& record) { fs.step("journal", "", [&] { journal(record); }); }, 0);
     const auto half = kNew.size() / 2;
     for (const auto& [offset, length] : {std::pair{std::size_t{0}, half}, {half, kNew.size() - half}}) {
         file.require_space(length);
@@ -80,33 +81,47 @@ publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem
         io::write_fully_at(fs, file.temporary(), {&vector, 1}, offset);
     }
     file.seal({{"user.vmad", "note"}});
-    return file.publish(abilities.keep_original ? publish::Goal::keep_original : publish::Goal::finish);
+    return file.publish(abilities.keep_original);
 }
 
 unsigned count_calls(const Abilities& abilities) {
     const Storage storage;
     support::FaultFileSystem fs;
-    (void)replace(abilities, fs, storage, [](const publish::Publication&) {});
+    (void)replace(abilities, fs, storage, [](const publish::RecoveryRecord&) {});
     return fs.calls();
 }
 
-publish::Settlement settle(io::FileSystem& fs, const Storage& storage, const publish::Publication& record) {
+publish::RecoveryOutcome recover(io::FileSystem& fs, const Storage& storage,
+                                 const publish::RecoveryRecord& record) {
     const auto directory = storage.open(fs);
-    return publish::settle(fs, directory, record);
+    return publish::recover(fs, directory, record);
 }
 
-bool agrees(const Storage& storage, publish::Settlement settlement) {
+bool agrees(const Storage& storage, publish::PublishOutcome outcome) {
     const auto content = storage.content();
-    switch (settlement) {
-        case publish::Settlement::published:
+    switch (outcome) {
+        case publish::PublishOutcome::published:
             return content == kNew;
-        case publish::Settlement::lingering:
-            return content == kNew && storage.is_lingering();
-        case publish::Settlement::not_published:
-            return content == kOld;
-        case publish::Settlement::vanished:
+        case publish::PublishOutcome::grace_period:
+            return content == kNew && storage.is_in_grace_period();
+        case publish::PublishOutcome::vanished:
             return !content;
-        case publish::Settlement::changed:
+        case publish::PublishOutcome::changed:
+            return content.has_value();
+    }
+    return false;
+}
+
+bool agrees(const Storage& storage, publish::RecoveryOutcome outcome) {
+    const auto content = storage.content();
+    switch (outcome) {
+        case publish::RecoveryOutcome::published:
+            return content == kNew;
+        case publish::RecoveryOutcome::not_published:
+            return content == kOld;
+        case publish::RecoveryOutcome::vanished:
+            return !content;
+        case publish::RecoveryOutcome::changed:
             return content.has_value();
     }
     return false;

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "publish/publication.hpp"
-#include "publish/settlement.hpp"
+#include "publish/recovery.hpp"
+#include "publish/recovery_record.hpp"
+#include "publish/replace_file.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -26,10 +27,10 @@ struct Abilities {
     bool keep_original;
 
     /// Without an exchange and without links there is no way to keep it.
-    [[nodiscard]] bool lingers() const { return keep_original && (exchange || links); }
+    [[nodiscard]] bool keeps_original() const { return keep_original && (exchange || links); }
     /// How a replacement ends when all goes well.
-    [[nodiscard]] publish::Settlement success() const {
-        return lingers() ? publish::Settlement::lingering : publish::Settlement::published;
+    [[nodiscard]] publish::PublishOutcome success() const {
+        return keeps_original() ? publish::PublishOutcome::grace_period : publish::PublishOutcome::published;
     }
 };
 /// All ways that a replacement may go.
@@ -49,27 +50,30 @@ class Storage {
     /// Nothing but the archive is in the directory.
     [[nodiscard]] bool is_clean() const;
     /// The old content, and nothing else, is beside the archive.
-    [[nodiscard]] bool is_lingering() const;
+    [[nodiscard]] bool is_in_grace_period() const;
     [[nodiscard]] io::File open(io::FileSystem& fs) const;
 
   private:
     support::TemporaryDirectory directory_;
 };
 
-using Journal = std::function<void(const publish::Publication&)>;
+using Journal = std::function<void(const publish::RecoveryRecord&)>;
 
 /// The whole replacement, from opening the archive on; `on_opened` is called when the archive is remembered.
 /// Writing the journal counts as a call of `fs`, which has no other abilities afterwards.
-publish::Settlement replace(const Abilities& abilities, support::FaultFileSystem& fs, const Storage& storage,
-                            const Journal& journal, const std::function<void()>& on_opened = {});
+publish::PublishOutcome replace(const Abilities& abilities, support::FaultFileSystem& fs,
+                                const Storage& storage, const Journal& journal,
+                                const std::function<void()>& on_opened = {});
 
 /// How many calls a replacement takes when all goes well.
 [[nodiscard]] unsigned count_calls(const Abilities& abilities);
 
-/// Settles in the storage's directory.
-publish::Settlement settle(io::FileSystem& fs, const Storage& storage, const publish::Publication& record);
+/// Recovers in the storage's directory.
+publish::RecoveryOutcome recover(io::FileSystem& fs, const Storage& storage,
+                                 const publish::RecoveryRecord& record);
 
-/// The content agrees with what settling has reported.
-[[nodiscard]] bool agrees(const Storage& storage, publish::Settlement settlement);
+/// The content agrees with what was reported.
+[[nodiscard]] bool agrees(const Storage& storage, publish::PublishOutcome outcome);
+[[nodiscard]] bool agrees(const Storage& storage, publish::RecoveryOutcome outcome);
 
 }  // namespace vmad::fault

@@ -27,7 +27,7 @@ const std::string kName = "a.vma";
 struct Place {
     TemporaryDirectory storage;
     FaultFileSystem fs;
-    std::vector<Publication> journal;
+    std::vector<RecoveryRecord> journal;
 
     Place() {
         storage.write(kName, "the old content");
@@ -37,8 +37,8 @@ struct Place {
         return std::get<ArchiveTarget>(
             open_target(fs, open_entry(fs, storage / kName, {storage.path()}), true, 0));
     }
-    ReplaceFile::Journal keep() {
-        return [this](const Publication& record) { journal.push_back(record); };
+    RecordSink keep() {
+        return [this](const RecoveryRecord& record) { journal.push_back(record); };
     }
     void write(const ReplaceFile& file, std::string content) {
         iovec vector{content.data(), content.size()};
@@ -49,7 +49,7 @@ struct Place {
         REQUIRE(::lstat((storage / kName).c_str(), &result) == 0);
         return result;
     }
-    Settlement replace(const std::string& content, const Attributes& extra = {}) {
+    PublishOutcome replace(const std::string& content, const Attributes& extra = {}) {
         ReplaceFile file(fs, target(), keep());
         write(file, content);
         file.seal(extra);
@@ -65,7 +65,7 @@ struct Place {
     }
 };
 
-/// Runs `work` as a plain user in a process of its own. The error that it met, if any.
+/// Runs `work` as an unprivileged user in a process of its own. The error that it met, if any.
 template <typename Work>
 std::string as_plain_user(Work work) {
     int ends[2];
@@ -115,7 +115,7 @@ TEST_CASE("content, owner, mode, time and attributes after a replacement") {
     place.set_attribute("user.vmad", "stale");
     const auto before = place.status();
 
-    CHECK(place.replace("the new, longer content", {{"user.vmad", "fresh"}}) == Settlement::published);
+    CHECK(place.replace("the new, longer content", {{"user.vmad", "fresh"}}) == PublishOutcome::published);
 
     const auto after = place.status();
     CHECK(place.storage.read(kName) == "the new, longer content");
@@ -132,7 +132,7 @@ TEST_CASE("content, owner, mode, time and attributes after a replacement") {
 
 TEST_CASE("a replacement of the same size is a second younger, or rsync would skip it") {
     Place place;
-    CHECK(place.replace("THE NEW CONTENT") == Settlement::published);
+    CHECK(place.replace("THE NEW CONTENT") == PublishOutcome::published);
     CHECK(place.status().st_mtim.tv_sec == 1'700'000'001);
     CHECK(place.status().st_mtim.tv_nsec == 7);
 }
@@ -146,7 +146,7 @@ TEST_CASE("ACLs are copied, and those that a directory gives to new files are no
         return;
     }
     const auto before = place.status();
-    CHECK(place.replace("new") == Settlement::published);
+    CHECK(place.replace("new") == PublishOutcome::published);
     CHECK(place.attribute("system.posix_acl_access") == acl_for_user(1234));
     CHECK(place.status().st_mode == before.st_mode);
 
@@ -157,13 +157,13 @@ TEST_CASE("ACLs are copied, and those that a directory gives to new files are no
     const auto mode = heir.status().st_mode;
     for (const bool unnamed : {true, false}) {
         heir.fs.has_unnamed = unnamed;
-        CHECK(heir.replace("new") == Settlement::published);
+        CHECK(heir.replace("new") == PublishOutcome::published);
         CHECK_FALSE(heir.attribute("system.posix_acl_access").has_value());
         CHECK(heir.status().st_mode == mode);
     }
 }
 
-TEST_CASE("a plain user replaces his own read-only archive, without asking for what he has") {
+TEST_CASE("an unprivileged user replaces his own read-only archive, without asking for what he has") {
     Place place;
     place.set_attribute("user.note", "kept");
     CHECK(::chmod((place.storage / kName).c_str(), 0440) == 0);
@@ -175,7 +175,7 @@ TEST_CASE("a plain user replaces his own read-only archive, without asking for w
         place.fs.before = [](const Call& call) {
             if (call.operation == "change_owner") throw std::logic_error("change_owner");
         };
-        if (place.replace("new", {{"user.vmad", "fresh"}}) != Settlement::published)
+        if (place.replace("new", {{"user.vmad", "fresh"}}) != PublishOutcome::published)
             throw std::logic_error("not published");
     };
     if (::geteuid() == 0)
@@ -188,7 +188,7 @@ TEST_CASE("a plain user replaces his own read-only archive, without asking for w
     CHECK((place.status().st_mode & 07777) == 0440);
 }
 
-TEST_CASE("an archive of another owner is left alone by a plain user") {
+TEST_CASE("an archive of another owner is left alone by an unprivileged user") {
     if (::geteuid() != 0) return;
     Place place;
     CHECK(::chmod((place.storage / kName).c_str(), 0644) == 0);
@@ -224,7 +224,7 @@ TEST_CASE("metadata that cannot be had: what protects the file is an error, a no
             if (call.operation == row.operation) FaultFileSystem::fail(row.error, call);
         };
         if (row.publishes)
-            CHECK(place.replace("new", {{"user.vmad", "x"}}) == Settlement::published);
+            CHECK(place.replace("new", {{"user.vmad", "x"}}) == PublishOutcome::published);
         else
             CHECK_THROWS_AS((void)place.replace("new", {{"user.vmad", "x"}}), vmad::base::SystemError);
         CHECK(place.storage.read(kName) == (row.publishes ? "new" : "the old content"));
@@ -239,7 +239,7 @@ TEST_CASE("an attribute of the caller's that does not fit is left out") {
         static unsigned set = 0;
         if (call.operation == "set_attribute" && ++set == 2) FaultFileSystem::fail(ENOSPC, call);
     };
-    CHECK(place.replace("new", {{"user.vmad", "x"}}) == Settlement::published);
+    CHECK(place.replace("new", {{"user.vmad", "x"}}) == PublishOutcome::published);
     CHECK(place.attribute("user.note") == "kept");
     CHECK_FALSE(place.attribute("user.vmad").has_value());
 }
@@ -252,7 +252,7 @@ TEST_CASE("the record is durable before a name depends on it") {
             Place place;
             place.fs.has_unnamed = unnamed;
             place.fs.has_exchange = exchange;
-            using Phase = Publication::Phase;
+            using Phase = RecoveryRecord::Phase;
             place.fs.before = [&](const Call& call) {
                 const auto phase =
                     place.journal.empty() ? std::optional<Phase>() : place.journal.back().phase;
@@ -268,7 +268,7 @@ TEST_CASE("the record is durable before a name depends on it") {
                     CHECK(place.journal.back().name == kName);
                 }
             };
-            CHECK(place.replace("new content") == Settlement::published);
+            CHECK(place.replace("new content") == PublishOutcome::published);
             CHECK(place.journal.size() == (unnamed ? 0U : 2U) + (exchange ? 1U : 2U));
         }
     }
@@ -280,28 +280,28 @@ TEST_CASE("an original that is kept is recorded last, with everything in place")
         Place place;
         place.fs.has_exchange = exchange;
         const auto before = identity_of(place.status()).mark;
-        Settlement settlement;
+        PublishOutcome outcome;
         {
-            ReplaceFile file(place.fs, place.target(), [&](const Publication& record) {
+            ReplaceFile file(place.fs, place.target(), [&](const RecoveryRecord& record) {
                 place.journal.push_back(record);
-                if (record.phase != Publication::Phase::lingering) return;
+                if (record.phase != RecoveryRecord::Phase::grace_period) return;
                 CHECK(place.storage.read(kName) == "new");
                 CHECK(place.storage.names().size() == 2);
                 place.fs.before = [](const Call&) { throw std::logic_error("a call after the last record"); };
             });
             place.write(file, "new");
             file.seal();
-            settlement = file.publish(Goal::keep_original);
+            outcome = file.publish(true);
         }
         place.fs.before = nullptr;
-        CHECK(settlement == Settlement::lingering);
+        CHECK(outcome == PublishOutcome::grace_period);
         const auto& record = place.journal.back();
-        CHECK(record.phase == Publication::Phase::lingering);
+        CHECK(record.phase == RecoveryRecord::Phase::grace_period);
         const auto kept = exchange ? record.temporary : record.old;
         CHECK(place.storage.read(kept) == "the old content");
         const auto directory = place.fs.open(place.storage.path(), O_RDONLY | O_DIRECTORY);
         CHECK(mark_of(place.fs.status_at(directory, kept).value()) == before);
-        CHECK(settle(place.fs, directory, record) == Settlement::published);
+        CHECK(recover(place.fs, directory, record) == RecoveryOutcome::published);
         CHECK(place.storage.names() == std::set<std::string>{kName});
     }
 }
@@ -313,20 +313,20 @@ TEST_CASE("where an original cannot be kept, the replacement is simply published
     ReplaceFile file(place.fs, place.target(), place.keep());
     place.write(file, "new");
     file.seal();
-    CHECK(file.publish(Goal::keep_original) == Settlement::published);
-    CHECK(place.journal.back().phase == Publication::Phase::renaming);
+    CHECK(file.publish(true) == PublishOutcome::published);
+    CHECK(place.journal.back().phase == RecoveryRecord::Phase::renaming);
     CHECK(place.storage.names() == std::set<std::string>{kName});
 }
 
 TEST_CASE("an original is not given back when the last record could not be kept") {
     Place place;
     {
-        ReplaceFile file(place.fs, place.target(), [](const Publication& record) {
-            if (record.phase == Publication::Phase::lingering) throw std::runtime_error("the job file");
+        ReplaceFile file(place.fs, place.target(), [](const RecoveryRecord& record) {
+            if (record.phase == RecoveryRecord::Phase::grace_period) throw std::runtime_error("the job file");
         });
         place.write(file, "new");
         file.seal();
-        CHECK_THROWS_WITH((void)file.publish(Goal::keep_original), "the job file");
+        CHECK_THROWS_WITH((void)file.publish(true), "the job file");
     }
     CHECK(place.storage.read(kName) == "new");
     CHECK(place.storage.names().size() == 2);
@@ -340,7 +340,7 @@ TEST_CASE("both files are closed before the swap, because NFS would keep an open
         if (call.operation == "close") ++closed;
         if (call.operation == "exchange" || call.operation == "rename") CHECK(closed == 2);
     };
-    CHECK(place.replace("new") == Settlement::published);
+    CHECK(place.replace("new") == PublishOutcome::published);
 }
 
 TEST_CASE("a replacement that is not published leaves the old file and nothing else") {
@@ -369,7 +369,7 @@ TEST_CASE("a journal that fails ends the replacement") {
             place.fs.has_exchange = false;
             unsigned count = 0;
             const auto replace = [&] {
-                ReplaceFile file(place.fs, place.target(), [&](const Publication&) {
+                ReplaceFile file(place.fs, place.target(), [&](const RecoveryRecord&) {
                     if (++count == failing) throw std::runtime_error("the job file");
                 });
                 place.write(file, "new");
@@ -412,7 +412,7 @@ TEST_CASE("an exchange that says that it was done, and was not, is an error") {
     storage.write(kName, "old");
     Liar fs;
     auto target = open_target(fs, open_entry(fs, storage / kName, {}), true, 0);
-    ReplaceFile file(fs, std::get<ArchiveTarget>(std::move(target)), [](const Publication&) {});
+    ReplaceFile file(fs, std::get<ArchiveTarget>(std::move(target)), [](const RecoveryRecord&) {});
     file.seal();
     CHECK_THROWS_WITH_AS((void)file.publish(),
                          ("the file system did nothing when told to replace " + storage / kName).c_str(),
@@ -426,7 +426,7 @@ TEST_CASE("publish is for once, after seal") {
     ReplaceFile file(place.fs, place.target(), place.keep());
     CHECK_THROWS_AS((void)file.publish(), std::logic_error);
     file.seal();
-    CHECK(file.publish() == Settlement::published);
+    CHECK(file.publish() == PublishOutcome::published);
     CHECK_THROWS_AS((void)file.publish(), std::logic_error);
 }
 

@@ -1,4 +1,4 @@
-#include "publish/in_place_records.hpp"
+#include "publish/journal_directory.hpp"
 
 #include <fcntl.h>
 
@@ -9,7 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_fields.hpp"
-#include "io/durable_file.hpp"
+#include "base/text.hpp"
+#include "io/durable_entry.hpp"
 #include "io/temporary_name.hpp"
 
 namespace vmad::publish {
@@ -17,27 +18,24 @@ namespace {
 
 constexpr std::string_view kRecordSuffix = ".json";
 constexpr std::string_view kLockSuffix = ".lock";
-constexpr std::size_t kStemLength = 16;
 /// A path of 4 KiB, escaped, and the record.
 constexpr std::size_t kMaxRecordBytes = 64 << 10;
 
 std::string record_name(const std::string& stem) { return stem + std::string(kRecordSuffix); }
 std::string lock_name(const std::string& stem) { return stem + std::string(kLockSuffix); }
 
-bool is_record_name(std::string_view name) {
-    return name.size() == kStemLength + kRecordSuffix.size() && name.ends_with(kRecordSuffix) &&
-           name.find_first_not_of("0123456789abcdef") == kStemLength;
-}
-
 struct KeptRecord {
     std::string path;
-    Publication record;
+    RecoveryRecord record;
 };
 
 KeptRecord parse_record(const std::string& content, const std::string& name) {
     try {
         const auto json = nlohmann::json::parse(content);
-        return {json.at("path").get<std::string>(), json.at("record").get<Publication>()};
+        base::Fields fields(json, "journal entry");
+        KeptRecord kept{fields.get<std::string>("path"), fields.get<nlohmann::json>("record")};
+        fields.refuse_others();
+        return kept;
     } catch (const nlohmann::json::exception& error) {
         throw base::Error(fmt::format("{} is damaged: {}", name, error.what()));
     } catch (const base::Error& error) {
@@ -58,14 +56,14 @@ KeptRecord parse_or_set_aside(io::FileSystem& fs, const io::File& directory, con
 
 }  // namespace
 
-InPlaceRecord::InPlaceRecord(io::FileSystem& fs, const io::File& directory, std::string path)
+JournalEntry::JournalEntry(io::FileSystem& fs, const io::File& directory, std::string path)
     : fs_(fs), directory_(directory), path_(std::move(path)), stem_(io::random_hex()) {
     if (!base::is_utf8(path_))
         throw base::Error(
             fmt::format("the path {} is not UTF-8: rename it, or repack it to a new file", path_));
 }
 
-InPlaceRecord::~InPlaceRecord() {
+JournalEntry::~JournalEntry() {
     if (!lock_) return;
     try {
         fs_.unlink(directory_, lock_name(stem_));
@@ -74,38 +72,38 @@ InPlaceRecord::~InPlaceRecord() {
     }
 }
 
-void InPlaceRecord::take_lock() {
+void JournalEntry::take_lock() {
     lock_ = fs_.open_at(directory_, lock_name(stem_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     // Nobody else looks at a lock whose record is not there yet.
     if (!fs_.try_lock(lock_)) throw base::Error(fmt::format("somebody else locked {}", lock_.path()));
 }
 
-void InPlaceRecord::keep(const Publication& record) {
+void JournalEntry::keep(const RecoveryRecord& record) {
     if (!lock_) take_lock();
     const nlohmann::json json{{"path", path_}, {"record", record}};
     io::write_durably(fs_, directory_, record_name(stem_), json.dump());
     kept_ = record;
 }
 
-void InPlaceRecord::remove() {
+void JournalEntry::remove() {
     io::remove_durably(fs_, directory_, record_name(stem_));
     kept_.reset();
 }
 
-void settle_records(io::FileSystem& fs, const io::File& directory,
-                    const std::function<bool(const std::string&, const Publication&)>& settle) {
+void recover_journal(io::FileSystem& fs, const io::File& directory,
+                     const std::function<bool(const std::string&, const RecoveryRecord&)>& recover) {
     auto names = fs.entries(directory);
     std::sort(names.begin(), names.end());
     for (const auto& name : names) {
-        if (!is_record_name(name)) continue;
-        const auto stem = name.substr(0, kStemLength);
+        const std::string stem(io::random_part(name, "", kRecordSuffix));
+        if (stem.empty()) continue;
         // The lock may be missing after a power cut: it is not durable, only the record is.
         const auto lock = fs.open_at(directory, lock_name(stem), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
         if (!fs.try_lock(lock)) continue;
         // Its process may have ended well since we saw the name.
         if (const auto content = io::read_small_file(fs, directory, name, kMaxRecordBytes)) {
             const auto kept = parse_or_set_aside(fs, directory, *content, name);
-            if (!settle(kept.path, kept.record)) continue;
+            if (!recover(kept.path, kept.record)) continue;
             io::remove_durably(fs, directory, name);
         }
         fs.unlink(directory, lock_name(stem));

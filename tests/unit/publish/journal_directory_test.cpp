@@ -1,4 +1,4 @@
-#include "publish/in_place_records.hpp"
+#include "publish/journal_directory.hpp"
 
 #include <fcntl.h>
 
@@ -10,32 +10,34 @@
 #include "support/temporary_directory.hpp"
 
 using namespace vmad;
-using publish::InPlaceRecord;
+using publish::JournalEntry;
 using support::FaultFileSystem;
 using support::TemporaryDirectory;
 
 namespace {
 
-publish::Publication some_publication() { return publish::new_publication("x.vma", {1, {2, 3, 4}, 5}); }
+publish::RecoveryRecord some_publication() {
+    return publish::new_recovery_record("x.vma", {1, {2, 3, 4}, 5});
+}
 
 struct Fixture {
     TemporaryDirectory temporary{TemporaryDirectory::fast_base()};
     FaultFileSystem fs;
     io::File directory = fs.open(temporary.path(), O_RDONLY | O_DIRECTORY);
 
-    /// What settle_records hands out.
-    std::vector<std::pair<std::string, publish::Publication>> settle(bool settled = true) {
-        std::vector<std::pair<std::string, publish::Publication>> found;
-        publish::settle_records(fs, directory, [&](const auto& path, const auto& record) {
+    /// What recover_journal hands out.
+    std::vector<std::pair<std::string, publish::RecoveryRecord>> recover(bool recovered = true) {
+        std::vector<std::pair<std::string, publish::RecoveryRecord>> found;
+        publish::recover_journal(fs, directory, [&](const auto& path, const auto& record) {
             found.emplace_back(path, record);
-            return settled;
+            return recovered;
         });
         return found;
     }
 
     /// What a process that is killed while it holds this record leaves.
-    void leave(const std::string& path, const publish::Publication& publication) {
-        InPlaceRecord record(fs, directory, path);
+    void leave(const std::string& path, const publish::RecoveryRecord& publication) {
+        JournalEntry record(fs, directory, path);
         record.keep(publication);
     }
 };
@@ -45,7 +47,7 @@ struct Fixture {
 TEST_CASE("a run that ends well leaves nothing") {
     Fixture fixture;
     {
-        InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+        JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
         CHECK_FALSE(record.kept());
         CHECK(fixture.temporary.names().empty());
         record.keep(some_publication());
@@ -56,34 +58,34 @@ TEST_CASE("a run that ends well leaves nothing") {
         CHECK_FALSE(record.kept());
     }
     CHECK(fixture.temporary.names().empty());
-    CHECK(fixture.settle().empty());
+    CHECK(fixture.recover().empty());
 }
 
 TEST_CASE("a record whose process lives is left alone") {
     Fixture fixture;
-    InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+    JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
     record.keep(some_publication());
     const auto before = fixture.temporary.names();
-    CHECK(fixture.settle().empty());
+    CHECK(fixture.recover().empty());
     CHECK(fixture.temporary.names() == before);
 }
 
-TEST_CASE("a record whose process is gone is settled once") {
+TEST_CASE("a record whose process is gone is recovered once") {
     Fixture fixture;
     const auto publication = some_publication();
     fixture.leave("/d/x \"\n.vma", publication);
-    const auto found = fixture.settle(false);
+    const auto found = fixture.recover(false);
     REQUIRE(found.size() == 1);
     CHECK(found[0].first == "/d/x \"\n.vma");
     CHECK(found[0].second == publication);
-    CHECK(fixture.settle(true) == found);
+    CHECK(fixture.recover(true) == found);
     CHECK(fixture.temporary.names().empty());
-    CHECK(fixture.settle().empty());
+    CHECK(fixture.recover().empty());
 }
 
 TEST_CASE("a path that JSON cannot hold is refused") {
     Fixture fixture;
-    CHECK_THROWS_WITH_AS(InPlaceRecord(fixture.fs, fixture.directory, "/d/\xe4.vma"),
+    CHECK_THROWS_WITH_AS(JournalEntry(fixture.fs, fixture.directory, "/d/\xe4.vma"),
                          "the path /d/\xe4.vma is not UTF-8: rename it, or repack it to a new file",
                          base::Error);
 }
@@ -94,7 +96,7 @@ TEST_CASE("other files in the directory are nobody's business") {
                              "0123456789abcdef.lock", "x.json", "0123456789abcdef.jso"})
         fixture.temporary.write(name, "{");
     const auto before = fixture.temporary.names();
-    CHECK(fixture.settle().empty());
+    CHECK(fixture.recover().empty());
     CHECK(fixture.temporary.names() == before);
 }
 
@@ -105,7 +107,7 @@ TEST_CASE("a damaged record is named, and kept where it does not stand in the wa
         fixture.temporary.write("0123456789abcdef.json", content);
         std::string message;
         try {
-            fixture.settle();
+            fixture.recover();
         } catch (const base::Error& error) {
             message = error.what();
         }
@@ -113,7 +115,7 @@ TEST_CASE("a damaged record is named, and kept where it does not stand in the wa
         CHECK(message.ends_with("; it is 0123456789abcdef.json.bad now, try again"));
         CHECK(fixture.temporary.read("0123456789abcdef.json.bad") == content);
         CHECK_FALSE(fixture.temporary.has("0123456789abcdef.json"));
-        CHECK(fixture.settle().empty());
+        CHECK(fixture.recover().empty());
     }
 }
 
@@ -128,7 +130,7 @@ TEST_CASE("whichever call fails, a kept record is not lost before it is removed"
         bool kept = false;
         bool removed = false;
         try {
-            InPlaceRecord record(fixture.fs, fixture.directory, "/d/x.vma");
+            JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
             record.keep(publication);
             kept = true;
             record.remove();
@@ -137,7 +139,7 @@ TEST_CASE("whichever call fails, a kept record is not lost before it is removed"
         }
         const bool every_call_made = fixture.fs.calls() < failing;
         fixture.fs.before = nullptr;
-        const auto found = fixture.settle();
+        const auto found = fixture.recover();
         if (kept && !removed) CHECK(found.size() == 1);
         if (removed) CHECK(found.empty());
         if (every_call_made) break;

@@ -1,4 +1,4 @@
-#include "publish/settlement.hpp"
+#include "publish/recovery.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -16,15 +16,15 @@ using namespace vmad::io;
 using namespace vmad::publish;
 using vmad::support::FaultFileSystem;
 using vmad::support::TemporaryDirectory;
-using Phase = Publication::Phase;
+using Phase = RecoveryRecord::Phase;
 
 namespace {
 
-constexpr Phase kPhases[] = {Phase::preparing, Phase::publishing, Phase::renaming, Phase::lingering};
-constexpr Goal kGoals[] = {Goal::finish, Goal::keep_original, Goal::give_back};
+constexpr Phase kPhases[] = {Phase::preparing, Phase::publishing, Phase::renaming, Phase::grace_period};
+constexpr Goal kGoals[] = {Goal::remove_original, Goal::keep_original, Goal::restore_original};
 
-/// The three names and the files at them, where ours and the original are one file each: 0 is none, 1 ours, 2
-/// the original, more are foreign.
+/// The three names and the files at them, where ours and the original are one file each: 0 is none, 1
+/// replacement, 2 the original, more are foreign.
 struct Model {
     int name = 0;
     int temporary = 0;
@@ -32,29 +32,29 @@ struct Model {
     [[nodiscard]] bool holds(int file) const { return name == file || temporary == file || old == file; }
 };
 
-Sight sight(int file) {
+ObservedFile classify(int file) {
     switch (file) {
         case 0:
-            return Sight::nothing;
+            return ObservedFile::absent;
         case 1:
-            return Sight::ours;
+            return ObservedFile::replacement;
         case 2:
-            return Sight::original;
+            return ObservedFile::original;
         default:
-            return Sight::foreign;
+            return ObservedFile::foreign;
     }
 }
 
-Scene scene(const Model& model) {
+DirectoryState state(const Model& model) {
     const auto beside = [&](int file) {
-        return file != 0 && file == model.name ? Sight::second_name : sight(file);
+        return file != 0 && file == model.name ? ObservedFile::same_file : classify(file);
     };
-    return {sight(model.name), beside(model.temporary), beside(model.old)};
+    return {classify(model.name), beside(model.temporary), beside(model.old)};
 }
 
 Model act(Model model, Step step) {
     switch (step) {
-        case Step::rest:
+        case Step::none:
             break;
         case Step::exchange_back:
             REQUIRE(model.name != 0);
@@ -77,7 +77,7 @@ Model act(Model model, Step step) {
     return model;
 }
 
-/// Calls `check(start, end)` for what settling makes of every arrangement of files.
+/// Calls `check(start, end)` for what recovery makes of every arrangement of files.
 template <typename Check>
 void for_all(Check check) {
     for (const auto phase : kPhases)
@@ -92,8 +92,8 @@ void for_all(Check check) {
                         Model now = start;
                         int steps = 0;
                         for (;; ++steps) {
-                            const auto step = decide(scene(now), phase, goal);
-                            if (step == Step::rest) break;
+                            const auto step = decide(state(now), phase, goal);
+                            if (step == Step::none) break;
                             REQUIRE(steps < 8);
                             now = act(now, step);
                         }
@@ -103,7 +103,7 @@ void for_all(Check check) {
 
 }  // namespace
 
-TEST_CASE("settling removes no foreign file, and empties no name") {
+TEST_CASE("recovery removes no foreign file, and empties no name") {
     for_all([](const Model& start, const Model& end, Phase, Goal) {
         for (int foreign = 3; foreign <= 5; ++foreign)
             if (start.holds(foreign)) CHECK(end.holds(foreign));
@@ -113,11 +113,11 @@ TEST_CASE("settling removes no foreign file, and empties no name") {
     });
 }
 
-TEST_CASE("settling leaves nothing of ours beside the archive, but an original that is to be kept") {
+TEST_CASE("recovery leaves nothing of ours beside the archive, but an original that is to be kept") {
     for_all([](const Model&, const Model& end, Phase phase, Goal goal) {
-        const bool is_kept = phase != Phase::lingering && goal == Goal::keep_original && end.name == 1;
+        const bool is_kept = phase != Phase::grace_period && goal == Goal::keep_original && end.name == 1;
         for (const int beside : {end.temporary, end.old}) {
-            if (phase != Phase::lingering) CHECK(beside != 1);
+            if (phase != Phase::grace_period) CHECK(beside != 1);
             if (!is_kept) CHECK(beside != 2);
         }
     });
@@ -125,14 +125,14 @@ TEST_CASE("settling leaves nothing of ours beside the archive, but an original t
 
 TEST_CASE("an original that is to be kept stays beside our replacement, wherever it is") {
     for_all([](const Model& start, const Model& end, Phase phase, Goal goal) {
-        if (phase == Phase::lingering || goal != Goal::keep_original || start.name != 1) return;
+        if (phase == Phase::grace_period || goal != Goal::keep_original || start.name != 1) return;
         if (end.name == 1) CHECK(end.holds(2) == start.holds(2));
     });
 }
 
-TEST_CASE("once an original lingers, nothing but it is touched, and nothing comes back") {
+TEST_CASE("in the grace period nothing but the original is touched, and nothing comes back") {
     for_all([](const Model& start, const Model& end, Phase phase, Goal) {
-        if (phase != Phase::lingering) return;
+        if (phase != Phase::grace_period) return;
         CHECK(end.name == start.name);
         const auto after = [&](int beside) { return beside == 2 || beside == start.name ? 0 : beside; };
         CHECK(end.temporary == after(start.temporary));
@@ -140,13 +140,13 @@ TEST_CASE("once an original lingers, nothing but it is touched, and nothing come
     });
 }
 
-TEST_CASE("settling keeps the original, or ours where the original was swapped out, whatever it meets") {
+TEST_CASE("recovery keeps the original, or ours where the original was swapped out, whatever it meets") {
     for_all([](const Model& start, const Model& end, Phase phase, Goal goal) {
         if (start.name == 2) CHECK(end.name == 2);
         const bool has_foreign = start.temporary >= 3 || start.old >= 3;
         if (start.name == 1 && !has_foreign) {
             const bool has_original = start.temporary == 2 || start.old == 2;
-            const bool comes_back = goal == Goal::give_back && phase != Phase::lingering;
+            const bool comes_back = goal == Goal::restore_original && phase != Phase::grace_period;
             CHECK(end.name == (comes_back && has_original ? 2 : 1));
         }
     });
@@ -165,61 +165,61 @@ TEST_CASE("what was pruned stays so, unless a plain rename was on its way") {
     });
 }
 
-TEST_CASE("the steps, scene by scene") {
-    using enum Sight;
+TEST_CASE("the steps, state by state") {
+    using enum ObservedFile;
     struct Row {
-        Scene scene;
+        DirectoryState state;
         Phase phase;
         Goal goal;
         Step step;
     };
     const Row rows[] = {
         // The exchange went well.
-        {{ours, original, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
-        {{ours, original, nothing}, Phase::publishing, Goal::give_back, Step::exchange_back},
-        {{ours, original, nothing}, Phase::publishing, Goal::keep_original, Step::rest},
-        {{ours, nothing, original}, Phase::renaming, Goal::keep_original, Step::rest},
+        {{replacement, original, absent}, Phase::publishing, Goal::remove_original, Step::remove_temporary},
+        {{replacement, original, absent}, Phase::publishing, Goal::restore_original, Step::exchange_back},
+        {{replacement, original, absent}, Phase::publishing, Goal::keep_original, Step::none},
+        {{replacement, absent, original}, Phase::renaming, Goal::keep_original, Step::none},
         // What did not go well is not kept.
-        {{original, ours, nothing}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
-        {{nothing, original, nothing}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
-        {{ours, foreign, nothing}, Phase::publishing, Goal::keep_original, Step::exchange_back},
+        {{original, replacement, absent}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
+        {{absent, original, absent}, Phase::publishing, Goal::keep_original, Step::remove_temporary},
+        {{replacement, foreign, absent}, Phase::publishing, Goal::keep_original, Step::exchange_back},
         // Later.
-        {{ours, original, nothing}, Phase::lingering, Goal::finish, Step::remove_temporary},
-        {{ours, nothing, original}, Phase::lingering, Goal::give_back, Step::remove_old},
-        {{nothing, original, nothing}, Phase::lingering, Goal::finish, Step::remove_temporary},
-        {{foreign, nothing, original}, Phase::lingering, Goal::finish, Step::remove_old},
-        {{nothing, foreign, nothing}, Phase::lingering, Goal::finish, Step::rest},
-        {{ours, foreign, nothing}, Phase::lingering, Goal::finish, Step::rest},
-        {{nothing, ours, nothing}, Phase::lingering, Goal::finish, Step::rest},
+        {{replacement, original, absent}, Phase::grace_period, Goal::remove_original, Step::remove_temporary},
+        {{replacement, absent, original}, Phase::grace_period, Goal::restore_original, Step::remove_old},
+        {{absent, original, absent}, Phase::grace_period, Goal::remove_original, Step::remove_temporary},
+        {{foreign, absent, original}, Phase::grace_period, Goal::remove_original, Step::remove_old},
+        {{absent, foreign, absent}, Phase::grace_period, Goal::remove_original, Step::none},
+        {{replacement, foreign, absent}, Phase::grace_period, Goal::remove_original, Step::none},
+        {{absent, replacement, absent}, Phase::grace_period, Goal::remove_original, Step::none},
         // It took somebody else's file.
-        {{ours, foreign, nothing}, Phase::publishing, Goal::finish, Step::exchange_back},
+        {{replacement, foreign, absent}, Phase::publishing, Goal::remove_original, Step::exchange_back},
         // The rename went well, and then it did not see a writer.
-        {{ours, nothing, original}, Phase::renaming, Goal::finish, Step::remove_old},
-        {{ours, nothing, original}, Phase::renaming, Goal::give_back, Step::put_back_old},
-        {{ours, nothing, foreign}, Phase::renaming, Goal::finish, Step::put_back_old},
-        {{ours, nothing, nothing}, Phase::renaming, Goal::give_back, Step::rest},
+        {{replacement, absent, original}, Phase::renaming, Goal::remove_original, Step::remove_old},
+        {{replacement, absent, original}, Phase::renaming, Goal::restore_original, Step::put_back_old},
+        {{replacement, absent, foreign}, Phase::renaming, Goal::remove_original, Step::put_back_old},
+        {{replacement, absent, absent}, Phase::renaming, Goal::restore_original, Step::none},
         // It stopped half way.
-        {{nothing, ours, original}, Phase::renaming, Goal::finish, Step::put_back_old},
-        {{nothing, ours, nothing}, Phase::renaming, Goal::finish, Step::put_back_temporary},
+        {{absent, replacement, original}, Phase::renaming, Goal::remove_original, Step::put_back_old},
+        {{absent, replacement, absent}, Phase::renaming, Goal::remove_original, Step::put_back_temporary},
         // Pruned: before the swap, after the exchange, after the rename.
-        {{nothing, ours, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
-        {{nothing, original, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
-        {{nothing, nothing, original}, Phase::renaming, Goal::finish, Step::remove_old},
+        {{absent, replacement, absent}, Phase::publishing, Goal::remove_original, Step::remove_temporary},
+        {{absent, original, absent}, Phase::publishing, Goal::remove_original, Step::remove_temporary},
+        {{absent, absent, original}, Phase::renaming, Goal::remove_original, Step::remove_old},
         // Not swapped.
-        {{original, ours, nothing}, Phase::preparing, Goal::finish, Step::remove_temporary},
-        {{original, ours, second_name}, Phase::renaming, Goal::finish, Step::remove_old},
+        {{original, replacement, absent}, Phase::preparing, Goal::remove_original, Step::remove_temporary},
+        {{original, replacement, same_file}, Phase::renaming, Goal::remove_original, Step::remove_old},
         // Somebody else's.
-        {{foreign, ours, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
-        {{foreign, original, nothing}, Phase::publishing, Goal::finish, Step::remove_temporary},
-        {{original, foreign, nothing}, Phase::preparing, Goal::finish, Step::rest},
-        {{nothing, foreign, nothing}, Phase::preparing, Goal::finish, Step::rest},
-        {{nothing, foreign, nothing}, Phase::publishing, Goal::finish, Step::put_back_temporary},
+        {{foreign, replacement, absent}, Phase::publishing, Goal::remove_original, Step::remove_temporary},
+        {{foreign, original, absent}, Phase::publishing, Goal::remove_original, Step::remove_temporary},
+        {{original, foreign, absent}, Phase::preparing, Goal::remove_original, Step::none},
+        {{absent, foreign, absent}, Phase::preparing, Goal::remove_original, Step::none},
+        {{absent, foreign, absent}, Phase::publishing, Goal::remove_original, Step::put_back_temporary},
     };
     for (const auto& row : rows) {
-        CAPTURE(static_cast<int>(row.scene.name));
-        CAPTURE(static_cast<int>(row.scene.temporary));
-        CAPTURE(static_cast<int>(row.scene.old));
-        CHECK(decide(row.scene, row.phase, row.goal) == row.step);
+        CAPTURE(static_cast<int>(row.state.name));
+        CAPTURE(static_cast<int>(row.state.temporary));
+        CAPTURE(static_cast<int>(row.state.old));
+        CHECK(decide(row.state, row.phase, row.goal) == row.step);
     }
 }
 
@@ -230,10 +230,10 @@ struct Place {
     TemporaryDirectory storage;
     FileSystem fs;
     File directory = fs.open(storage.path(), O_RDONLY | O_DIRECTORY);
-    Publication record;
+    RecoveryRecord record;
 
     explicit Place(Phase phase) {
-        record = new_publication("a.vma", {});
+        record = new_recovery_record("a.vma", {});
         record.phase = phase;
         record.original.mark = mark_at("a.vma", "the original");
         record.replacement = mark_at(record.temporary, "ours");
@@ -242,10 +242,10 @@ struct Place {
         storage.write(name, content);
         return mark_of(fs.status_at(directory, name).value());
     }
-    Settlement settle() { return vmad::publish::settle(fs, directory, record); }
+    RecoveryOutcome recover() { return vmad::publish::recover(fs, directory, record); }
     std::string refusal() {
         try {
-            (void)settle();
+            (void)recover();
         } catch (const vmad::base::Error& error) {
             return error.what();
         }
@@ -255,17 +255,18 @@ struct Place {
 
 }  // namespace
 
-TEST_CASE("an empty temporary file whose inode was not recorded yet is ours, a filled one is not") {
+TEST_CASE("an empty temporary file whose inode was not recorded yet is replacement, a filled one is not") {
     Place place(Phase::preparing);
     place.record.replacement = {};
     place.storage.write(place.record.temporary, "");
-    CHECK(place.settle() == Settlement::not_published);
+    CHECK(place.recover() == RecoveryOutcome::not_published);
     CHECK(place.storage.names() == std::set<std::string>{"a.vma"});
 
     place.storage.write(place.record.temporary, "not ours");
-    CHECK(place.refusal() == place.storage.path() + "/" + place.record.temporary + " or " + place.record.old +
-                                 " beside it is a file that was not made here: see whether it belongs at "
-                                 "a.vma, and move or remove it");
+    CHECK(place.refusal() ==
+          place.storage.path() + "/" + place.record.temporary + " or " + place.record.old +
+              " beside it is an unexpected file, not created by vmad: check whether it should be restored as "
+              "a.vma, then move or remove it");
     CHECK(place.storage.read(place.record.temporary) == "not ours");
 
     // A FIFO has no size either.
@@ -278,7 +279,7 @@ TEST_CASE("an empty temporary file whose inode was not recorded yet is ours, a f
 TEST_CASE("an unfinished temporary file is ours whatever its size, while it is prepared") {
     Place place(Phase::preparing);
     place.storage.append(place.record.temporary, " and more");
-    CHECK(place.settle() == Settlement::not_published);
+    CHECK(place.recover() == RecoveryOutcome::not_published);
     CHECK(place.storage.names() == std::set<std::string>{"a.vma"});
 }
 
@@ -293,7 +294,7 @@ TEST_CASE("a replacement that was written to since is not ours any more") {
 TEST_CASE("an original with another time is another file") {
     Place place(Phase::publishing);
     place.storage.set_modified("a.vma", {1, 0});
-    CHECK(place.settle() == Settlement::changed);
+    CHECK(place.recover() == RecoveryOutcome::changed);
     CHECK(place.storage.names() == std::set<std::string>{"a.vma"});
 }
 
@@ -310,7 +311,7 @@ TEST_CASE("a directory, a link and a FIFO at the names are foreign and stay") {
             if (kind == 1) std::filesystem::create_symlink("/etc/passwd", path);
             if (kind == 2) CHECK(::mkfifo(path.c_str(), 0600) == 0);
             if (at_name)
-                CHECK(place.settle() == Settlement::changed);
+                CHECK(place.recover() == RecoveryOutcome::changed);
             else
                 CHECK_FALSE(place.refusal().empty());
             CHECK(place.storage.has(name));
@@ -325,10 +326,10 @@ TEST_CASE("a directory that cannot be synced is taken for one that need not be")
     fs.before = [](const vmad::support::Call& call) {
         if (call.operation == "sync") FaultFileSystem::fail(EINVAL, call);
     };
-    CHECK(settle(fs, place.directory, place.record) == Settlement::not_published);
+    CHECK(recover(fs, place.directory, place.record) == RecoveryOutcome::not_published);
 }
 
-TEST_CASE("settling gives up when somebody else keeps moving the files") {
+TEST_CASE("recovery gives up when somebody else keeps moving the files") {
     Place place(Phase::publishing);
     FaultFileSystem fs;
     fs.after = [&](const vmad::support::Call& call) {
@@ -336,8 +337,8 @@ TEST_CASE("settling gives up when somebody else keeps moving the files") {
             place.record.replacement = place.mark_at(place.record.temporary, "again");
     };
     CHECK_THROWS_WITH_AS(
-        (void)settle(fs, place.directory, place.record),
-        (place.storage.path() + "/a.vma is being moved again and again by somebody else").c_str(),
+        (void)recover(fs, place.directory, place.record),
+        (place.storage.path() + "/a.vma keeps changing: another process is renaming it").c_str(),
         vmad::base::Error);
 }
 
@@ -347,8 +348,8 @@ TEST_CASE("a file that is listed but cannot be opened is not taken for removed")
     fs.before = [](const vmad::support::Call& call) {
         if (call.operation == "open_at") FaultFileSystem::fail(ENOENT, call);
     };
-    CHECK_THROWS_WITH_AS((void)look(fs, place.directory, "a.vma"),
+    CHECK_THROWS_WITH_AS((void)observe_file(fs, place.directory, "a.vma"),
                          ("open " + place.storage.path() + "/a.vma: Device or resource busy").c_str(),
                          vmad::base::SystemError);
-    CHECK_FALSE(look(fs, place.directory, "b.vma").has_value());
+    CHECK_FALSE(observe_file(fs, place.directory, "b.vma").has_value());
 }

@@ -1,4 +1,4 @@
-#include "publish/publication.hpp"
+#include "publish/recovery_record.hpp"
 
 #include <functional>
 
@@ -16,8 +16,8 @@ namespace {
 FileIdentity some_identity() { return {64512, {1234, 5'000'000'000, 1'700'000'000'123'456'789}, 42}; }
 
 json good() {
-    auto record = new_publication("vzdump-qemu-100.vma.zst", some_identity());
-    record.phase = Publication::Phase::publishing;
+    auto record = new_recovery_record("vzdump-qemu-100.vma.zst", some_identity());
+    record.phase = RecoveryRecord::Phase::publishing;
     record.replacement = {1235, 4'000'000'000, -5};
     record.temporary = ".vmad-0123456789abcdef.tmp";
     record.old = ".vmad-0123456789abcdef.old";
@@ -26,7 +26,7 @@ json good() {
 
 std::string refusal(const json& in) {
     try {
-        (void)in.get<Publication>();
+        (void)in.get<RecoveryRecord>();
     } catch (const vmad::base::Error& error) {
         return error.what();
     }
@@ -36,20 +36,20 @@ std::string refusal(const json& in) {
 }  // namespace
 
 TEST_CASE("a record keeps everything on its way through JSON") {
-    using enum Publication::Phase;
-    for (const auto phase : {preparing, publishing, renaming, lingering}) {
-        auto record = new_publication("a b\n.vma", some_identity());
+    using enum RecoveryRecord::Phase;
+    for (const auto phase : {preparing, publishing, renaming, grace_period}) {
+        auto record = new_recovery_record("a b\n.vma", some_identity());
         record.replacement = {UINT64_MAX, UINT64_MAX, INT64_MIN};
         record.phase = phase;
-        CHECK(json::parse(json(record).dump()).get<Publication>() == record);
+        CHECK(json::parse(json(record).dump()).get<RecoveryRecord>() == record);
     }
-    const auto fresh = new_publication("x", some_identity());
-    CHECK(json(fresh).get<Publication>() == fresh);
+    const auto fresh = new_recovery_record("x", some_identity());
+    CHECK(json(fresh).get<RecoveryRecord>() == fresh);
 }
 
 TEST_CASE("new records have names of their own, with the same digits") {
-    const auto a = new_publication("x", some_identity());
-    const auto b = new_publication("x", some_identity());
+    const auto a = new_recovery_record("x", some_identity());
+    const auto b = new_recovery_record("x", some_identity());
     CHECK(a.temporary != b.temporary);
     CHECK(a.temporary.size() == 26);
     CHECK(a.temporary.substr(0, 22) == a.old.substr(0, 22));
@@ -65,8 +65,8 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
         const char* message;
     };
     const Row rows[] = {
-        {"not an object", [](json& j) { j = json::array(); }, "the record is not an object"},
-        {"no name", [](json& j) { j.erase("name"); }, "name is missing"},
+        {"not an object", [](json& j) { j = json::array(); }, " is not an object"},
+        {"no name", [](json& j) { j.erase("name"); }, ": name is missing"},
         {"unknown field", [](json& j) { j["directory"] = "/"; }, "directory is not known"},
         {"name is a number", [](json& j) { j["name"] = 7; }, "name is not a text"},
         {"empty name", [](json& j) { j["name"] = ""; }, "name is not the name of a file in a directory"},
@@ -95,7 +95,7 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
         {"other digits", [](json& j) { j["old"] = ".vmad-1123456789abcdef.old"; },
          "old has other digits than temporary"},
         {"unknown phase", [](json& j) { j["phase"] = "done"; },
-         "phase is none of preparing, publishing, renaming, lingering"},
+         "phase is none of preparing, publishing, renaming, original kept"},
         {"original is a text", [](json& j) { j["original"] = "x"; }, "original is not an object"},
         {"no changed", [](json& j) { j["original"].erase("changed"); }, "changed is missing"},
         {"negative inode", [](json& j) { j["original"]["inode"] = -1; }, "inode is not a number from 0"},

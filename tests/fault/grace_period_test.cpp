@@ -11,17 +11,17 @@
 
 using namespace vmad;
 using namespace vmad::fault;
-using publish::Settlement;
+using publish::RecoveryOutcome;
 
 namespace {
 
 const std::string kOther = "another archive";
 
-/// What somebody does to the archive, the name of the kept file, how settling ends, and what the name holds.
+/// What somebody does to the archive, the name of the kept file, how recovery ends, and what the name holds.
 struct Deed {
     const char* title;
     std::function<void(const Storage&, const std::string& kept)> act;
-    Settlement settlement;
+    RecoveryOutcome outcome;
     std::optional<std::string> content;
 };
 
@@ -32,33 +32,33 @@ void put_other(const Storage& storage) {
 
 const std::vector<Deed>& deeds() {
     static const std::vector<Deed> all{
-        {"nothing", [](const Storage&, const std::string&) {}, Settlement::published, kNew},
+        {"nothing", [](const Storage&, const std::string&) {}, RecoveryOutcome::published, kNew},
         {"pruned", [](const Storage& storage, const std::string&) { ::unlink(storage.archive().c_str()); },
-         Settlement::vanished, std::nullopt},
+         RecoveryOutcome::vanished, std::nullopt},
         {"replaced", [](const Storage& storage, const std::string&) { put_other(storage); },
-         Settlement::changed, kOther},
+         RecoveryOutcome::changed, kOther},
         {"written to",
          [](const Storage& storage, const std::string&) {
              if (storage.content()) storage.directory().append(kName, "!");
          },
-         Settlement::changed, kNew + "!"},
+         RecoveryOutcome::changed, kNew + "!"},
         {"the kept file is gone", [](const Storage&, const std::string& kept) { ::unlink(kept.c_str()); },
-         Settlement::published, kNew},
+         RecoveryOutcome::published, kNew},
     };
     return all;
 }
 
-/// A replacement that went well, and lingers.
-struct Lingering {
+/// A replacement that went well, with the original kept.
+struct KeptOriginal {
     Storage storage;
-    publish::Publication record;
+    publish::RecoveryRecord record;
 
-    explicit Lingering(const Abilities& abilities) {
+    explicit KeptOriginal(const Abilities& abilities) {
         support::FaultFileSystem fs;
-        REQUIRE(replace(abilities, fs, storage, [&](const publish::Publication& latest) {
+        REQUIRE(replace(abilities, fs, storage, [&](const publish::RecoveryRecord& latest) {
                     record = latest;
-                }) == Settlement::lingering);
-        REQUIRE(record.phase == publish::Publication::Phase::lingering);
+                }) == publish::PublishOutcome::grace_period);
+        REQUIRE(record.phase == publish::RecoveryRecord::Phase::grace_period);
     }
     [[nodiscard]] std::string kept() const {
         const auto& directory = storage.directory();
@@ -69,7 +69,7 @@ struct Lingering {
 template <typename Check>
 void for_all_ways(Check check) {
     for (const auto& abilities : all_abilities()) {
-        if (!abilities.lingers()) continue;
+        if (!abilities.keeps_original()) continue;
         CAPTURE(abilities.title);
         check(abilities);
     }
@@ -81,13 +81,13 @@ TEST_CASE("what became of the archive while the old file was kept stays so") {
     for_all_ways([](const Abilities& abilities) {
         for (const auto& deed : deeds()) {
             CAPTURE(deed.title);
-            const Lingering lingering(abilities);
-            deed.act(lingering.storage, lingering.kept());
+            const KeptOriginal original(abilities);
+            deed.act(original.storage, original.kept());
             io::FileSystem fs;
             for (int i = 0; i < 2; ++i) {  // and once more, as after a crash
-                CHECK(settle(fs, lingering.storage, lingering.record) == deed.settlement);
-                CHECK(lingering.storage.content() == deed.content);
-                CHECK(lingering.storage.is_clean());
+                CHECK(recover(fs, original.storage, original.record) == deed.outcome);
+                CHECK(original.storage.content() == deed.content);
+                CHECK(original.storage.is_clean());
             }
         }
     });
@@ -100,19 +100,19 @@ TEST_CASE("what becomes of the archive at any call of the removal stays so") {
             for (unsigned n = 1; done; ++n) {
                 CAPTURE(deed.title);
                 CAPTURE(n);
-                const Lingering lingering(abilities);
+                const KeptOriginal original(abilities);
                 support::FaultFileSystem fs;
                 done = false;
                 fs.before = [&](const support::Call& call) {
                     if (call.number != n) return;
                     done = true;
-                    deed.act(lingering.storage, lingering.kept());
+                    deed.act(original.storage, original.kept());
                 };
-                const auto settlement = settle(fs, lingering.storage, lingering.record);
+                const auto outcome = recover(fs, original.storage, original.record);
                 if (!done) break;
-                CHECK((settlement == deed.settlement || settlement == Settlement::published));
-                CHECK(lingering.storage.content() == deed.content);
-                CHECK(lingering.storage.is_clean());
+                CHECK((outcome == deed.outcome || outcome == RecoveryOutcome::published));
+                CHECK(original.storage.content() == deed.content);
+                CHECK(original.storage.is_clean());
             }
         }
     });
@@ -127,7 +127,7 @@ TEST_CASE("when any call of the removal fails, the archive is whole, and the nex
                     CAPTURE(error);
                     CAPTURE(was_done);
                     CAPTURE(n);
-                    const Lingering lingering(abilities);
+                    const KeptOriginal original(abilities);
                     support::FaultFileSystem fs;
                     failed = false;
                     (was_done ? fs.after : fs.before) = [&](const support::Call& call) {
@@ -136,15 +136,15 @@ TEST_CASE("when any call of the removal fails, the archive is whole, and the nex
                         support::FaultFileSystem::fail(error, call);
                     };
                     try {
-                        const auto settlement = settle(fs, lingering.storage, lingering.record);
-                        CHECK(settlement == Settlement::published);
+                        const auto outcome = recover(fs, original.storage, original.record);
+                        CHECK(outcome == RecoveryOutcome::published);
                     } catch (const base::Error&) {
                     }
-                    CHECK(lingering.storage.content() == kNew);
+                    CHECK(original.storage.content() == kNew);
                     io::FileSystem healthy;
-                    CHECK(settle(healthy, lingering.storage, lingering.record) == Settlement::published);
-                    CHECK(lingering.storage.content() == kNew);
-                    CHECK(lingering.storage.is_clean());
+                    CHECK(recover(healthy, original.storage, original.record) == RecoveryOutcome::published);
+                    CHECK(original.storage.content() == kNew);
+                    CHECK(original.storage.is_clean());
                 }
             }
         }
@@ -155,18 +155,18 @@ TEST_CASE("the old file, put back by hand, is not removed again") {
     for_all_ways([](const Abilities& abilities) {
         for (const bool is_link : {false, true}) {
             CAPTURE(is_link);
-            const Lingering lingering(abilities);
-            const auto& archive = lingering.storage.archive();
+            const KeptOriginal original(abilities);
+            const auto& archive = original.storage.archive();
             if (is_link) {
                 std::filesystem::remove(archive);
-                std::filesystem::create_hard_link(lingering.kept(), archive);
+                std::filesystem::create_hard_link(original.kept(), archive);
             } else {
-                std::filesystem::rename(lingering.kept(), archive);
+                std::filesystem::rename(original.kept(), archive);
             }
             io::FileSystem fs;
-            CHECK(settle(fs, lingering.storage, lingering.record) == Settlement::not_published);
-            CHECK(lingering.storage.content() == kOld);
-            CHECK(lingering.storage.is_clean());
+            CHECK(recover(fs, original.storage, original.record) == RecoveryOutcome::not_published);
+            CHECK(original.storage.content() == kOld);
+            CHECK(original.storage.is_clean());
         }
     });
 }
@@ -175,16 +175,16 @@ TEST_CASE("what is not the old file any more stays by its name, and is an error"
     for_all_ways([](const Abilities& abilities) {
         for (const bool is_ours : {false, true}) {
             CAPTURE(is_ours);
-            const Lingering lingering(abilities);
-            const auto kept = lingering.kept();
+            const KeptOriginal original(abilities);
+            const auto kept = original.kept();
             if (is_ours)
-                std::filesystem::rename(lingering.storage.archive(), kept);
+                std::filesystem::rename(original.storage.archive(), kept);
             else
-                lingering.storage.directory().append(std::filesystem::path(kept).filename(), "!");
+                original.storage.directory().append(std::filesystem::path(kept).filename(), "!");
             io::FileSystem fs;
-            CHECK_THROWS_AS((void)settle(fs, lingering.storage, lingering.record), base::Error);
+            CHECK_THROWS_AS((void)recover(fs, original.storage, original.record), base::Error);
             CHECK(std::filesystem::exists(kept));
-            CHECK(lingering.storage.content() == (is_ours ? std::nullopt : std::optional(kNew)));
+            CHECK(original.storage.content() == (is_ours ? std::nullopt : std::optional(kNew)));
         }
     });
 }

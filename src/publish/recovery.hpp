@@ -1,0 +1,78 @@
+// How a replacement is finished: observe the names in the directory, decide, act, until nothing is left to
+// do.
+//
+// The same few rules serve a replacement that went well, one that met an error, and one that a crash or a
+// power cut stopped anywhere. They go by what the directory holds, never by what a call returned. Whoever
+// calls holds the archive's InodeLock.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "io/file_system.hpp"
+#include "publish/recovery_record.hpp"
+
+namespace vmad::publish {
+
+/// What the archive's name holds after recovery. Nothing of ours is left beside it.
+enum class RecoveryOutcome {
+    published,      ///< our replacement
+    not_published,  ///< the original, as it was
+    changed,        ///< something else: written to, or replaced, by somebody else
+    vanished,       ///< nothing: it was removed, and stays so
+};
+
+/// What one of the three names holds.
+enum class ObservedFile {
+    absent,
+    replacement,
+    original,
+    foreign,    ///< neither, or one of them but written to since
+    same_file,  ///< of temporary and old only: a hard link to the file at the archive's name
+};
+
+/// What the names hold that a replacement uses.
+struct DirectoryState {
+    ObservedFile name = ObservedFile::absent;
+    ObservedFile temporary = ObservedFile::absent;
+    ObservedFile old = ObservedFile::absent;
+};
+
+/// What becomes of the original when the replacement is in place. Does not matter in the phase
+/// `grace_period`: then it is removed.
+enum class Goal {
+    remove_original,
+    keep_original,     ///< by the name of ours that it has, if it has one
+    restore_original,  ///< if it is still there
+};
+
+enum class Step {
+    rest,                ///< nothing is left to do
+    exchange_back,       ///< archive and temporary name
+    put_back_temporary,  ///< rename it to the archive's name
+    put_back_old,        ///< rename it to the archive's name
+    remove_temporary,
+    remove_old,
+};
+
+/// The next step. The rules are where it is defined.
+[[nodiscard]] Step decide(const DirectoryState& state, RecoveryRecord::Phase phase, Goal goal) noexcept;
+
+/// The file at a name now, opened without following links, because a network file system may answer a plain
+/// stat from a cache. What is not a regular file is not opened. Nothing when there is none; throws when it is
+/// listed but cannot be opened.
+[[nodiscard]] std::optional<struct stat> observe_file(io::FileSystem& fs, const io::File& directory,
+                                                      const std::string& name);
+
+/// Brings `directory`, the archive's, from wherever `record` was left to a state in which nothing is left to
+/// do, and returns it. When it returns, the names are durable, and nothing of ours is beside the archive, but
+/// for an original that Goal::keep_original keeps. It may fail or be killed at any point and be called again,
+/// any number of times. Throws base::Error when a call fails, or when an unexpected file is under one of our
+/// names and cannot be put back: it is left alone.
+[[nodiscard]] DirectoryState finish_replacement(io::FileSystem& fs, const io::File& directory,
+                                                const RecoveryRecord& record, Goal goal);
+
+/// The same after a crash or an error: a replacement that is in place stays, and the original goes.
+RecoveryOutcome recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record);
+
+}  // namespace vmad::publish
