@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "base/buffer_pool.hpp"
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
-#include "io/byte_source.hpp"
+#include "io/byte_stream.hpp"
 #include "vma/archive_reader.hpp"
 
 namespace vmad::access {

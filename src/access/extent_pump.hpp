@@ -8,9 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "base/bounded_queue.hpp"
-#include "base/cancel.hpp"
-#include "base/first_error.hpp"
+#include "base/task.hpp"
+#include "base/threads.hpp"
 #include "vma/archive_reader.hpp"
 
 namespace vmad::access {

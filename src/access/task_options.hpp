@@ -1,9 +1,8 @@
 // How a task over a whole archive runs, and how far it is.
 #pragma once
 
-#include "base/cancel.hpp"
-#include "base/progress.hpp"
-#include "io/byte_source.hpp"
+#include "base/task.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::access {
 

@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/json_fields.hpp"
-#include "base/progress.hpp"
+#include "base/task.hpp"
 
 namespace vmad::api {
 

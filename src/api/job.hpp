@@ -82,7 +82,7 @@ struct Job {
     std::optional<std::uint64_t> size_after;
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued
     nlohmann::json
-        publication;  ///< publish::Publication of the run under way, opaque here; null when there is none
+        publication;  ///< publish::RecoveryRecord of the run under way, opaque here; null when there is none
     std::optional<JobProgress> progress;
     friend bool operator==(const Job&, const Job&) = default;
 };

@@ -4,6 +4,7 @@
 
 #include "api/queue_interface.hpp"
 #include "base/json_fields.hpp"
+#include "base/text.hpp"
 
 namespace vmad::api {
 

@@ -66,7 +66,7 @@ struct WorkerResult {
 
 /// The worker is about to give its copy a name, or to swap it in.
 struct WorkerPublication {
-    nlohmann::json record;  ///< publish::Publication, opaque here; an object
+    nlohmann::json record;  ///< publish::RecoveryRecord, opaque here; an object
     friend bool operator==(const WorkerPublication&, const WorkerPublication&) = default;
 };
 

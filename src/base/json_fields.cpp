@@ -8,20 +8,20 @@ namespace vmad::base {
 
 using nlohmann::json;
 
-bool is_utf8(const std::string& text) {
-    try {
-        (void)json(text).dump();
-        return true;
-    } catch (const json::type_error&) {
-        return false;
-    }
-}
-
 FieldError::FieldError(std::string_view object, std::string_view field, std::string_view problem)
     : Error(fmt::format("{}: {} {}", object, field, problem)), field_(field) {}
 
 Fields::Fields(const json& in, std::string_view object) : in_(in), object_(object) {
     if (!in.is_object()) throw base::Error(fmt::format("{} is not an object", object));
+}
+
+std::uint64_t Fields::get_unsigned(const char* field) {
+    const json* value = look(field);
+    if (value == nullptr) refuse(field, "is missing");
+    const bool fits =
+        value->is_number_unsigned() || (value->is_number_integer() && value->get<std::int64_t>() >= 0);
+    if (!fits) refuse(field, "is not an integer from 0");
+    return value->get<std::uint64_t>();
 }
 
 void Fields::refuse_others() const {

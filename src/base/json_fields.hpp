@@ -19,9 +19,6 @@
 
 namespace vmad::base {
 
-/// True for what JSON can hold as it is.
-[[nodiscard]] bool is_utf8(const std::string& text);
-
 /// A field is missing, unknown, of a wrong type or out of range. what() is "OBJECT: FIELD PROBLEM".
 class FieldError : public base::Error {
   public:
@@ -45,6 +42,8 @@ class Fields {
     /// The same; nothing when it is absent.
     template <typename T>
     [[nodiscard]] std::optional<T> find(const char* field);
+    /// An integer from 0 to 2^64-1: for numbers of the kernel's that never pass through Varlink.
+    [[nodiscard]] std::uint64_t get_unsigned(const char* field);
     /// The index in `names` of the text of the field.
     template <std::size_t N>
     [[nodiscard]] std::size_t choose(const char* field, const std::array<const char*, N>& names) {

@@ -1,7 +1,8 @@
 #include "codec/archive_source.hpp"
 
-#include "io/device_source.hpp"
-#include "io/prefixed_source.hpp"
+#include "io/byte_stream.hpp"
+#include "io/direct_source.hpp"
+#include "io/file_source.hpp"
 
 namespace vmad::codec {
 namespace {
@@ -37,7 +38,7 @@ ArchiveSource ArchiveSource::of_direct(io::FileSystem& fs, const io::File& file,
     const auto format = format_of_file(fs, file);
     auto found = format == ArchiveFormat::zstd ? read_seek_table(fs, file) : FoundSeekTable{};
     // Last, because it drops what was read so far from the page cache.
-    return {format, std::make_unique<io::DeviceSource>(fs, file), std::move(found), options};
+    return {format, std::make_unique<io::DirectSource>(fs, file), std::move(found), options};
 }
 
 ArchiveSource ArchiveSource::of_stream(io::ByteSource& stream, const SourceOptions& options) {

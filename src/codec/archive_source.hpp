@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "codec/decoder.hpp"
-#include "io/byte_source.hpp"
+#include "io/file_source.hpp"
 
 namespace vmad::codec {
 

@@ -9,11 +9,11 @@
 #include <optional>
 #include <string>
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "codec/archive_format.hpp"
 #include "codec/list_digest.hpp"
 #include "codec/seek_table.hpp"
-#include "io/byte_source.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::codec {
 

@@ -14,9 +14,6 @@
 
 namespace vmad::codec {
 
-inline constexpr int kDefaultZstdLevel = 3;
-inline constexpr int kMaxZstdLevel = 19;
-
 /// One thread at a time.
 class FrameEncoder {
   public:
@@ -28,7 +25,7 @@ class FrameEncoder {
     [[nodiscard]] virtual std::size_t encode(std::span<const iovec> slices, std::span<std::byte> into) = 0;
 };
 
-/// `format` is zstd or gzip; `zstd_level` is 1 to kMaxZstdLevel.
+/// `format` is zstd or gzip; `zstd_level` is 1 to base::kMaxZstdLevel.
 [[nodiscard]] std::unique_ptr<FrameEncoder> make_frame_encoder(ArchiveFormat format, int zstd_level);
 
 }  // namespace vmad::codec

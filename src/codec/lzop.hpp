@@ -9,9 +9,9 @@
 #include <chrono>
 #include <memory>
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "codec/decoder.hpp"
-#include "io/byte_sink.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::codec {
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 namespace vmad::codec {
 
@@ -17,12 +18,10 @@ ChildProgram start_lzop(std::vector<std::string> options) {
 }
 
 std::string first_line(const ProgramEnd& end) {
-    std::string line;
-    for (const char c : end.complaint) {
-        if (c == '\n' && !line.empty()) break;
-        if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) line += c;
-    }
-    return line.empty() ? "it does not say why" : line;
+    const std::string_view text = end.complaint;
+    const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
+    const auto line = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
+    return line.empty() ? "it does not say why" : base::printable(line);
 }
 
 void check_ended(const ProgramEnd& end, int max_status) {

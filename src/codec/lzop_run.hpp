@@ -8,8 +8,8 @@
 #include <mutex>
 #include <string>
 
-#include "base/cancel.hpp"
-#include "base/first_error.hpp"
+#include "base/task.hpp"
+#include "base/threads.hpp"
 #include "codec/child_program.hpp"
 
 namespace vmad::codec {

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "base/cancel.hpp"
-#include "io/byte_source.hpp"
+#include "base/task.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::codec {
 

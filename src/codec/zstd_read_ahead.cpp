@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "io/prefixed_source.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::codec {
 

@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 
 namespace vmad::ctl {
 

@@ -16,8 +16,8 @@
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
-#include "base/duration_text.hpp"
 #include "base/error.hpp"
+#include "base/units.hpp"
 #include "daemon/child_process.hpp"
 #include "daemon/job_log.hpp"
 #include "daemon/output_lines.hpp"
@@ -196,7 +196,7 @@ class CommandRunner::Command {
         lines_.finish();
         ended_ = true;
         if (is_late())
-            warn(fmt::format("it did not end in {}, and was killed", base::duration_text(limit_.count())));
+            warn(fmt::format("it did not end in {}, and was killed", base::spell_duration(limit_.count())));
         else if (exit_->si_code != CLD_EXITED || exit_->si_status != 0)
             warn(how_it_ended(*exit_));
         // Destroys this object.

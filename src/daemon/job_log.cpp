@@ -12,7 +12,8 @@
 #include <spdlog/spdlog.h>
 #include <systemd/sd-journal.h>
 
-#include "base/quantity.hpp"
+#include "base/text.hpp"
+#include "base/units.hpp"
 #include "daemon/log.hpp"
 
 namespace vmad::daemon {
@@ -99,19 +100,6 @@ int priority_of(level_enum level) {
     }
 }
 
-/// A path may hold any byte, but must not make up lines of the log or steer a terminal.
-std::string in_one_line(std::string_view text) {
-    std::string result;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f)
-            result += fmt::format("\\x{:02x}", byte);
-        else
-            result += c;
-    }
-    return result;
-}
-
 /// The fields of one record.
 class Fields {
   public:
@@ -151,7 +139,7 @@ void log_event(const Job& job, const Event& event) {
     auto text = fmt::format("job {}: {}: {}", job.id, event.name, job.path);
     if (job.state == JobState::done) text += ": " + what_was_done(job);
     if (job.state == JobState::waiting || job.state == JobState::failed) text += ": " + job.reason;
-    text = in_one_line(text);
+    text = base::printable(text);
     if (!logs_to_journal()) return spdlog::log(event.level, "{}", text);
     auto fields = fields_of(job, event.level, text);
     fields.add("MESSAGE_ID", event.message_id);
@@ -175,7 +163,7 @@ void log_job(const Job& job) noexcept {
 
 void log_about_job(const Job& job, level_enum level, std::string_view text) noexcept {
     try {
-        const auto line = in_one_line(fmt::format("job {}: {}", job.id, text));
+        const auto line = base::printable(fmt::format("job {}: {}", job.id, text));
         if (!logs_to_journal()) return spdlog::log(level, "{}", line);
         fields_of(job, level, line).send();
     } catch (const std::exception& error) {

@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "daemon/job_log.hpp"
-#include "publish/publication.hpp"
+#include "publish/recovery_record.hpp"
 #include "pve/vzdump_lock.hpp"
 #include "queue/transition.hpp"
 
@@ -132,7 +132,7 @@ void JobRunner::start(std::uint64_t id) {
                                      settings_.spill_dir,
                                      settings_.zstd_level,
                                      settings_.reserve_bytes,
-                                     settings_.linger_seconds};
+                                     settings_.grace_period_seconds};
         workers_[id] = std::make_unique<WorkerProcess>(
             event_, order, rate_,
             WorkerProcess::Callbacks{
@@ -158,7 +158,7 @@ void JobRunner::start(std::uint64_t id) {
 void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
     heard_of(id);
     const bool publishing =
-        record.get<publish::Publication>().phase != publish::Publication::Phase::preparing;
+        record.get<publish::RecoveryRecord>().phase != publish::RecoveryRecord::Phase::preparing;
     const auto state = publishing ? JobState::publishing : JobState::running;
     const bool moves = queue_.find(id)->state != state;
     const auto& job = queue_.record_publication(id, state, record);

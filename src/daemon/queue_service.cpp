@@ -11,8 +11,9 @@
 
 #include "api/queue_interface.hpp"
 #include "base/error.hpp"
+#include "base/path.hpp"
 #include "daemon/job_log.hpp"
-#include "publish/publication.hpp"
+#include "io/temporary_name.hpp"
 #include "pve/backup_name.hpp"
 #include "queue/incoming.hpp"
 #include "queue/job_path.hpp"
@@ -41,11 +42,6 @@ varlink::ServerOptions server_options() {
         return api::failed(error.what());
     };
     return options;
-}
-
-bool is_below(const std::string& path, const std::string& directory) {
-    return directory == "/" ||
-           (path.starts_with(directory) && path.size() > directory.size() && path[directory.size()] == '/');
 }
 
 }  // namespace
@@ -184,17 +180,16 @@ varlink::Interface QueueService::queue_interface() {
 
 std::optional<std::string> QueueService::refusal_of(const std::string& path) const {
     if (auto fault = queue::fault_of_path(path)) return fault;
-    if (publish::is_reserved_name(path.substr(path.rfind('/') + 1)))
-        return "it is a temporary file of vmad's";
+    if (io::is_reserved_name(base::file_name(path))) return "it is a temporary file of vmad's";
     const auto& directories = settings_.directories;
-    const auto accepts = [&](const std::string& directory) { return is_below(path, directory); };
+    const auto accepts = [&](const std::string& directory) { return base::is_below(path, directory); };
     if (!directories.empty() && std::none_of(directories.begin(), directories.end(), accepts))
         return "it is below none of the configured directories";
     return std::nullopt;
 }
 
 api::EnqueueReply QueueService::enqueue(const api::EnqueueCall& call) {
-    const auto path = queue::normal_path(call.path);
+    const auto path = base::normal_path(call.path);
     if (const auto refusal = refusal_of(path)) throw api::path_refused(call.path, *refusal);
     const auto [job, created, moved] = queue_.enqueue(
         {path, runner_.mount_point_of(path), call.storage, pve::vmid_of(path)}, call.announced, now());
@@ -236,7 +231,7 @@ void QueueService::wait(varlink::Request& request) {
     std::map<std::uint64_t, const Job*> jobs;
     for (const auto id : call.ids) jobs[id] = &require(id);
     for (const auto& path : call.paths) {
-        const auto* job = queue_.find(queue::normal_path(path));
+        const auto* job = queue_.find(base::normal_path(path));
         if (job == nullptr) throw api::no_such_path(path);
         jobs[job->id] = job;
     }
@@ -281,7 +276,7 @@ void QueueService::resume() {
 void QueueService::take_incoming() {
     const auto accept = [this](const std::string& path) -> std::optional<std::string> {
         // The hook wrote it, so the backup is finished.
-        if (auto refusal = refusal_of(queue::normal_path(path))) return refusal;
+        if (auto refusal = refusal_of(base::normal_path(path))) return refusal;
         (void)enqueue({path, true, ""});
         return std::nullopt;
     };

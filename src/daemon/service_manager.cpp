@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/text.hpp"
+
 namespace vmad::daemon {
 namespace {
 
@@ -41,9 +43,8 @@ ReloadNotice::ReloadNotice() {
 ReloadNotice::~ReloadNotice() { tell_ready(); }
 
 void StatusLine::tell(const api::JobCounts& counts, const std::vector<api::Job>& active) {
-    auto line = status_line(counts, active);
     // A line break in a name would begin another message.
-    std::replace(line.begin(), line.end(), '\n', ' ');
+    auto line = base::printable(status_line(counts, active));
     if (line == told_) return;
     told_ = std::move(line);
     sd_notify(0, ("STATUS=" + told_).c_str());

@@ -9,12 +9,12 @@
 #include <optional>
 #include <span>
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "codec/archive_format.hpp"
 #include "codec/frame_encoder.hpp"
 #include "codec/lzop.hpp"
 #include "codec/seek_table.hpp"
-#include "io/byte_sink.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::engine {
 

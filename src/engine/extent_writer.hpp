@@ -4,9 +4,8 @@
 // thread writes, in order. Few are under way at a time.
 #pragma once
 
-#include "base/cancel.hpp"
-#include "base/first_error.hpp"
-#include "base/ordered_results.hpp"
+#include "base/task.hpp"
+#include "base/threads.hpp"
 #include "engine/archive_output.hpp"
 #include "engine/assembler.hpp"
 #include "engine/payload_loader.hpp"

@@ -8,7 +8,7 @@
 #include <functional>
 #include <span>
 
-#include "io/byte_sink.hpp"
+#include "io/byte_stream.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::engine {

@@ -5,22 +5,21 @@
 // engine/ordered_writer; then, when the caller has synced the copy, verify/verification.
 #pragma once
 
+#include "base/limits.hpp"
 #include "codec/archive_source.hpp"
 #include "codec/frame_encoder.hpp"
 #include "engine/spill_file.hpp"
-#include "io/byte_sink.hpp"
+#include "io/byte_stream.hpp"
 #include "verify/copy_verification.hpp"
 
 namespace vmad::engine {
 
-inline constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{256} << 20;
-
 struct RepackOptions {
     access::TaskOptions task;
     codec::ArchiveFormat format = codec::ArchiveFormat::raw;  ///< of the result
-    int zstd_level = codec::kDefaultZstdLevel;
+    int zstd_level = base::kDefaultZstdLevel;
     /// Size of the reorder buffer; some tens of MiB for what is being read and written come on top.
-    std::uint64_t memory_bytes = kDefaultMemoryBytes;
+    std::uint64_t memory_bytes = base::kDefaultMemoryBytes;
     SpillPlace spill;  ///< for what the memory has no room for
 };
 

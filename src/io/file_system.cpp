@@ -40,8 +40,10 @@ bool errno_is_one_of(std::initializer_list<int> numbers) {
 }  // namespace
 
 void throw_file_error(std::string_view operation, std::string_view path) {
-    if (errno_is_one_of({ENOSPC, EDQUOT})) throw NoSpace(base::SystemError(errno, operation, path).what());
-    base::throw_errno(operation, path);
+    const int number = errno;
+    if (number == ENOSPC || number == EDQUOT)
+        throw NoSpace(base::SystemError(number, operation, path).what(), number);
+    throw base::SystemError(number, operation, path);
 }
 
 std::string File::entry(const std::string& name) const {

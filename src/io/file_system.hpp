@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -26,7 +27,12 @@ namespace vmad::io {
 /// The disk or a quota is full (ENOSPC, EDQUOT), or would be filled beyond a reserve: worth waiting for.
 class NoSpace : public base::Error {
   public:
-    using Error::Error;
+    explicit NoSpace(const std::string& sentence, int number = ENOSPC) : Error(sentence), number_(number) {}
+    /// The errno value of the call, ENOSPC for a reserve.
+    [[nodiscard]] int number() const noexcept { return number_; }
+
+  private:
+    int number_;
 };
 
 /// Throws NoSpace or base::SystemError for the current errno.

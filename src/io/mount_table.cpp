@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
+#include "io/durable_entry.hpp"
 
 namespace vmad::io {
 namespace {

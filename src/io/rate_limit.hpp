@@ -7,8 +7,9 @@
 
 #include <cstdint>
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "base/unique_fd.hpp"
+#include "io/file_system.hpp"
 
 namespace vmad::io {
 
@@ -44,6 +45,26 @@ class RateLimit {
 
     base::UniqueFd fd_;
     Page* page_;  ///< mapped; null in one that was moved from
+};
+
+/// The file system, with a limit to how fast the content of files is read and written; directories and
+/// metadata do not count. Bytes count when they were read or written, as the system call says: what is asked
+/// for beyond the end of a file, or again after a short write, would count twice otherwise. So a call is
+/// never late, but the next one is.
+class RateLimitedFileSystem final : public FileSystem {
+  public:
+    /// Both outlive this object. When a stop is requested, nothing waits any more.
+    RateLimitedFileSystem(const RateLimit& limit, const base::CancelFlag& cancel) noexcept
+        : limit_(limit), cancel_(cancel) {}
+
+    [[nodiscard]] std::size_t read_at(const File& file, std::span<const iovec> into,
+                                      std::uint64_t offset) override;
+    [[nodiscard]] std::size_t write_at(const File& file, std::span<const iovec> from,
+                                       std::uint64_t offset) override;
+
+  private:
+    const RateLimit& limit_;
+    const base::CancelFlag& cancel_;
 };
 
 }  // namespace vmad::io

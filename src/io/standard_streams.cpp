@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "io/file_system.hpp"
 #include "io/slices.hpp"
 
 namespace vmad::io {

@@ -6,9 +6,8 @@
 
 #include <string>
 
-#include "base/cancel.hpp"
-#include "io/byte_sink.hpp"
-#include "io/byte_source.hpp"
+#include "base/task.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::io {
 

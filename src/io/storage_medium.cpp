@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "io/durable_file.hpp"
+#include "io/durable_entry.hpp"
 #include "io/mount_table.hpp"
 
 namespace vmad::io {

@@ -1,6 +1,6 @@
 #include "io/written_boundary.hpp"
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 
 namespace vmad::io {
 

@@ -47,7 +47,7 @@ enum class Goal {
 };
 
 enum class Step {
-    rest,                ///< nothing is left to do
+    none,                ///< nothing is left to do
     exchange_back,       ///< archive and temporary name
     put_back_temporary,  ///< rename it to the archive's name
     put_back_old,        ///< rename it to the archive's name

@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
-#include "pve/node_name.hpp"
+#include "io/durable_entry.hpp"
+#include "pve/storage_config.hpp"
 #include "pve/vzdump_config.hpp"
 
 namespace vmad::pve {

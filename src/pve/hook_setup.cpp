@@ -8,8 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
-#include "io/durable_link.hpp"
+#include "io/durable_entry.hpp"
 #include "io/file_metadata.hpp"
 #include "pve/vzdump_config.hpp"
 

@@ -1,6 +1,7 @@
 #include "pve/storage_config.hpp"
 
 #include <fcntl.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
@@ -8,9 +9,8 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "base/system_path.hpp"
-#include "io/durable_file.hpp"
-#include "pve/node_name.hpp"
+#include "base/path.hpp"
+#include "io/durable_entry.hpp"
 #include "pve/section_config.hpp"
 
 // What a property means, and what holds where it is not set, is from PVE::Storage::Plugin and the plugins of
@@ -57,18 +57,6 @@ bool contains(const std::vector<std::string>& items, std::string_view item) {
     return std::find(items.begin(), items.end(), item) != items.end();
 }
 
-/// An absolute path without doubled slashes, "." components and a slash at its end.
-std::string tidy(std::string_view path) {
-    std::string result;
-    while (!path.empty()) {
-        const auto slash = std::min(path.find('/'), path.size());
-        const auto name = path.substr(0, slash);
-        if (!name.empty() && name != ".") result.append("/").append(name);
-        path.remove_prefix(std::min(slash + 1, path.size()));
-    }
-    return result.empty() ? "/" : result;
-}
-
 /// Reads one section of a type that holds files.
 class StorageReader {
   public:
@@ -78,7 +66,7 @@ class StorageReader {
     [[nodiscard]] Storage read(std::string_view node) const {
         Storage storage{section_.id,     section_.type, path(), {}, {}, type_.backups_by_default,
                         is_enabled(node)};
-        storage.dump_directory = tidy(storage.path + "/" + dump_subdirectory());
+        storage.dump_directory = base::normal_path(storage.path + "/" + dump_subdirectory());
         storage.mount_point = mount_point(storage.path);
         if (const auto* content = section_.find("content"))
             storage.holds_backups = contains(split_list(content->value), "backup");
@@ -133,7 +121,7 @@ class StorageReader {
     [[nodiscard]] std::string absolute(const Property& property) const {
         if (!property.value.starts_with('/'))
             fail(property.line, fmt::format("\"{}\" is not an absolute path", property.value));
-        return tidy(property.value);
+        return base::normal_path(property.value);
     }
 
     [[noreturn]] void fail(std::size_t line, const std::string& what) const {
@@ -160,6 +148,13 @@ bool is_storage_id(std::string_view text) {
 }
 
 }  // namespace
+
+std::string node_name() {
+    utsname system{};
+    if (::uname(&system) != 0) base::throw_errno("uname", "this host");
+    const std::string_view name = system.nodename;
+    return std::string(name.substr(0, name.find('.')));
+}
 
 std::optional<VolumeId> parse_volume_id(std::string_view text) {
     constexpr std::string_view kBackup = "backup/";

@@ -15,14 +15,17 @@
 
 namespace vmad::pve {
 
+/// What Proxmox VE calls this host: the host name up to its first dot. Throws base::SystemError.
+[[nodiscard]] std::string node_name();
+
 /// A storage whose type keeps volumes as files: dir, nfs, cifs, cephfs, glusterfs, btrfs.
 struct Storage {
     std::string id;
     std::string type;
-    std::string path;            ///< absolute
-    std::string dump_directory;  ///< where its backups are, below `path`
+    std::string path;              ///< absolute
+    std::string dump_directory{};  ///< where its backups are, below `path`
     /// Must be a mount point for the storage to be there; empty for one that is a plain directory.
-    std::string mount_point;
+    std::string mount_point{};
     bool holds_backups = false;  ///< its content is, among other things, backups
     bool enabled = false;        ///< not disabled, and meant for this node
     friend bool operator==(const Storage&, const Storage&) = default;

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <string>
 
-#include "base/system_path.hpp"
-#include "io/durable_file.hpp"
+#include "base/path.hpp"
+#include "io/durable_entry.hpp"
 
 namespace vmad::pve {
 namespace {

@@ -5,7 +5,7 @@
 #include <climits>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
+#include "io/durable_entry.hpp"
 #include "queue/job_path.hpp"
 
 namespace vmad::queue {

@@ -10,7 +10,8 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
+#include "io/durable_entry.hpp"
+#include "io/temporary_name.hpp"
 
 namespace vmad::queue {
 namespace {

@@ -11,16 +11,15 @@
 namespace vmad::repack {
 namespace {
 
-InPlaceOutcome outcome_of(publish::Settlement settlement) {
-    switch (settlement) {
-        case publish::Settlement::published:
+InPlaceOutcome outcome_of(publish::PublishOutcome outcome) {
+    switch (outcome) {
+        case publish::PublishOutcome::published:
             return InPlaceOutcome::done;
-        case publish::Settlement::lingering:
+        case publish::PublishOutcome::grace_period:
             return InPlaceOutcome::lingering;
-        case publish::Settlement::vanished:
+        case publish::PublishOutcome::vanished:
             return InPlaceOutcome::vanished;
-        case publish::Settlement::changed:
-        case publish::Settlement::not_published:
+        case publish::PublishOutcome::changed:
             return InPlaceOutcome::changed;
     }
     return InPlaceOutcome::changed;
@@ -46,8 +45,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto size = identity.mark.size_bytes;
     if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
         return {InPlaceOutcome::unchanged, size, size};
-    const auto goal = options.linger && io::is_on_network(fs, target.directory) ? publish::Goal::keep_original
-                                                                                : publish::Goal::finish;
+    const bool keep_original = options.linger && io::is_on_network(fs, target.directory);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
     replacement.require_space(size);
     engine::RepackResult result;
@@ -77,7 +75,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
             return {InPlaceOutcome::changed};
         throw;
     }
-    return {outcome_of(replacement.publish(goal)),
+    return {outcome_of(replacement.publish(keep_original)),
             size,
             result.result_bytes,
             result.reread_bytes,
@@ -85,13 +83,13 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
             std::move(notice)};
 }
 
-std::optional<publish::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
-                                                   const InPlaceOptions& options,
-                                                   const publish::Publication& record) {
+std::optional<publish::RecoveryOutcome> settle_in_place(io::FileSystem& fs, const std::string& path,
+                                                        const InPlaceOptions& options,
+                                                        const publish::RecoveryRecord& record) {
     const auto entry = publish::open_entry(fs, path, options.directories);
     const auto lock = publish::InodeLock::take(fs, options.lock_directory, record.original);
     if (!lock) return std::nullopt;
-    return publish::settle(fs, entry.directory, record);
+    return publish::recover(fs, entry.directory, record);
 }
 
 }  // namespace vmad::repack

@@ -38,7 +38,7 @@ struct InPlaceOptions {
     /// On a network file system the old file is kept, because another node may be reading it: until
     /// settle_in_place() is called with the last record.
     bool linger = false;
-    publish::ReplaceFile::Journal journal;  ///< makes the record of the replacement durable
+    publish::RecordSink journal;  ///< makes the record of the replacement durable
     /// Reports when the copy is read back: decided by the storage, once for each repack. May be empty.
     std::function<void(verify::ReadBack)> read_back_chosen;
 };
@@ -62,8 +62,9 @@ struct InPlaceResult {
 /// Settles what a crash or an error left of a replacement of `path`, by its last record: afterwards the name
 /// holds the old archive or the new one, and nothing of ours is beside it. Nothing when another process works
 /// on it. Throws publish::StorageMissing and base::Error; it may be called again then.
-[[nodiscard]] std::optional<publish::Settlement> settle_in_place(io::FileSystem& fs, const std::string& path,
-                                                                 const InPlaceOptions& options,
-                                                                 const publish::Publication& record);
+[[nodiscard]] std::optional<publish::RecoveryOutcome> settle_in_place(io::FileSystem& fs,
+                                                                      const std::string& path,
+                                                                      const InPlaceOptions& options,
+                                                                      const publish::RecoveryRecord& record);
 
 }  // namespace vmad::repack

@@ -1,7 +1,7 @@
 // Tells, without reading all of it, whether an archive is canonical already.
 #pragma once
 
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::verify {

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "io/device_source.hpp"
+#include "io/direct_source.hpp"
 #include "io/storage_medium.hpp"
 
 namespace vmad::verify {
@@ -64,7 +64,7 @@ Survey CopyVerification::result() {
 }
 
 Survey CopyVerification::read_behind_writer() {
-    io::DeviceSource device(fs_, file_, boundary_);
+    io::DirectSource device(fs_, file_, boundary_);
     auto source = codec::ArchiveSource::of_stream(device, {options_.threads, options_.cancel});
     auto options = options_;
     options.progress = [this](const base::Progress& progress) {

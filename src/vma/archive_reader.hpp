@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/buffer_pool.hpp"
-#include "io/byte_source.hpp"
+#include "io/byte_stream.hpp"
 #include "vma/cluster_map.hpp"
 #include "vma/format.hpp"
 

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "api/job.hpp"
-#include "base/progress.hpp"
+#include "base/task.hpp"
 
 namespace vmad::worker {
 

@@ -74,19 +74,18 @@ WorkerResult settled(WorkerResult result) {
 /// Nothing when the archive is to be repacked anew.
 std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
                                    const repack::InPlaceOptions& options) {
-    const auto record = job.publication.get<publish::Publication>();
+    const auto record = job.publication.get<publish::RecoveryRecord>();
     const auto settlement = repack::settle_in_place(fs, job.path, options, record);
     if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive"};
     switch (*settlement) {
-        case publish::Settlement::published:
-        case publish::Settlement::lingering:  // never: nobody asked for it
+        case publish::RecoveryOutcome::published:
             return settled(
                 {WorkerOutcome::done, "", record.original.mark.size_bytes, record.replacement.size_bytes});
-        case publish::Settlement::vanished:
+        case publish::RecoveryOutcome::vanished:
             require_storage(fs, job);
             return settled({WorkerOutcome::vanished, "the archive was removed"});
-        case publish::Settlement::not_published:
-        case publish::Settlement::changed:
+        case publish::RecoveryOutcome::not_published:
+        case publish::RecoveryOutcome::changed:
             return std::nullopt;
     }
     return std::nullopt;
@@ -152,7 +151,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.reserve_bytes = order.reserve_bytes;
     options.linger = order.linger_seconds > 0;
     auto job = order.job;
-    options.journal = [&](const publish::Publication& record) {
+    options.journal = [&](const publish::RecoveryRecord& record) {
         reports.record(record);
         job.publication = record;
     };

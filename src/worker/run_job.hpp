@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "api/worker_messages.hpp"
-#include "base/cancel.hpp"
+#include "base/task.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::worker {

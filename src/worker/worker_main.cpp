@@ -10,7 +10,7 @@
 #include <cstdio>
 
 #include "base/error.hpp"
-#include "io/rate_limited_file_system.hpp"
+#include "io/rate_limit.hpp"
 #include "worker/daemon_link.hpp"
 #include "worker/run_job.hpp"
 

@@ -174,7 +174,7 @@ TEST_CASE("a directory or a link that is put in the archive's place stays there"
                             fs.forget_calls();
                             remembered = true;
                         });
-                    CHECK(outcome == PublishOutcome::changed);
+                    CHECK(result == PublishOutcome::changed);
                 } catch (const base::SystemError& error) {
                     // Between the stat and the open of a look.
                     CHECK(error.number() == ELOOP);
@@ -258,10 +258,10 @@ TEST_CASE("metadata that is changed meanwhile is not lost before the last look")
                     // Some file systems count time in ticks of 10 ms: the change must fall into another one.
                     std::this_thread::sleep_for(std::chrono::milliseconds(12));
                 });
-            CHECK(agrees(storage, outcome));
-            if (outcome != PublishOutcome::grace_period) CHECK(storage.is_clean());
+            CHECK(agrees(storage, result));
+            if (result != PublishOutcome::grace_period) CHECK(storage.is_clean());
             // Where there is no exchange it is tried all the same, after the first look.
-            if (n < course.first("exchange")) CHECK(outcome == PublishOutcome::changed);
+            if (n < course.first("exchange")) CHECK(result == PublishOutcome::changed);
         }
     }
 }

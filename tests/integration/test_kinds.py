@@ -67,7 +67,7 @@ class CommandTest(KindTest):
     def test_the_result_does_not_depend_on_threads_and_memory(self):
         for kind, path in stored.items():
             for options in (("--threads", "1"), ("--threads", "5"), ("--memory", "16M"),
-                            ("--memory", "0"), ("--memory", "0", "--threads", "3")):
+                            ("--memory", "17M", "--threads", "3")):
                 with self.subTest(kind=kind, options=options):
                     # To standard output, which is of the source's kind, and to files of two others.
                     self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-", *options)), kind)

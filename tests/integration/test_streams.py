@@ -45,7 +45,7 @@ class StreamTest(KindTest):
                 self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-")), kind)
                 for other in (kind, "gzip" if kind == "zstd" else "zstd"):
                     into = self.dump / f"y{ENDINGS[other]}"
-                    told = self.feed_well(data, "repack", "-", into, "--force", "--memory", "0")
+                    told = self.feed_well(data, "repack", "-", into, "--force", "--memory", "16M")
                     self.assertIn(f" {sentences.VERIFIED}, digest ", told.decode())
                     self.assert_is_canonical(into, other)
                     self.assertEqual(stat.S_IMODE(into.stat().st_mode), 0o600)

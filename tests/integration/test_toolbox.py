@@ -58,7 +58,9 @@ class CommandLineTest(ProcessTest):
                           ("repack", "--in-place", "--no-verify", "a"), ("repack", "--state-dir", "x", "a", "b"),
                           ("repack", "--threads", "0", "a", "b"), ("repack", "--threads", "65", "a", "b"),
                           ("repack", "--threads", "x", "a", "b"), ("repack", "--memory", "1T", "a", "b"),
-                          ("repack", "--memory", "-1", "a", "b"), ("wait", "--timeout", "0"), ("add",), ("add", "")):
+                          ("repack", "--memory", "-1", "a", "b"),
+                          ("repack", "--memory", "1", "a", "b"), ("repack", "--memory", "16383K", "a", "b"),
+                          ("repack", "--memory", "65G", "a", "b"), ("wait", "--timeout", "0"), ("add",), ("add", "")):
             with self.subTest(arguments=arguments):
                 self.refuse(2, *arguments)
 
@@ -364,21 +366,21 @@ class RepackTest(ProcessTest):
         for seed in range(6):
             archive = generate(self.dir / "x.vma", "--random-guest", "--guest-seed", str(seed), "--dump-seed",
                                str(seed), "--reference", self.dir / "reference", *(["--shuffle"] if seed % 2 else []))
-            for options in ((), ("--threads", "1", "--memory", "0"), ("--threads", "7", "--memory", "3K"),
+            for options in ((), ("--threads", "1", "--memory", "16M"), ("--threads", "7", "--memory", "17M"),
                             ("--no-verify", "--memory", "1G")):
                 self.succeed("repack", archive, self.dir / "y.vma", "--force", *options)
                 self.assertEqual(sha256(self.dir / "y.vma"), sha256(self.dir / "reference"))
 
     def test_json_and_verbose(self):
-        archive = generate(self.dir / "x.vma", "--disk", "drive-scsi0=32M", "--shuffle")
-        [result] = self.succeed_json("repack", archive, self.dir / "y.vma", "--memory", "0")
+        archive = generate(self.dir / "x.vma", "--disk", "drive-scsi0=96M", "--shuffle")
+        [result] = self.succeed_json("repack", archive, self.dir / "y.vma", "--memory", "16M")
         self.assertEqual((result["source"], result["destination"]), (str(archive), str(self.dir / "y.vma")))
         self.assertEqual((result["source_bytes"], result["result_bytes"]),
                          (archive.stat().st_size, (self.dir / "y.vma").stat().st_size))
         self.assertTrue(result["verified"])
         self.assertGreater(result["reread_bytes"], 0)
-        self.assertRegex(self.succeed("repack", archive, self.dir / "z.vma", "-v", "--no-verify", "--memory", "0"),
-                         r", not verified, digest [0-9a-f]{32}, [\d.]+ MiB read twice, [\d.]+ KiB spilled\n\Z")
+        self.assertRegex(self.succeed("repack", archive, self.dir / "z.vma", "-v", "--no-verify", "--memory", "16M"),
+                         r", not verified, digest [0-9a-f]{32}, [\d.]+ MiB read twice, [\d.]+ [KM]iB spilled\n\Z")
 
     def test_destinations(self):
         source = self.dir / "x.vma"

@@ -8,7 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "io/byte_source.hpp"
+#include "io/byte_stream.hpp"
+#include "io/file_system.hpp"
 #include "io/slices.hpp"
 #include "support/vma_fields.hpp"
 

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/system_path.hpp"
+#include "base/path.hpp"
 #include "ctl/arguments.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/text/printable_text.hpp"

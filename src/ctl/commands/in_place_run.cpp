@@ -9,12 +9,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/progress_bar.hpp"
-#include "publish/in_place_records.hpp"
+#include "publish/journal_directory.hpp"
 #include "repack/in_place.hpp"
 
 namespace vmad::ctl {
@@ -95,16 +95,15 @@ void print_failure(Context& context, const std::string& path, const Failure& fai
     context.console.print_json(object);
 }
 
-const char* text_of(publish::Settlement settlement) {
-    switch (settlement) {
-        case publish::Settlement::published:
-        case publish::Settlement::lingering:
+const char* text_of(publish::RecoveryOutcome outcome) {
+    switch (outcome) {
+        case publish::RecoveryOutcome::published:
             return "repacked archive in place";
-        case publish::Settlement::not_published:
+        case publish::RecoveryOutcome::not_published:
             return "original archive kept";
-        case publish::Settlement::changed:
+        case publish::RecoveryOutcome::changed:
             return "archive was changed or replaced since";
-        case publish::Settlement::vanished:
+        case publish::RecoveryOutcome::vanished:
             return "archive was removed since";
     }
     return "";
@@ -123,8 +122,8 @@ class Runner {
 
     /// Finishes or rolls back what killed runs left; what fails is left for the next run.
     void recover_leftovers() {
-        publish::settle_records(
-            context_.fs, records_, [&](const std::string& path, const publish::Publication& record) {
+        publish::recover_journal(
+            context_.fs, records_, [&](const std::string& path, const publish::RecoveryRecord& record) {
                 try {
                     const auto settled = repack::settle_in_place(context_.fs, path, options_, record);
                     if (settled)
@@ -159,11 +158,11 @@ class Runner {
 
   private:
     repack::InPlaceResult replace(const std::string& path) {
-        publish::InPlaceRecord record(context_.fs, records_, path);
+        publish::JournalEntry record(context_.fs, records_, path);
         ProgressBar bar(context_.console);
         auto options = options_;
         options.repack.task.progress = bar.sink();
-        options.journal = [&record](const publish::Publication& publication) { record.keep(publication); };
+        options.journal = [&record](const publish::RecoveryRecord& publication) { record.keep(publication); };
         try {
             const auto result = repack::repack_in_place(context_.fs, path, options);
             recover(record, path);
@@ -175,7 +174,7 @@ class Runner {
     }
 
     /// After the run, however it went. What fails now, a later run does from the record.
-    void recover(publish::InPlaceRecord& record, const std::string& path) {
+    void recover(publish::JournalEntry& record, const std::string& path) {
         if (!record.kept()) return;
         try {
             if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();

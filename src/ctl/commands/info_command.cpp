@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "canon/layout.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"

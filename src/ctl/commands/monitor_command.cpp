@@ -24,7 +24,7 @@ std::string details_of(const api::Job& job) {
     if (job.state == api::JobState::done) {
         const auto saving = saving_text(job);
         return sizes_text(job) + (saving.empty() ? "" : ", " + saving) +
-               (job.started_at ? ", in " + duration_text(job) : "");
+               (job.started_at ? ", in " + elapsed_text(job) : "");
     }
     return job.reason;
 }

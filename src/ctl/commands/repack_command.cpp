@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/quantity.hpp"
-#include "base/size_text.hpp"
+#include "base/limits.hpp"
+#include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/commands/in_place_run.hpp"
 #include "ctl/failure.hpp"
@@ -36,6 +36,15 @@ constexpr const char* kFooter =
     "back the replacement. The state directory is /var/lib/vmad for root, else\n"
     "~/.local/state/vmad. SIZE is a number with the suffix K, M or G.";
 
+std::uint64_t parse_memory(const std::string& text) {
+    const auto bytes = base::parse_size(text);
+    if (bytes < base::kMinMemoryBytes || bytes > base::kMaxMemoryBytes)
+        throw base::UsageError(fmt::format("--memory is {}: write a size from {} to {}", text,
+                                           base::spell_size(base::kMinMemoryBytes),
+                                           base::spell_size(base::kMaxMemoryBytes)));
+    return bytes;
+}
+
 class RepackCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
@@ -47,7 +56,7 @@ class RepackCommand final : public Command {
         add_threads_option(arguments, threads_);
         arguments.option("--level", options_.repack.zstd_level, "zstd compression level, 1 to 19 (default 3)")
             .help_text("N")
-            .between(1, codec::kMaxZstdLevel);
+            .between(base::kMinZstdLevel, base::kMaxZstdLevel);
         arguments.option("--memory", memory_, "Size of the reorder buffer (default 256M)").value_name("SIZE");
         arguments
             .option("--spill-dir", options_.repack.spill.directory,
@@ -62,7 +71,7 @@ class RepackCommand final : public Command {
 
     ExitCode run(Context& context) override {
         options_.verify = !no_verify_;
-        if (!memory_.empty()) options_.repack.memory_bytes = base::parse_size(memory_);
+        if (!memory_.empty()) options_.repack.memory_bytes = parse_memory(memory_);
         const StopSignals signals;
         options_.repack.task.threads = threads_;
         options_.repack.task.cancel = &signals.flag();

@@ -12,7 +12,7 @@
 
 #include "api/queue_client.hpp"
 #include "api/queue_interface.hpp"
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"

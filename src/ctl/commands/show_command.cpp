@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/operands/job_argument.hpp"
 #include "ctl/text/job_text.hpp"
@@ -59,7 +59,7 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     time("Started", job.started_at);
     time("Retry", job.retry_at);
     time("Finished", job.ended_at);
-    line("Took", duration_text(job));
+    line("Took", elapsed_text(job));
     if (job.size_before) line("Size before", exact_size(*job.size_before));
     if (job.size_after) line("Size after", exact_size(*job.size_after));
     line("Saving", saving_text(job));

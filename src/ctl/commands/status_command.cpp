@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
-#include "base/system_path.hpp"
+#include "base/path.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/text/local_time.hpp"

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/path.hpp"
 #include "pve/storage_config.hpp"
 
 namespace vmad::ctl {
@@ -64,16 +65,7 @@ std::string absolute_path(const std::string& path) {
         result = real_path(path.substr(0, parents));
     else if (!path.starts_with('/'))
         result = real_path(".");
-    if (result == "/") result.clear();
-    std::string_view rest(path);
-    rest.remove_prefix(parents);
-    while (!rest.empty()) {
-        const auto slash = std::min(rest.find('/'), rest.size());
-        const auto name = rest.substr(0, slash);
-        if (!name.empty() && name != ".") result.append("/").append(name);
-        rest.remove_prefix(std::min(slash + 1, rest.size()));
-    }
-    return result.empty() ? "/" : result;
+    return base::normal_path(result + "/" + path.substr(parents));
 }
 
 }  // namespace vmad::ctl

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/text_table.hpp"
 
@@ -71,7 +71,7 @@ std::string saving_text(const api::Job& job) {
     return fmt::format("{:.1f} % {}", std::abs(saved), saved < 0 ? "more" : "saved");
 }
 
-std::string duration_text(const api::Job& job) {
+std::string elapsed_text(const api::Job& job) {
     if (!job.started_at || !job.ended_at) return {};
     return base::format_duration(std::chrono::seconds(*job.ended_at - *job.started_at));
 }

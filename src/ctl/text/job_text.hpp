@@ -31,7 +31,7 @@ namespace vmad::ctl {
 [[nodiscard]] std::string saving_text(const api::Job& job);
 
 /// How long the last run took: "2 min 5 s"; empty when it did not run.
-[[nodiscard]] std::string duration_text(const api::Job& job);
+[[nodiscard]] std::string elapsed_text(const api::Job& job);
 
 /// "42 %"; empty when the total is not known.
 [[nodiscard]] std::string percent_text(const api::JobProgress& progress);

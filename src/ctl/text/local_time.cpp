@@ -4,14 +4,13 @@
 #include <array>
 #include <cctype>
 #include <ctime>
-#include <iterator>
 #include <limits>
 #include <optional>
 
 #include <fmt/format.h>
 
-#include "base/duration_text.hpp"
 #include "base/error.hpp"
+#include "base/units.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -60,23 +59,12 @@ std::string clock_time(std::uint64_t seconds_since_epoch) {
     return fmt::format("{:02}:{:02}:{:02}", parts->tm_hour, parts->tm_min, parts->tm_sec);
 }
 
-std::string rough_duration(std::uint64_t seconds) {
-    struct Unit {
-        const char* name;
-        std::uint64_t seconds;
-    };
-    constexpr Unit kUnits[] = {{"d", 24 * 60 * 60}, {"h", 60 * 60}, {"min", 60}, {"s", 1}};
-    const auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits),
-                                    [&](const Unit& known) { return seconds >= known.seconds; });
-    if (unit == std::end(kUnits)) return "0 s";
-    return fmt::format("{} {}", seconds / unit->seconds, unit->name);
-}
-
 std::string relative_time(std::int64_t then, std::int64_t now) {
     if (then == now) return "now";
     // Unsigned, as the difference of two times may not fit.
     const auto earlier = static_cast<std::uint64_t>(std::min(then, now));
-    const auto distance = rough_duration(static_cast<std::uint64_t>(std::max(then, now)) - earlier);
+    const auto distance =
+        base::format_rough_duration(static_cast<std::uint64_t>(std::max(then, now)) - earlier);
     return then < now ? distance + " ago" : "in " + distance;
 }
 

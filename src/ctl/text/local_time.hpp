@@ -15,9 +15,6 @@ namespace vmad::ctl {
 /// "13:05:09"
 [[nodiscard]] std::string clock_time(std::uint64_t seconds_since_epoch);
 
-/// "59 s", "3 min", "2 d": the largest unit, the rest cut off.
-[[nodiscard]] std::string rough_duration(std::uint64_t seconds);
-
 /// "3 min ago", "in 2 h", "now".
 [[nodiscard]] std::string relative_time(std::int64_t then, std::int64_t now);
 

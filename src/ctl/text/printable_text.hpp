@@ -5,11 +5,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/text.hpp"
+
 namespace vmad::ctl {
 
-/// The text with control characters and whatever is no UTF-8 as \xNN, so that a name can neither move the
-/// cursor nor break a line.
-[[nodiscard]] std::string printable(std::string_view text);
+using base::printable;
 
 /// How many columns printable UTF-8 takes: one for each character. (East Asian ones take two; they only cost
 /// a table its alignment.)

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/text/printable_text.hpp"
 
 namespace vmad::ctl {

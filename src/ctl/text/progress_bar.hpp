@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "base/progress.hpp"
+#include "base/task.hpp"
 #include "ctl/text/console.hpp"
 
 namespace vmad::ctl {

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "base/quantity.hpp"
+#include "base/units.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
@@ -124,7 +124,7 @@ std::string waiting_table(const api::Status& status, std::int64_t now, const Con
 
 std::string took(const api::Job& job) {
     if (!job.started_at || !job.ended_at) return {};
-    return rough_duration(
+    return base::format_rough_duration(
         static_cast<std::uint64_t>(std::max(*job.ended_at - *job.started_at, std::int64_t{0})));
 }
 

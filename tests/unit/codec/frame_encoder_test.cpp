@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/limits.hpp"
 #include "stored_streams.hpp"
 
 namespace vmad::codec {
@@ -11,7 +12,7 @@ TEST_CASE(
     "equal pieces give equal frames, whoever encodes them, whatever came before, however they are cut") {
     Random random(1);
     for (const auto format : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
-        for (const int level : {1, kDefaultZstdLevel, kMaxZstdLevel}) {
+        for (const int level : {1, vmad::base::kDefaultZstdLevel, vmad::base::kMaxZstdLevel}) {
             const auto used = make_frame_encoder(format, level);
             for (const std::size_t size : {0, 1, 511, 65536, 300000, 1200000}) {
                 const auto piece = made_up_content(random, size);
@@ -48,7 +49,7 @@ TEST_CASE("the bound holds for noise") {
 TEST_CASE("16 MiB and one byte of zeros") {
     for (const auto format : {ArchiveFormat::zstd, ArchiveFormat::gzip}) {
         const Bytes zeros((std::size_t{16} << 20) + 1);
-        const auto frame = encode(*make_frame_encoder(format, kDefaultZstdLevel), zeros);
+        const auto frame = encode(*make_frame_encoder(format, vmad::base::kDefaultZstdLevel), zeros);
         CHECK(frame.size() < 20000);
         CHECK(decode(format, frame).bytes == zeros);
     }

@@ -17,7 +17,7 @@ constexpr std::uint64_t kMiB = 1 << 20;
 struct Run {
     ArchiveFormat to = ArchiveFormat::raw;
     unsigned threads = 1;
-    std::uint64_t memory = engine::kDefaultMemoryBytes;
+    std::uint64_t memory = base::kDefaultMemoryBytes;
 };
 
 struct Repacked {

@@ -15,8 +15,7 @@ using testing::Bytes;
 
 namespace {
 
-Bytes repacked(const Bytes& archive, unsigned threads = 1,
-               std::uint64_t memory = engine::kDefaultMemoryBytes) {
+Bytes repacked(const Bytes& archive, unsigned threads = 1, std::uint64_t memory = base::kDefaultMemoryBytes) {
     io::FileSystem fs;
     const auto source = testing::memory_file(archive);
     const auto copy = testing::memory_file();

@@ -1,5 +1,3 @@
-#include "io/durable_file.hpp"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -11,6 +9,8 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
+#include "io/durable_entry.hpp"
+#include "io/temporary_name.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/temporary_directory.hpp"
 

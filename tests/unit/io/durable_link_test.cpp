@@ -1,5 +1,3 @@
-#include "io/durable_link.hpp"
-
 #include <fcntl.h>
 
 #include <cerrno>
@@ -10,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
+#include "io/durable_entry.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/temporary_directory.hpp"
 

@@ -8,13 +8,14 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
-#include "io/rate_limited_file_system.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace vmad::io;
@@ -42,6 +43,39 @@ double least_seconds(std::uint64_t bytes, std::uint64_t rate) {
 
 UniqueFd same(const RateLimit& limit) { return UniqueFd(::fcntl(limit.fd(), F_DUPFD_CLOEXEC, 0)); }
 
+/// Lets a limit go after half a minute, in both ways that there are, so that a test that would wait for days
+/// fails instead.
+class Patience {
+  public:
+    Patience(RateLimit& limit, CancelFlag& cancel)
+        : watch_([this, &limit, &cancel] {
+              std::unique_lock lock(mutex_);
+              if (ended_.wait_for(lock, std::chrono::seconds(30), [this] { return is_over_; })) return;
+              limit.set_bytes_per_second(0);
+              cancel.request();
+              was_needed_ = true;
+          }) {}
+    Patience(const Patience&) = delete;
+    Patience& operator=(const Patience&) = delete;
+    /// Nobody waits any more.
+    ~Patience() {
+        {
+            const std::lock_guard lock(mutex_);
+            is_over_ = true;
+        }
+        ended_.notify_all();
+        watch_.join();
+        CHECK_FALSE(was_needed_);
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable ended_;
+    bool is_over_ = false;
+    bool was_needed_ = false;
+    std::thread watch_;
+};
+
 /// A process that takes bytes by itself, and ends with 0 when it has them.
 template <typename Work>
 pid_t run_beside(Work work) {
@@ -64,19 +98,23 @@ int status_of(pid_t child) {
 
 TEST_CASE("without a limit, and once a stop is requested, nobody waits") {
     auto limit = RateLimit::create();
-    CancelFlag cancel;
+    CancelFlag watched;
+    const Patience patience(limit, watched);
     CHECK(limit.bytes_per_second() == 0);
-    limit.take(UINT64_MAX, cancel);
+    limit.take(UINT64_MAX, watched);
     limit.set_bytes_per_second(1);
-    limit.take(0, cancel);
-    cancel.request();
-    limit.take(UINT64_MAX, cancel);
+    limit.take(0, watched);
+    CancelFlag stopped;
+    stopped.request();
+    limit.take(UINT64_MAX, stopped);
 }
 
 TEST_CASE("the fastest limit is none, and its numbers do not overflow") {
     auto limit = RateLimit::create();
     limit.set_bytes_per_second(UINT64_MAX);
-    limit.take(kForEver, {});
+    CancelFlag cancel;
+    const Patience patience(limit, cancel);
+    limit.take(kForEver, cancel);
 }
 
 TEST_CASE("threads and processes together get no more than the limit") {
@@ -110,6 +148,9 @@ TEST_CASE("a stop, a higher limit and none at all reach those that wait already"
         auto limit = RateLimit::create();
         limit.set_bytes_per_second(1);
         CancelFlag cancel;
+        CancelFlag unused;
+        // Of the two ways to let it go, one that is not being tested.
+        const Patience patience(limit, way == 0 ? unused : cancel);
         std::thread waiting([&] { limit.take(kMiB, cancel); });
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         if (way == 0) cancel.request();
@@ -127,7 +168,9 @@ TEST_CASE("a process that is killed while it waits holds nobody up") {
     REQUIRE(::kill(child, SIGKILL) == 0);
     CHECK(WTERMSIG(status_of(child)) == SIGKILL);
     // Were all that it asked for laid aside, this would take 12 days as well.
-    limit.take(kMiB / 4, {});
+    CancelFlag cancel;
+    const Patience patience(limit, cancel);
+    limit.take(kMiB / 4, cancel);
 }
 
 TEST_CASE("what is no limit of ours is not attached") {

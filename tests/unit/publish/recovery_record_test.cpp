@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "io/temporary_name.hpp"
 
 using namespace vmad;
 using namespace vmad::publish;
@@ -53,9 +54,9 @@ TEST_CASE("new records have names of their own, with the same digits") {
     CHECK(a.temporary != b.temporary);
     CHECK(a.temporary.size() == 26);
     CHECK(a.temporary.substr(0, 22) == a.old.substr(0, 22));
-    CHECK(is_reserved_name(a.temporary));
-    CHECK(is_reserved_name(a.old));
-    CHECK_FALSE(is_reserved_name("vzdump-qemu-100.vma"));
+    CHECK(io::is_reserved_name(a.temporary));
+    CHECK(io::is_reserved_name(a.old));
+    CHECK_FALSE(io::is_reserved_name("vzdump-qemu-100.vma"));
 }
 
 TEST_CASE("a damaged or hostile record is refused with the field that is wrong") {
@@ -65,10 +66,9 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
         const char* message;
     };
     const Row rows[] = {
-        {"not an object", [](json& j) { j = json::array(); }, " is not an object"},
-        {"no name", [](json& j) { j.erase("name"); }, ": name is missing"},
-        {"unknown field", [](json& j) { j["directory"] = "/"; }, "directory is not known"},
-        {"name is a number", [](json& j) { j["name"] = 7; }, "name is not a text"},
+        {"no name", [](json& j) { j.erase("name"); }, "name is missing"},
+        {"unknown field", [](json& j) { j["directory"] = "/"; }, "directory is unknown"},
+        {"name is a number", [](json& j) { j["name"] = 7; }, "name is not a string"},
         {"empty name", [](json& j) { j["name"] = ""; }, "name is not the name of a file in a directory"},
         {"dot", [](json& j) { j["name"] = "."; }, "name is not the name of a file in a directory"},
         {"dot dot", [](json& j) { j["name"] = ".."; }, "name is not the name of a file in a directory"},
@@ -94,30 +94,33 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
          "old is not of the form \".vmad-<16 hex digits>.old\""},
         {"other digits", [](json& j) { j["old"] = ".vmad-1123456789abcdef.old"; },
          "old has other digits than temporary"},
-        {"unknown phase", [](json& j) { j["phase"] = "done"; },
-         "phase is none of preparing, publishing, renaming, original kept"},
-        {"original is a text", [](json& j) { j["original"] = "x"; }, "original is not an object"},
-        {"no changed", [](json& j) { j["original"].erase("changed"); }, "changed is missing"},
-        {"negative inode", [](json& j) { j["original"]["inode"] = -1; }, "inode is not a number from 0"},
+        {"unknown phase", [](json& j) { j["phase"] = "done"; }, "phase 'done' is unknown"},
+        {"original is a string", [](json& j) { j["original"] = "x"; }, "original is not an object"},
+        {"no changed", [](json& j) { j["original"].erase("changed"); }, "original: changed is missing"},
+        {"negative inode", [](json& j) { j["original"]["inode"] = -1; },
+         "original: inode is not an integer from 0"},
         {"inode with a fraction", [](json& j) { j["original"]["inode"] = 1.5; },
-         "inode is not a number from 0"},
-        {"size is a text", [](json& j) { j["original"]["size"] = "1"; }, "size is not a number from 0"},
+         "original: inode is not an integer from 0"},
+        {"size is a string", [](json& j) { j["original"]["size"] = "1"; },
+         "original: size is not an integer from 0"},
         {"time out of range", [](json& j) { j["original"]["modified"] = UINT64_MAX; },
-         "modified is not a time in nanoseconds"},
+         "original: modified is out of range"},
         {"time with a fraction", [](json& j) { j["replacement"]["modified"] = 1.5; },
-         "modified is not a time in nanoseconds"},
+         "replacement: modified is not an integer"},
         {"original without inode", [](json& j) { j["original"]["inode"] = 0; }, "original has no inode"},
         {"replacement without inode", [](json& j) { j["replacement"]["inode"] = 0; },
          "replacement has no inode"},
-        {"unknown in replacement", [](json& j) { j["replacement"]["device"] = 0; }, "device is not known"},
+        {"unknown in replacement", [](json& j) { j["replacement"]["device"] = 0; },
+         "replacement: device is unknown"},
         {"replaced by itself", [](json& j) { j["replacement"]["inode"] = j["original"]["inode"]; },
          "replacement is the original"},
     };
+    CHECK(refusal(json::array()) == "recovery record is not an object");
     REQUIRE(refusal(good()).empty());
     for (const auto& row : rows) {
         CAPTURE(row.defect);
         json record = good();
         row.damage(record);
-        CHECK(refusal(record) == std::string("publication record: ") + row.message);
+        CHECK(refusal(record) == std::string("recovery record: ") + row.message);
     }
 }

@@ -12,7 +12,8 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
-#include "io/durable_file.hpp"
+#include "io/durable_entry.hpp"
+#include "io/temporary_name.hpp"
 #include "pve/vzdump_config.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/random.hpp"

@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/path.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace vmad::pve {

@@ -28,14 +28,14 @@ struct Stage {
     std::string original = text_of(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})));
     std::string canonical = text_of(
         testing::reference_repack(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}}))));
-    std::optional<publish::Publication> record;
+    std::optional<publish::RecoveryRecord> record;
     repack::InPlaceOptions options;
 
     Stage() {
         archives.write("a.vma", original);
         options.announced = true;
         options.lock_directory = state / "locks";
-        options.journal = [this](const publish::Publication& publication) { record = publication; };
+        options.journal = [this](const publish::RecoveryRecord& publication) { record = publication; };
     }
     [[nodiscard]] std::string path() const { return archives / "a.vma"; }
 };
@@ -180,7 +180,7 @@ TEST_CASE("on a network file system the old file is kept until it is settled, el
                           InPlaceOutcome::unchanged);
                 }
                 CHECK(repack::settle_in_place(fs, stage.path(), stage.options, *stage.record) ==
-                      publish::Settlement::published);
+                      publish::RecoveryOutcome::published);
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
                 CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
             }

@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "publish/archive_target.hpp"
-#include "publish/publication.hpp"
+#include "publish/recovery_record.hpp"
 #include "support/dump.hpp"
 #include "support/pretended_mount.hpp"
 #include "support/temporary_directory.hpp"
@@ -192,7 +192,7 @@ TEST_CASE("when the daemon is gone before it knows that the old file is kept, th
     stage.fs.pretend(stage.archives.path(), "nfs4");
     stage.order.linger_seconds = 900;
     stage.keep = [&](const nlohmann::json& json) {
-        if (json.at("phase") == "lingering") throw worker::DaemonGone();
+        if (json.at("phase") == "grace_period") throw worker::DaemonGone();
         stage.record = json;
     };
     CHECK_THROWS_AS((void)stage.run(), worker::DaemonGone);

@@ -1,4 +1,4 @@
-#include "io/byte_source.hpp"
+#include "io/file_source.hpp"
 
 #include <fcntl.h>
 

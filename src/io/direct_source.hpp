@@ -6,22 +6,23 @@
 #include <memory>
 
 #include "base/buffer_pool.hpp"
-#include "io/byte_source.hpp"
+#include "io/byte_stream.hpp"
+#include "io/file_system.hpp"
 #include "io/written_boundary.hpp"
 
 namespace vmad::io {
 
 /// One thread at a time; it reads ahead in threads of its own.
-class DeviceSource final : public ByteSource {
+class DirectSource final : public ByteSource {
   public:
     /// `fs` and `file`, which was synced, outlive this object. Where a file system knows no O_DIRECT, the
     /// page cache is dropped first as far as that can be asked for, and the file is read through it.
-    DeviceSource(FileSystem& fs, const File& file);
+    DirectSource(FileSystem& fs, const File& file);
     /// A file that is still being written, read as far as `boundary` says, which outlives this object: its
     /// next bytes are waited for. read() throws base::Cancelled when the writing was abandoned.
-    DeviceSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary);
-    DeviceSource(const DeviceSource&) = delete;
-    DeviceSource& operator=(const DeviceSource&) = delete;
+    DirectSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary);
+    DirectSource(const DirectSource&) = delete;
+    DirectSource& operator=(const DirectSource&) = delete;
 
     [[nodiscard]] std::size_t read(std::span<iovec> into) override;
     /// Known once the file is complete.

@@ -1,30 +1,12 @@
-// Where an archive's bytes come from, in order: a file, a pipe, a decompressor.
+// A file as a source of bytes, read through the page cache with care for it.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <span>
 
+#include "io/byte_stream.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::io {
-
-/// How far a source is, counted where its bytes are stored: of a compressed file, compressed bytes.
-struct SourceProgress {
-    std::uint64_t done_bytes = 0;
-    std::uint64_t total_bytes = 0;  ///< 0 where it is not known, for example of a pipe
-};
-
-/// One thread at a time.
-class ByteSource {
-  public:
-    virtual ~ByteSource() = default;
-    /// The next bytes, as many as fit `into`; fewer only at the end. Returns how many. Throws SystemError.
-    [[nodiscard]] virtual std::size_t read(std::span<iovec> into) = 0;
-    /// How many bytes there are in all, where that is known.
-    [[nodiscard]] virtual std::optional<std::uint64_t> size_bytes() const = 0;
-    [[nodiscard]] virtual SourceProgress progress() const = 0;
-};
 
 /// What becomes of the page cache behind a sequential reader.
 enum class CacheUse {

@@ -1,4 +1,4 @@
-#include "io/prefixed_source.hpp"
+#include "io/byte_stream.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "io/device_source.hpp"
+#include "io/direct_source.hpp"
 
 #include <fcntl.h>
 
@@ -17,7 +17,7 @@ constexpr std::size_t kChunksAhead = 4;
 
 }  // namespace
 
-DeviceSource::DeviceSource(FileSystem& fs, const File& file)
+DirectSource::DirectSource(FileSystem& fs, const File& file)
     : fs_(fs),
       own_(fs.reopen_direct(file).value_or(File())),
       file_(file),
@@ -29,7 +29,7 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file)
     fetch_ahead();
 }
 
-DeviceSource::DeviceSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary)
+DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary)
     : fs_(fs),
       own_(fs.reopen_direct(file).value_or(File())),
       file_(file),
@@ -38,12 +38,12 @@ DeviceSource::DeviceSource(FileSystem& fs, const File& file, const WrittenBounda
 
 /// Only whole chunks of a file that is not complete: what stands behind them in its last block is not on the
 /// device yet.
-void DeviceSource::look_for_more(const WrittenBoundary::State& written) {
+void DirectSource::look_for_more(const WrittenBoundary::State& written) {
     complete_ = written.complete;
     end_ = complete_ ? written.bytes : written.bytes / kChunk * kChunk;
 }
 
-void DeviceSource::fetch_ahead() {
+void DirectSource::fetch_ahead() {
     while (fetched_ < end_ && ahead_.size() < kChunksAhead) {
         ahead_.push_back(
             std::async(std::launch::async, [this, buffer = buffers_.get(kChunk), at = fetched_, end = end_] {
@@ -53,7 +53,7 @@ void DeviceSource::fetch_ahead() {
     }
 }
 
-std::size_t DeviceSource::fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const {
+std::size_t DirectSource::fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const {
     const auto wanted = std::min<std::uint64_t>(into.size(), end - offset);
     if (!own_) return read_fully_at(fs_, file_, into.first(wanted), offset);
     try {
@@ -73,7 +73,7 @@ std::size_t DeviceSource::fetch(std::uint64_t offset, std::uint64_t end, std::sp
     }
 }
 
-bool DeviceSource::next_chunk() {
+bool DirectSource::next_chunk() {
     if (ahead_.empty() && !complete_) {
         look_for_more(boundary_->wait_for(fetched_ + kChunk));
         fetch_ahead();
@@ -87,7 +87,7 @@ bool DeviceSource::next_chunk() {
     return chunk_.size > 0;
 }
 
-std::size_t DeviceSource::read(std::span<iovec> into) {
+std::size_t DirectSource::read(std::span<iovec> into) {
     std::size_t done = 0;
     for (auto& slice : into) {
         while (slice.iov_len > 0) {

@@ -1,4 +1,4 @@
-#include "base/bounded_queue.hpp"
+#include "base/threads.hpp"
 
 #include <memory>
 #include <thread>

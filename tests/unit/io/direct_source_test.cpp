@@ -1,4 +1,4 @@
-#include "io/device_source.hpp"
+#include "io/direct_source.hpp"
 
 #include <fcntl.h>
 
@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include "io/file_source.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace vmad;
@@ -54,7 +55,7 @@ TEST_CASE("a file of any size is read whole, whatever direct reads a file system
             PickyFileSystem fs;
             fs.direct = direct;
             const auto file = fs.open(directory / "file", O_RDONLY);
-            io::DeviceSource source(fs, file);
+            io::DirectSource source(fs, file);
             CHECK(source.size_bytes() == size);
             CHECK(read_all(source) == content);
             CHECK(source.progress().done_bytes == size);
@@ -91,7 +92,7 @@ TEST_CASE("law: a file that is still written is read to its end, and never past 
             BoundedFileSystem fs;
             const auto file = fs.open(directory / "file", O_RDWR);
             io::WrittenBoundary boundary;
-            io::DeviceSource source(fs, file, boundary);
+            io::DirectSource source(fs, file, boundary);
             CHECK_FALSE(source.size_bytes());
             auto reader = std::async(std::launch::async, [&] { return read_all(source); });
             for (std::size_t at = 0; at < size; at += step) {
@@ -115,7 +116,7 @@ TEST_CASE("a reader that waits for a file whose writing is abandoned is woken") 
     io::FileSystem fs;
     const auto file = fs.open(directory / "file", O_RDWR);
     io::WrittenBoundary boundary;
-    io::DeviceSource source(fs, file, boundary);
+    io::DirectSource source(fs, file, boundary);
     auto reader = std::async(std::launch::async, [&] { return read_all(source); });
     boundary.advance(17);
     boundary.abort();

@@ -1,5 +1,6 @@
-#include "io/prefixed_source.hpp"
+#include "io/byte_stream.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "io/slices.hpp"
