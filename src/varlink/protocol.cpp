@@ -1,10 +1,8 @@
 #include "varlink/protocol.hpp"
 
-#include <algorithm>
-#include <initializer_list>
-#include <string_view>
-
 #include <fmt/format.h>
+
+#include "base/json_fields.hpp"
 
 namespace vmad::varlink {
 
@@ -19,28 +17,21 @@ std::string describe(const std::string& name, const json& parameters) {
     return parameters.empty() ? name : fmt::format("{} {}", name, compact(parameters));
 }
 
-void check_fields(const json& in, std::string_view what, std::initializer_list<std::string_view> known) {
-    if (!in.is_object()) throw ProtocolError(fmt::format("{} is not a JSON object", what));
-    for (const auto& [name, value] : in.items()) {
-        if (std::find(known.begin(), known.end(), name) == known.end())
-            throw ProtocolError(fmt::format("{}: unknown field '{}'", what, name));
+/// What `read` makes of the fields of a message, of which there may be no others. Absent and null mean the
+/// same.
+template <typename Read>
+auto read_message(const json& in, const char* what, Read read) {
+    try {
+        base::Fields fields(in, what);
+        auto message = read(fields);
+        fields.refuse_others();
+        return message;
+    } catch (const base::Error& error) {
+        throw ProtocolError(error.what());
     }
 }
 
-bool read_flag(const json& in, std::string_view what, const char* name) {
-    const auto found = in.find(name);
-    if (found == in.end()) return false;
-    if (!found->is_boolean()) throw ProtocolError(fmt::format("{}: {} is not a boolean", what, name));
-    return found->get<bool>();
-}
-
-/// Absent and null both mean that there are none.
-json read_parameters(const json& in, std::string_view what) {
-    const auto found = in.find("parameters");
-    if (found == in.end() || found->is_null()) return json::object();
-    if (!found->is_object()) throw ProtocolError(fmt::format("{}: parameters is not an object", what));
-    return *found;
-}
+json parameters_of(base::Fields& fields) { return fields.find<json>("parameters").value_or(json::object()); }
 
 RemoteError standard_error(const char* name, json parameters = json::object()) {
     return RemoteError(fmt::format("{}.{}", kServiceInterface, name), std::move(parameters));
@@ -67,32 +58,27 @@ void to_json(json& out, const Reply& reply) {
 }
 
 void from_json(const json& in, Call& call) {
-    check_fields(in, "call", {"method", "parameters", "more", "oneway", "upgrade"});
-    const auto method = in.find("method");
-    if (method == in.end()) throw ProtocolError("call: method is missing");
-    if (!method->is_string()) throw ProtocolError("call: method is not a string");
-    if (read_flag(in, "call", "upgrade")) throw ProtocolError("call: upgrade is not supported");
-    Call read;
-    read.method = method->get<std::string>();
-    read.parameters = read_parameters(in, "call");
-    read.more = read_flag(in, "call", "more");
-    read.oneway = read_flag(in, "call", "oneway");
-    if (read.more && read.oneway) throw ProtocolError("call: more and oneway exclude each other");
-    call = std::move(read);
+    call = read_message(in, "call", [](base::Fields& fields) {
+        Call read{.method = fields.get<std::string>("method"),
+                  .parameters = parameters_of(fields),
+                  .more = fields.find<bool>("more").value_or(false),
+                  .oneway = fields.find<bool>("oneway").value_or(false)};
+        if (fields.find<bool>("upgrade").value_or(false)) fields.refuse("upgrade", "is not supported");
+        if (read.more && read.oneway) fields.refuse("more", "and oneway exclude each other");
+        return read;
+    });
 }
 
 void from_json(const json& in, Reply& reply) {
-    check_fields(in, "reply", {"parameters", "continues", "error"});
-    Reply read;
-    read.parameters = read_parameters(in, "reply");
-    read.continues = read_flag(in, "reply", "continues");
-    if (const auto error = in.find("error"); error != in.end()) {
-        if (!error->is_string()) throw ProtocolError("reply: error is not a string");
-        read.error = error->get<std::string>();
-        if (read.error.empty()) throw ProtocolError("reply: error is empty");
-        if (read.continues) throw ProtocolError("reply: error and continues exclude each other");
-    }
-    reply = std::move(read);
+    reply = read_message(in, "reply", [](base::Fields& fields) {
+        const auto error = fields.find<std::string>("error");
+        Reply read{.parameters = parameters_of(fields),
+                   .continues = fields.find<bool>("continues").value_or(false),
+                   .error = error.value_or("")};
+        if (error && error->empty()) fields.refuse("error", "is empty");
+        if (error && read.continues) fields.refuse("error", "and continues exclude each other");
+        return read;
+    });
 }
 
 RemoteError interface_not_found(const std::string& interface) {

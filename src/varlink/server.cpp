@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/json_fields.hpp"
 
 namespace vmad::varlink {
 
@@ -81,11 +82,14 @@ bool is_gone(int socket) noexcept {
 
 /// "text" in {"NAME": "text"}, and nothing beside it. Throws InvalidParameter with the field that is wrong.
 std::string only_text(const json& parameters, const char* name) {
-    for (const auto& [key, value] : parameters.items())
-        if (key != name) throw invalid_parameter(key);
-    const auto found = parameters.find(name);
-    if (found == parameters.end() || !found->is_string()) throw invalid_parameter(name);
-    return found->get<std::string>();
+    try {
+        base::Fields fields(parameters, "parameters");
+        auto text = fields.get<std::string>(name);
+        fields.refuse_others();
+        return text;
+    } catch (const base::FieldError& error) {
+        throw invalid_parameter(error.field());
+    }
 }
 
 }  // namespace
