@@ -4,9 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,12 +12,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <string_view>
 
 #include <climits>
 
+#include "base/child_start.hpp"
 #include "base/error.hpp"
 
 namespace vmad::codec {
@@ -29,8 +26,6 @@ namespace {
 constexpr off_t kMaxComplaintBytes = 4096;
 /// Larger than a pipe is by itself, for fewer changes between the two processes.
 constexpr int kPipeBytes = 1 << 20;
-/// What shells say of a program that cannot be run.
-constexpr int kNotRun = 126;
 
 /// False when nothing happened in time.
 bool wait_ready(int fd, short events, std::chrono::milliseconds wait) {
@@ -61,13 +56,6 @@ std::string complaint_in(int fd) {
     return text;
 }
 
-std::vector<char*> pointers_to(std::vector<std::string>& strings) {
-    std::vector<char*> pointers;
-    for (auto& text : strings) pointers.push_back(text.data());
-    pointers.push_back(nullptr);
-    return pointers;
-}
-
 std::vector<std::string> environment_without(const std::string& name) {
     std::vector<std::string> result;
     for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry)
@@ -75,71 +63,7 @@ std::vector<std::string> environment_without(const std::string& name) {
     return result;
 }
 
-/// All that the child needs, made before the fork: after it, in a process that had other threads, only
-/// async-signal-safe functions may be called.
-struct Start {
-    const char* path;
-    char** arguments;
-    char** environment;
-    std::array<int, 3> streams;
-    pid_t parent;
-};
-
-[[noreturn]] void become(const Start& start) noexcept {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // The parent may have died before.
-    if (::getppid() != start.parent) ::_exit(kNotRun);
-    // A stream of ours may have one of the numbers 0 to 2 when we run without them.
-    std::array<int, 3> moved;
-    for (std::size_t i = 0; i < moved.size(); ++i)
-        moved[i] = ::fcntl(start.streams[i], F_DUPFD_CLOEXEC, static_cast<int>(moved.size()));
-    for (std::size_t i = 0; i < moved.size(); ++i)
-        if (::dup2(moved[i], static_cast<int>(i)) < 0) ::_exit(kNotRun);
-    struct sigaction action {};
-    action.sa_handler = SIG_DFL;
-    for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
-    action.sa_handler = SIG_IGN;
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::execve(start.path, start.arguments, start.environment);
-    constexpr std::string_view kMessage = "it cannot be executed\n";
-    (void)!::write(STDERR_FILENO, kMessage.data(), kMessage.size());
-    ::_exit(kNotRun);
-}
-
-/// No handler of ours runs in the child: all signals wait until it has reset them.
-pid_t fork_with_signals_blocked(const Start& start) {
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    const pid_t pid = ::fork();
-    if (pid == 0) become(start);
-    const int error = errno;
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    errno = error;
-    return pid;
-}
-
 }  // namespace
-
-std::optional<std::string> find_program(const std::string& name) {
-    const char* variable = std::getenv("PATH");
-    std::string_view rest = variable == nullptr ? "/usr/bin:/bin" : variable;
-    while (!rest.empty()) {
-        const auto directory = rest.substr(0, rest.find(':'));
-        rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
-        if (!directory.starts_with('/')) continue;
-        const auto path = std::string(directory) + "/" + name;
-        struct stat status {};
-        if (::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
-            ::access(path.c_str(), X_OK) == 0)
-            return path;
-    }
-    return std::nullopt;
-}
 
 ChildProgram::ChildProgram(const std::string& path, std::vector<std::string> arguments,
                            const std::string& without)
@@ -149,21 +73,18 @@ ChildProgram::ChildProgram(const std::string& path, std::vector<std::string> arg
         base::throw_errno("socketpair", path_);
     input_.reset(pair[0]);
     const base::UniqueFd child_input(pair[1]);
-    if (::pipe2(pair.data(), O_CLOEXEC) != 0) base::throw_errno("pipe2", path_);
-    output_.reset(pair[0]);
-    const base::UniqueFd child_output(pair[1]);
+    auto output = base::make_pipe();
+    output_ = std::move(output.read);
     // A hint: the system's limit for pipes may be lower.
     (void)::fcntl(output_.get(), F_SETPIPE_SZ, kPipeBytes);
 
-    auto environment = environment_without(without);
-    const auto argument_pointers = pointers_to(arguments);
-    const auto environment_pointers = pointers_to(environment);
-    pid_ = fork_with_signals_blocked({path_.c_str(),
-                                      const_cast<char**>(argument_pointers.data()),
-                                      const_cast<char**>(environment_pointers.data()),
-                                      {child_input.get(), child_output.get(), errors_.get()},
-                                      ::getpid()});
-    if (pid_ < 0) base::throw_errno("fork", path_);
+    base::ChildStart start;
+    start.give(child_input.get(), STDIN_FILENO);
+    start.give(output.write.get(), STDOUT_FILENO);
+    start.give(errors_.get(), STDERR_FILENO);
+    start.set_dies_with_parent();
+    start.set_ignores_stop_signals();
+    pid_ = start.run(path_, std::move(arguments), environment_without(without));
     process_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     if (!process_) {
         const int error = errno;

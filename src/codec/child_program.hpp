@@ -18,10 +18,6 @@
 
 namespace vmad::codec {
 
-/// The program that the shell would run for `name`: the first of this name in an absolute directory of PATH
-/// that may be executed. Nothing when there is none.
-[[nodiscard]] std::optional<std::string> find_program(const std::string& name);
-
 /// How a program ended.
 struct ProgramEnd {
     int exit_status = 0;      ///< when no signal ended it
@@ -33,9 +29,8 @@ struct ProgramEnd {
 class ChildProgram {
   public:
     /// Starts the file at `path` with `arguments`, the program's name in front. It gets this process's
-    /// environment but for the variable `without`. It ignores SIGINT, SIGTERM and SIGHUP: what is to stop us
-    /// may be sent to all processes at once, and then it is for us to end the program; all other signals are
-    /// at their defaults. Throws base::SystemError.
+    /// environment but for the variable `without`, and leaves signals that ask to stop to us. Throws
+    /// base::SystemError.
     ChildProgram(const std::string& path, std::vector<std::string> arguments, const std::string& without);
     ChildProgram(const ChildProgram&) = delete;
     ChildProgram& operator=(const ChildProgram&) = delete;

@@ -5,13 +5,14 @@
 
 #include <fmt/format.h>
 
+#include "base/child_start.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 
 namespace vmad::codec {
 
 ChildProgram start_lzop(std::vector<std::string> options) {
-    const auto path = find_program("lzop");
+    const auto path = base::find_program("lzop");
     if (!path) throw base::Error("lzop is needed for .lzo and is not installed: apt install lzop");
     options.insert(options.begin(), "lzop");
     return {*path, std::move(options), "LZOP"};

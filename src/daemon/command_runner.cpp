@@ -16,9 +16,9 @@
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/child_start.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
-#include "daemon/child_process.hpp"
 #include "daemon/job_log.hpp"
 #include "daemon/output_lines.hpp"
 
@@ -106,9 +106,9 @@ class CommandRunner::Command {
     void start() {
         const auto event = runner_.event_;
         const auto input = input_of(job_);
-        auto output = make_pipe();
-        set_non_blocking(output.read);
-        ChildStart child;
+        auto output = base::make_pipe();
+        base::set_non_blocking(output.read);
+        base::ChildStart child;
         child.give(input.get(), STDIN_FILENO);
         child.give(output.write.get(), STDOUT_FILENO);
         child.give(output.write.get(), STDERR_FILENO);
@@ -198,7 +198,7 @@ class CommandRunner::Command {
         if (is_late())
             warn(fmt::format("it did not end in {}, and was killed", base::spell_duration(limit_.count())));
         else if (exit_->si_code != CLD_EXITED || exit_->si_status != 0)
-            warn(how_it_ended(*exit_));
+            warn(base::describe_end(*exit_));
         // Destroys this object.
         runner_.ended();
     }

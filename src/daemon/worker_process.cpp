@@ -11,8 +11,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/child_start.hpp"
 #include "base/error.hpp"
-#include "daemon/child_process.hpp"
 
 namespace vmad::daemon {
 namespace {
@@ -55,12 +55,12 @@ int guarded(Action action) noexcept {
 WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, const io::RateLimit& rate,
                              Callbacks callbacks)
     : event_(event), callbacks_(std::move(callbacks)) {
-    auto orders = make_pipe();
-    auto events = make_pipe();
-    auto errors = make_pipe();
-    set_non_blocking(orders.write);
-    set_non_blocking(events.read);
-    set_non_blocking(errors.read);
+    auto orders = base::make_pipe();
+    auto events = base::make_pipe();
+    auto errors = base::make_pipe();
+    base::set_non_blocking(orders.write);
+    base::set_non_blocking(events.read);
+    base::set_non_blocking(errors.read);
     write_at_once(orders.write, api::to_line(order));
     orders_ = std::move(orders.write);
     events_ = std::move(events.read);
@@ -68,7 +68,7 @@ WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, con
     watch(events_, on_events, events_source_);
     watch(errors_, on_errors, errors_source_);
 
-    ChildStart child;
+    base::ChildStart child;
     child.give(errors.write.get(), STDERR_FILENO);
     child.give(orders.read.get(), api::kWorkerOrderFd);
     child.give(events.write.get(), api::kWorkerEventFd);
@@ -145,7 +145,7 @@ int WorkerProcess::on_exit(sd_event_source* source, const siginfo_t* info, void*
         while (worker.read_events()) {
         }
         worker.pid_ = -1;
-        worker.end(how_it_ended(*info));
+        worker.end(base::describe_end(*info));
     });
 }
 

@@ -264,7 +264,7 @@ TEST_CASE("an lzop that misbehaves when it decompresses") {
         std::string message;
     } cases[] = {
         {"printf '\\n\\033[31mno\\177 such\\tthing\\nmore\\n' >&2; exit 3",
-         "lzop failed with exit status 3: [31mno suchthing"},
+         "lzop failed with exit status 3: \\x1b[31mno\\x7f such\\x09thing"},
         {"echo 'lzop: <stdin>: Checksum error' >&2; exit 1", refused + "lzop: <stdin>: Checksum error"},
         {"exit 1", refused + "it does not say why"},
         {"exit 2", refused + "it does not say why"},
@@ -314,9 +314,9 @@ TEST_CASE("an lzop that cannot be run") {
     MemorySink to;
     {
         const FakeLzop fake("#!/no/such/interpreter\n", "");
-        const std::string why = "lzop failed with exit status 126: it cannot be executed";
-        CHECK(message_of([&] { (void)read_all(*make_lzop_decoder(source, nullptr)); }) == why);
-        CHECK(message_of([&] { LzopSink(to, nullptr).finish(); }) == why);
+        const std::string why = "/lzop: No such file or directory";
+        CHECK(message_of([&] { (void)read_all(*make_lzop_decoder(source, nullptr)); }).ends_with(why));
+        CHECK(message_of([&] { LzopSink(to, nullptr).finish(); }).ends_with(why));
     }
     const TemporaryDirectory empty;
     const std::string old = ::getenv("PATH");

@@ -1,4 +1,4 @@
-#include "daemon/child_process.hpp"
+#include "base/child_start.hpp"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -13,7 +13,7 @@
 #include "base/error.hpp"
 
 using namespace vmad;
-using daemon::ChildStart;
+using base::ChildStart;
 
 namespace {
 
@@ -22,7 +22,7 @@ struct Result {
     std::string how;
 };
 
-Result wait_for(pid_t pid, daemon::Pipe& pipe) {
+Result wait_for(pid_t pid, base::Pipe& pipe) {
     pipe.write.reset();
     Result result;
     std::array<char, 4096> bytes;
@@ -30,12 +30,12 @@ Result wait_for(pid_t pid, daemon::Pipe& pipe) {
         result.output.append(bytes.data(), static_cast<std::size_t>(count));
     siginfo_t info{};
     REQUIRE(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) == 0);
-    result.how = daemon::how_it_ended(info);
+    result.how = base::describe_end(info);
     return result;
 }
 
 Result run_shell(const std::string& script, std::vector<std::string> environment = {}) {
-    auto pipe = daemon::make_pipe();
+    auto pipe = base::make_pipe();
     ChildStart child;
     child.give(pipe.write.get(), STDOUT_FILENO);
     return wait_for(child.run("/bin/sh", {"sh", "-c", script}, std::move(environment)), pipe);
@@ -72,9 +72,9 @@ TEST_CASE("descriptors reach the child under any numbers, in any order, and no o
     // Whoever runs this test may have left us some.
     REQUIRE(::close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0);
     // Pipes that have each other's numbers.
-    std::array<daemon::Pipe, 4> pipes;
-    for (auto& pipe : pipes) pipe = daemon::make_pipe();
-    auto output = daemon::make_pipe();
+    std::array<base::Pipe, 4> pipes;
+    for (auto& pipe : pipes) pipe = base::make_pipe();
+    auto output = base::make_pipe();
     ChildStart child;
     child.give(output.write.get(), STDOUT_FILENO);
     child.give(output.write.get(), STDERR_FILENO);
@@ -91,7 +91,7 @@ TEST_CASE("descriptors reach the child under any numbers, in any order, and no o
 }
 
 TEST_CASE("a child starts in its directory and in its group") {
-    auto output = daemon::make_pipe();
+    auto output = base::make_pipe();
     ChildStart child;
     child.give(output.write.get(), STDOUT_FILENO);
     child.set_directory("/usr/bin");
@@ -109,4 +109,33 @@ TEST_CASE("what cannot be started says so at once") {
                          base::SystemError);
     CHECK_THROWS_WITH_AS(start("/etc/passwd"), "start /etc/passwd: Permission denied", base::SystemError);
     CHECK_THROWS_WITH_AS(start("/"), "start /: Permission denied", base::SystemError);
+}
+
+TEST_CASE("a child that is to ignore what asks it to stop ignores just that") {
+    auto output = base::make_pipe();
+    ChildStart child;
+    child.give(output.write.get(), STDOUT_FILENO);
+    child.set_ignores_stop_signals();
+    const auto pid = child.run(
+        "/bin/sh", {"sh", "-c", "kill -TERM $$; kill -INT $$; kill -HUP $$; echo here; kill -USR1 $$"}, {});
+    const auto result = wait_for(pid, output);
+    CHECK(result.output == "here\n");
+    CHECK(result.how == "signal 10");
+}
+
+TEST_CASE("a child that is to die with its parent is killed when the parent ends") {
+    auto output = base::make_pipe();
+    const pid_t parent = ::fork();
+    REQUIRE(parent >= 0);
+    if (parent == 0) {
+        ChildStart child;
+        child.give(output.write.get(), STDOUT_FILENO);
+        child.set_dies_with_parent();
+        (void)child.run("/bin/sleep", {"sleep", "1000"}, {});
+        ::_exit(0);
+    }
+    output.write.reset();
+    char byte = 0;
+    CHECK(::read(output.read.get(), &byte, 1) == 0);  // the end comes when the last writer is gone
+    REQUIRE(::waitpid(parent, nullptr, 0) == parent);
 }
