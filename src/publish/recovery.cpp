@@ -62,9 +62,8 @@ class Recovery {
 
     [[noreturn]] void refuse_unexpected_file() const {
         throw base::Error(
-            fmt::format("{} or {} beside it is an unexpected file, not created by vmad: check whether it "
-                        "should be restored "
-                        "as {}, then move or remove it",
+            fmt::format("{} or {} beside it is an unexpected file, not created by vmad: "
+                        "check whether it should be restored as {}, then move or remove it",
                         directory_.entry(record_.temporary), record_.old, record_.name));
     }
 

@@ -64,8 +64,11 @@ class StorageReader {
         : section_(section), type_(type), file_(file) {}
 
     [[nodiscard]] Storage read(std::string_view node) const {
-        Storage storage{section_.id,     section_.type, path(), {}, {}, type_.backups_by_default,
-                        is_enabled(node)};
+        Storage storage{.id = section_.id,
+                        .type = section_.type,
+                        .path = path(),
+                        .holds_backups = type_.backups_by_default,
+                        .enabled = is_enabled(node)};
         storage.dump_directory = base::normal_path(storage.path + "/" + dump_subdirectory());
         storage.mount_point = mount_point(storage.path);
         if (const auto* content = section_.find("content"))
