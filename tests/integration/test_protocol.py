@@ -133,7 +133,7 @@ class ProtocolTest(DaemonTest):
                 clients.append(self.daemon.client())
             closed = 0
             for client in clients:
-                client.socket.settimeout(10)
+                client.socket.settimeout(60)
                 try:
                     client.call(f"{SERVICE}.GetInfo")
                 except (EOFError, OSError):

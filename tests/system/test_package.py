@@ -46,7 +46,7 @@ class LifeTest(SystemTest):
         self.box.output("apt-get", "install", "--yes", "--quiet", "/root/old.deb")
         self.box.output("vmactl", "hook", "enable")
         log = self.vzdump()
-        self.box.output("vmactl", "wait", "--timeout", "60")
+        self.box.output("vmactl", "wait", "--timeout", "100")
         print(f"{SUITE}: from apt-get install to the first repacked backup in {time.monotonic() - begin:.1f} s")
         self.assertIn("older: backup-end", log)
         (job,) = self.jobs()
@@ -74,7 +74,7 @@ class LifeTest(SystemTest):
             self.assert_canonical(path, sample)
         self.assertIn("/etc/vmad/vzdump-hook", self.box.read("/etc/vzdump.conf"))
         self.assertIn("vmad: queued as job", self.vzdump())
-        self.box.output("vmactl", "wait", "--timeout", "60")
+        self.box.output("vmactl", "wait", "--timeout", "100")
 
     def test_3_remove(self):
         output = self.box.output("apt-get", "remove", "--yes", "--quiet", "vmad")

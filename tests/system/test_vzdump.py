@@ -90,7 +90,7 @@ class VzdumpTest(SystemTest):
         name = self.backups()
         self.assertEqual(len(name), 1)
         self.assertEqual(self.wait_for_job(f"{DUMP}/{name[0]}")["state"], "done")
-        self.box.output("vmactl", "wait", "--timeout", "60")
+        self.box.output("vmactl", "wait", "--timeout", "100")
         self.assertEqual(self.backups(), name)
 
     def test_daemon_is_down(self):
