@@ -113,7 +113,7 @@ std::size_t LzopDecoder::read(std::span<iovec> into) {
 
 void LzopDecoder::check_end(const ProgramEnd& end) const {
     const auto refuse = [this](const std::string& why) {
-        throw base::FormatError(done_bytes_, "lzop cannot decompress it: " + why);
+        throw base::FormatError(done_bytes_, "lzo-stream", "lzop cannot decompress it: " + why);
     };
     // 1 is lzop's error, 2 its warning.
     check_ended(end, 2);

@@ -115,7 +115,7 @@ bool ZstdFrames::begin_frame() {
     if (!head)
         throw base::FormatError(
             offset_,
-            fmt::format("bytes that are no zstd frame follow at byte {} of the file", input_.offset()));
+            "zstd-frame", fmt::format("bytes that are no zstd frame follow at byte {} of the file", input_.offset()));
     if (head->skippable) {
         skip_frame();
         return true;
@@ -158,7 +158,7 @@ void ZstdFrames::decompress_into(ZSTD_outBuffer& out) {
     next_bytes_ = ZSTD_decompressStream(context_.get(), &out, &in);
     if (ZSTD_getErrorCode(next_bytes_) == ZSTD_error_memory_allocation) throw std::bad_alloc();
     if (ZSTD_isError(next_bytes_) != 0)
-        throw base::FormatError(offset_, fmt::format("the zstd stream is damaged at byte {} of the file: {}",
+        throw base::FormatError(offset_, "zstd-stream", fmt::format("the zstd stream is damaged at byte {} of the file: {}",
                                                      input_.offset(), ZSTD_getErrorName(next_bytes_)));
     input_.consume(in.pos);
     offset_ += out.pos - begin;
@@ -192,7 +192,7 @@ void ZstdFrames::give_up_table(std::uint64_t stored_offset) {
 void ZstdFrames::throw_truncated(std::uint64_t file_bytes) const {
     throw base::FormatError(
         offset_,
-        fmt::format("the zstd stream ends in the middle of a frame, at byte {} of the file", file_bytes));
+        "zstd-truncated", fmt::format("the zstd stream ends in the middle of a frame, at byte {} of the file", file_bytes));
 }
 
 }  // namespace vmad::codec

@@ -56,9 +56,9 @@ void check_names(const std::vector<std::string>& names) {
     std::set<std::string> seen;
     for (const auto& name : names) {
         if (name.find('/') != name.npos || name == "." || name == "..")
-            throw base::FormatError(0, fmt::format("\"{}\" in the header is no name for a file", name));
+            throw base::InvalidArchive("file-name", fmt::format("\"{}\" in the header is not a valid file name", name));
         if (!seen.insert(name).second)
-            throw base::FormatError(0, fmt::format("two files would have the name {}", name));
+            throw base::InvalidArchive("file-name", fmt::format("two files would have the name {}", name));
     }
 }
 

@@ -28,11 +28,11 @@ ArchiveReader::ArchiveReader(io::ByteSource& source, base::BufferPool& buffers)
 void ArchiveReader::read_header() {
     raw_header_.resize(kFixedHeaderSize);
     auto got = read_bytes(source_, raw_header_.data(), raw_header_.size());
-    if (got == 0) throw FormatError(0, "the file is empty");
+    if (got == 0) throw FormatError(0, "header-truncated", "the file is empty");
     // What is no archive at all is better named so than "cut off"; so short a file is judged by what it has.
     constexpr std::size_t kUpToHeaderSize = 60;
     if (got < kFixedHeaderSize && got < kUpToHeaderSize)
-        throw FormatError(got, fmt::format("no VMA archive: {} bytes are too few for a header", got));
+        throw FormatError(got, "header-truncated", fmt::format("not a VMA archive: {} bytes are too few for a header", got));
     const auto size = parse_header_size(std::span<const std::byte, kFixedHeaderSize>(raw_header_));
     if (got == kFixedHeaderSize) {
         // Grown step by step, so that a number alone cannot make us allocate 64 MiB.
@@ -42,20 +42,20 @@ void ArchiveReader::read_header() {
             got += read_bytes(source_, raw_header_.data() + got, raw_header_.size() - got);
         }
     }
-    if (got < size) throw FormatError(got, fmt::format("the header of {} bytes is cut off", size));
+    if (got < size) throw FormatError(got, "header-truncated", fmt::format("the header of {} bytes is cut off", size));
     header_ = parse_header(raw_header_);
     offset_ = size;
 }
 
 void ArchiveReader::check_end(std::size_t left_over) const {
     if (left_over == 0 && extents_ == 0)
-        throw FormatError(offset_, "the archive ends before its first extent");
+        throw FormatError(offset_, "no-extent", "the archive ends before its first extent");
     // Too short for an extent: rubbish behind a complete archive, or the first bytes of what is missing.
     if (left_over != 0 && clusters_->complete() && extents_ > 0)
-        throw FormatError(offset_, fmt::format("{} bytes follow the last extent", left_over));
+        throw FormatError(offset_, "trailing-bytes", fmt::format("{} bytes follow the last extent", left_over));
     if (left_over != 0)
         throw FormatError(offset_ + left_over,
-                          fmt::format("the extent header at byte {} is cut off", offset_));
+                          "extent-truncated", fmt::format("the extent header at byte {} is cut off", offset_));
     clusters_->require_complete(offset_);
 }
 
@@ -79,7 +79,7 @@ bool ArchiveReader::next(Extent& extent) {
     if (got < size)
         throw FormatError(
             extent.payload_offset() + got,
-            fmt::format("the extent at byte {} is cut off: {} of {} bytes of its blocks are there", offset_,
+            "extent-truncated", fmt::format("the extent at byte {} is cut off: {} of {} bytes of its blocks are there", offset_,
                         got, size));
     ahead_bytes_ = got - size;
     offset_ = extent.payload_offset() + size;

@@ -20,7 +20,7 @@ ClusterMap::ClusterMap(const Header& header, std::optional<std::uint64_t> archiv
         if (missing_ > room)
             throw FormatError(
                 *archive_bytes,
-                fmt::format("the archive ends here, but the devices have {} clusters and no more than {} "
+                "archive-length", fmt::format("the archive ends here, but the devices have {} clusters and no more than {} "
                             "fit: it is cut off",
                             missing_, room));
     }
@@ -40,17 +40,17 @@ void ClusterMap::add(const ExtentHeader& extent, std::uint64_t offset) {
         if (slot.device_id == 0) continue;
         const auto at = offset + slot_offset(i);
         if (index_[slot.device_id] == 0)
-            throw FormatError(at, fmt::format("cluster {} of device id {}, which the header does not name",
+            throw FormatError(at, "cluster-device", fmt::format("cluster {} of device id {}, which the header does not name",
                                               slot.cluster, slot.device_id));
         auto& device = devices_[index_[slot.device_id] - 1u];
         if (slot.cluster >= device.cluster_count)
-            throw FormatError(at, fmt::format("cluster {} of device {} is past its end: it has {}",
+            throw FormatError(at, "cluster-range", fmt::format("cluster {} of device {} is past its end: it has {}",
                                               slot.cluster, device.name, device.cluster_count));
         auto& region = device.seen[slot.cluster / kRegionClusters];
         if (!region) region = std::make_unique<Region>();
         if (region->test(slot.cluster % kRegionClusters))
             throw FormatError(
-                at, fmt::format("cluster {} of device {} is stored twice", slot.cluster, device.name));
+                at, "cluster-twice", fmt::format("cluster {} of device {} is stored twice", slot.cluster, device.name));
         region->set(slot.cluster % kRegionClusters);
         --device.missing;
         --missing_;
@@ -68,7 +68,7 @@ void ClusterMap::require_complete(std::uint64_t end) const {
     for (const auto& device : devices_) {
         if (device.missing == 0) continue;
         throw FormatError(
-            end, fmt::format("the archive ends, but cluster {} of device {} is missing ({} of {} are)",
+            end, "cluster-missing", fmt::format("the archive ends, but cluster {} of device {} is missing ({} of {} are)",
                              device.first_missing(), device.name, device.missing, device.cluster_count));
     }
 }

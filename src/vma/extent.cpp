@@ -30,15 +30,15 @@ unsigned stored_blocks(const BlockInfo& slot) {
 ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> bytes, const Uuid& uuid,
                                  std::uint64_t offset) {
     if (std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0)
-        throw FormatError(offset, "no extent begins here: \"VMAE\" is missing");
+        throw FormatError(offset, "extent-magic", "no extent begins here: \"VMAE\" is missing");
     const auto md5 = checksum(bytes.data(), bytes.size(), kMd5At);
     if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
-        throw FormatError(offset + kMd5At, "the extent header's MD5 is wrong: it was damaged");
+        throw FormatError(offset + kMd5At, "extent-md5", "the extent header's MD5 is wrong: it was damaged");
     if (load_be<std::uint16_t>(bytes.data() + kReservedAt) != 0)
-        throw FormatError(offset + kReservedAt, "reserved bytes of the extent header are not zero");
+        throw FormatError(offset + kReservedAt, "extent-reserved", "reserved bytes of the extent header are not zero");
     if (std::memcmp(bytes.data() + kUuidAt, uuid.data(), uuid.size()) != 0)
         throw FormatError(offset + kUuidAt,
-                          "the extent's uuid is not the archive's: it belongs to another archive");
+                          "extent-uuid", "the extent's uuid is not the archive's: it belongs to another archive");
     ExtentHeader header;
     header.block_count = load_be<std::uint16_t>(bytes.data() + kBlockCountAt);
     unsigned blocks = 0;
@@ -52,7 +52,7 @@ ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> b
     if (blocks != header.block_count)
         throw FormatError(
             offset + kBlockCountAt,
-            fmt::format("block_count is {}, but the masks name {} blocks", header.block_count, blocks));
+            "block-count", fmt::format("block_count is {}, but the masks name {} blocks", header.block_count, blocks));
     return header;
 }
 

@@ -45,11 +45,11 @@ class BlobArea {
         const auto size = load_be<std::uint32_t>(header.data() + kBlobBufferSizeAt);
         if (begin_ < kFixedHeaderSize || begin_ > header.size())
             throw FormatError(kBlobBufferOffsetAt,
-                              fmt::format("blob_buffer_offset {} is outside the {} bytes behind the tables",
+                              "blob-area", fmt::format("blob_buffer_offset {} is outside the {} bytes behind the tables",
                                           begin_, header.size() - kFixedHeaderSize));
         if (size > header.size() - begin_)
             throw FormatError(kBlobBufferSizeAt,
-                              fmt::format("blob_buffer_size {} goes past the header's end", size));
+                              "blob-area", fmt::format("blob_buffer_size {} goes past the header's end", size));
         // Only blobs that something points to are kept: a header can hold 32 million empty ones.
         const auto wanted = pointers();
         // Byte 0 is never part of a blob, so that pointer 0 can mean "none".
@@ -67,7 +67,7 @@ class BlobArea {
         const auto pointer = load_be<std::uint32_t>(header_.data() + field);
         const auto found = blobs_.find(pointer);
         if (found == blobs_.end())
-            throw FormatError(field, fmt::format("{} points to {}, where no blob begins", what, pointer));
+            throw FormatError(field, "blob-pointer", fmt::format("{} points to {}, where no blob begins", what, pointer));
         const auto* bytes = reinterpret_cast<const char*>(header_.data() + begin_ + pointer + 2);
         return {bytes, found->second};
     }
@@ -76,11 +76,11 @@ class BlobArea {
     [[nodiscard]] std::string name(std::size_t field, const std::string& what) const {
         const auto blob = get(field, what);
         if (blob.empty() || blob.back() != '\0')
-            throw FormatError(field, fmt::format("{} does not end in a NUL byte", what));
+            throw FormatError(field, "name", fmt::format("{} does not end in a NUL byte", what));
         const auto name = blob.substr(0, blob.size() - 1);
-        if (name.empty()) throw FormatError(field, fmt::format("{} is empty", what));
+        if (name.empty()) throw FormatError(field, "name", fmt::format("{} is empty", what));
         if (name.find('\0') != name.npos)
-            throw FormatError(field, fmt::format("{} has a NUL byte inside", what));
+            throw FormatError(field, "name", fmt::format("{} has a NUL byte inside", what));
         return std::string(name);
     }
 
@@ -109,8 +109,8 @@ std::vector<Config> parse_configs(std::span<const std::byte> bytes, const BlobAr
         const bool has_name = load_be<std::uint32_t>(bytes.data() + name_at) != 0;
         const bool has_data = load_be<std::uint32_t>(bytes.data() + data_at) != 0;
         if (!has_name && !has_data) continue;
-        if (!has_data) throw FormatError(data_at, fmt::format("config {} has a name but no data", slot));
-        if (!has_name) throw FormatError(name_at, fmt::format("config {} has data but no name", slot));
+        if (!has_data) throw FormatError(data_at, "config", fmt::format("config {} has a name but no data", slot));
+        if (!has_name) throw FormatError(name_at, "config", fmt::format("config {} has data but no name", slot));
         configs.push_back({blobs.name(name_at, fmt::format("the name of config {}", slot)),
                            std::string(blobs.get(data_at, fmt::format("the data of config {}", slot)))});
     }
@@ -118,18 +118,18 @@ std::vector<Config> parse_configs(std::span<const std::byte> bytes, const BlobAr
 }
 
 void check_device_slot(std::size_t at, unsigned id) {
-    if (id == 0) throw FormatError(at, "device slot 0 is used; it stands for \"no device\"");
-    if (id > kMaxDeviceId) throw FormatError(at, fmt::format("device slot {} is used; it is reserved", id));
+    if (id == 0) throw FormatError(at, "device-slot", "device slot 0 is used; it stands for \"no device\"");
+    if (id > kMaxDeviceId) throw FormatError(at, "device-slot", fmt::format("device slot {} is used; it is reserved", id));
 }
 
 void check_device_size(std::size_t at, const Device& device) {
     const auto size = device.size_bytes;
-    if (size == 0) throw FormatError(at, fmt::format("device {} has size 0", device.name));
+    if (size == 0) throw FormatError(at, "device-size", fmt::format("device {} has size 0", device.name));
     if (size % kSectorSize != 0)
-        throw FormatError(at, fmt::format("the size of device {}, {}, is not a multiple of {}", device.name,
+        throw FormatError(at, "device-size", fmt::format("the size of device {}, {}, is not a multiple of {}", device.name,
                                           size, kSectorSize));
     if (size > kMaxDeviceSize)
-        throw FormatError(at, fmt::format("the size of device {}, {}, is over the limit of {}", device.name,
+        throw FormatError(at, "device-size", fmt::format("the size of device {}, {}, is over the limit of {}", device.name,
                                           size, kMaxDeviceSize));
 }
 
@@ -143,12 +143,12 @@ std::vector<Device> parse_devices(std::span<const std::byte> bytes, const BlobAr
         const auto size = load_be<std::uint64_t>(bytes.data() + size_at);
         if (!has_name && size == 0) continue;
         check_device_slot(at, id);
-        if (!has_name) throw FormatError(at, fmt::format("device {} has a size but no name", id));
+        if (!has_name) throw FormatError(at, "device-name", fmt::format("device {} has a size but no name", id));
         Device device{static_cast<std::uint8_t>(id), blobs.name(at, fmt::format("the name of device {}", id)),
                       size};
         check_device_size(size_at, device);
         if (!names.insert(device.name).second)
-            throw FormatError(at, fmt::format("device name {} is used twice", device.name));
+            throw FormatError(at, "device-name", fmt::format("device name {} is used twice", device.name));
         if (device.name == kVmstate)
             throw base::Unsupported(
                 fmt::format("at byte {}: device vmstate: archives with a guest's RAM are not "
@@ -184,28 +184,28 @@ class BlobWriter {
 
 std::uint32_t parse_header_size(std::span<const std::byte, kFixedHeaderSize> fixed) {
     if (std::memcmp(fixed.data(), kMagic, sizeof kMagic) != 0)
-        throw FormatError(0, "no VMA archive: it does not begin with \"VMA\\0\"");
+        throw FormatError(0, "header-magic", "not a VMA archive: bad magic");
     const auto version = load_be<std::uint32_t>(fixed.data() + kVersionAt);
     if (version != kVersion)
         throw base::Unsupported(fmt::format("at byte {}: VMA version {} is not supported, only version {}",
                                             kVersionAt, version, kVersion));
     const auto size = load_be<std::uint32_t>(fixed.data() + kHeaderSizeAt);
     if (size <= kFixedHeaderSize || size > kMaxHeaderSize)
-        throw FormatError(kHeaderSizeAt, fmt::format("header_size {} is not between {} and {}", size,
+        throw FormatError(kHeaderSizeAt, "header-size", fmt::format("header_size {} is not between {} and {}", size,
                                                      kFixedHeaderSize + kSectorSize, kMaxHeaderSize));
     if (size % kSectorSize != 0)
         throw FormatError(kHeaderSizeAt,
-                          fmt::format("header_size {} is not a multiple of {}", size, kSectorSize));
+                          "header-size", fmt::format("header_size {} is not a multiple of {}", size, kSectorSize));
     return size;
 }
 
 Header parse_header(std::span<const std::byte> bytes) {
     const auto size = parse_header_size(bytes.first<kFixedHeaderSize>());
     if (bytes.size() != size)
-        throw FormatError(bytes.size(), fmt::format("the header of {} bytes is cut off", size));
+        throw FormatError(bytes.size(), "header-truncated", fmt::format("the header of {} bytes is cut off", size));
     const auto md5 = checksum(bytes.data(), bytes.size(), kMd5At);
     if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
-        throw FormatError(kMd5At, "the header's MD5 is wrong: it was damaged");
+        throw FormatError(kMd5At, "header-md5", "the header's MD5 is wrong: it was damaged");
     Header header;
     std::memcpy(header.uuid.data(), bytes.data() + kUuidAt, header.uuid.size());
     header.ctime = load_be<std::uint64_t>(bytes.data() + kCtimeAt);

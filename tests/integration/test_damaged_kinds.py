@@ -230,7 +230,7 @@ class DamageTest(KindTest):
                 ("window", streamed, "!needs a window of more than 128 MiB: decompress it with zstd -d --long=31"),
                 ("bzip2", b"BZh91AY&SY" + bytes(1000), "!bzip2 archives are not supported: decompress it with bunzip2"),
                 ("xz", b"\xfd7zXZ\0" + bytes(1000), "!xz archives are not supported: decompress it with unxz first"),
-                ("zeros", zstd_frame_of_zeros(b"", 3 << 30), "!at byte 0: no VMA archive"),
+                ("zeros", zstd_frame_of_zeros(b"", 3 << 30), "!at byte 0: not a VMA archive"),
                 ("header and zeros", zstd_frame_of_zeros(whole[:12800], 3 << 30), "at byte 12800: no extent begins"),
                 ("archive and zeros", small["zstd"].read_bytes() + zstd_frame_of_zeros(b"", 3 << 30),
                  f"at byte {len(whole)}: no extent begins here")):
@@ -274,7 +274,7 @@ class LzopTest(KindTest):
         for way, script, codes, pattern in (
                 ("message", decompress + "echo broken >&2; exit 3", (1,), "lzop failed with exit status 3: broken"),
                 ("killed", decompress + "kill -9 $$", (1,), "lzop was ended by signal 9"),
-                ("no such archive", decompress + "cat > /dev/null; head -c 100000 /dev/zero", (6,), "no VMA archive"),
+                ("no such archive", decompress + "cat > /dev/null; head -c 100000 /dev/zero", (6,), "not a VMA archive"),
                 ("nothing", decompress + "cat > /dev/null", (6,), "the file is empty"),
                 ("does not read", decompress + "exit 0", (6,), "it was not read to its end"),
                 ("half", decompress + 'LZOP "$@" | head -c 3000000', (1, 6), "."),

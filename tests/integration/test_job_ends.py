@@ -34,7 +34,7 @@ class JobEndTest(DaemonTest):
                 ("an extent", bytes(damaged),
                  f"at byte {extent + 24}: the extent header's MD5 is wrong: it was damaged"),
                 ("cut short", whole[:-1], f"at byte {len(whole) - 1}: the extent at byte {extent} is cut off: "),
-                ("no archive", b"text", "at byte 4: no VMA archive: "),
+                ("no archive", b"text", "at byte 4: not a VMA archive: "),
                 ("empty", b"", "at byte 0: the file is empty")):
             with self.subTest(name):
                 path.write_bytes(content)

@@ -194,7 +194,7 @@ class InfoTest(ProcessTest):
         os.mkfifo(self.dir / "fifo")
         for code, name, message in (
                 (6, "empty", f"{self.dir}/empty: at byte 0: the file is empty"),
-                (6, "junk", f'{self.dir}/junk: at byte 0: no VMA archive: it does not begin with "VMA\\0"'),
+                (6, "junk", f'{self.dir}/junk: at byte 0: not a VMA archive: bad magic'),
                 (1, "fifo", f"{self.dir}/fifo is not a regular file"),
                 (1, ".", f"{self.dir} is not a regular file"),
                 (1, "missing", f"open {self.dir}/missing: No such file or directory"),
@@ -313,7 +313,7 @@ class ExtractTest(ProcessTest):
                           ("--config", f"..={self.dir}/data"), ("--config", f"/tmp/x={self.dir}/data")):
             with self.subTest(arguments=arguments):
                 archive = generate(self.dir / "x.vma", *arguments)
-                self.assertIn("is no name for a file", self.refuse(6, "extract", archive, self.dir / "out"))
+                self.assertIn("is not a valid file name", self.refuse(6, "extract", archive, self.dir / "out"))
                 self.assertEqual(self.names(), ["data", "x.vma"])
 
     def test_a_directory_that_cannot_be(self):

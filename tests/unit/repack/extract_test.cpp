@@ -90,7 +90,7 @@ TEST_CASE("the files are what the guest had, however it was dumped and with any 
         repack::ExtractOptions options;
         options.task.threads = 1 + seed % 4;
         if (!are_file_names(contents)) {
-            CHECK_THROWS_AS(fixture.extract(options), base::FormatError);
+            CHECK_THROWS_AS(fixture.extract(options), base::InvalidArchive);
             CHECK(fixture.names().empty());
         } else if (!fit_file_system(contents)) {
             CHECK_THROWS_AS(fixture.extract(options), base::SystemError);
@@ -149,19 +149,19 @@ TEST_CASE("names that lead elsewhere are refused before anything is made") {
         std::string message;
     };
     const Row rows[] = {
-        {"../x", {}, "at byte 0: \"disk-../x.raw\" in the header is no name for a file"},
-        {"a/b", {}, "at byte 0: \"disk-a/b.raw\" in the header is no name for a file"},
-        {"x", {"/etc/passwd"}, "at byte 0: \"/etc/passwd\" in the header is no name for a file"},
-        {"x", {".."}, "at byte 0: \"..\" in the header is no name for a file"},
-        {"x", {"."}, "at byte 0: \".\" in the header is no name for a file"},
-        {"x", {"a", "a"}, "at byte 0: two files would have the name a"},
-        {"x", {"disk-x.raw"}, "at byte 0: two files would have the name disk-x.raw"},
+        {"../x", {}, "\"disk-../x.raw\" in the header is not a valid file name"},
+        {"a/b", {}, "\"disk-a/b.raw\" in the header is not a valid file name"},
+        {"x", {"/etc/passwd"}, "\"/etc/passwd\" in the header is not a valid file name"},
+        {"x", {".."}, "\"..\" in the header is not a valid file name"},
+        {"x", {"."}, "\".\" in the header is not a valid file name"},
+        {"x", {"a", "a"}, "two files would have the name a"},
+        {"x", {"disk-x.raw"}, "two files would have the name disk-x.raw"},
     };
     for (const auto& row : rows) {
         testing::Guest guest{{}, {{row.disk, 4096, {}}}};
         for (const auto& name : row.configs) guest.configs.push_back({name, testing::to_bytes("data")});
         Fixture fixture(testing::dump(guest));
-        CHECK_THROWS_WITH_AS(fixture.extract(), row.message.c_str(), base::FormatError);
+        CHECK_THROWS_WITH_AS(fixture.extract(), row.message.c_str(), base::InvalidArchive);
         CHECK_FALSE(fixture.temporary.has("out"));
     }
 }

@@ -1,5 +1,6 @@
-// Every damaged archive is refused with one exact message.
+// Every damaged archive is refused for one rule, at one place.
 #include <map>
+#include <optional>
 
 #include <doctest/doctest.h>
 
@@ -12,8 +13,13 @@ using namespace vmad;
 
 namespace {
 
-/// Reads to the end; the message of what was thrown, empty when the archive is valid.
-std::string refusal_of(const testing::Bytes& archive, bool& unsupported) {
+struct Refusal {
+    std::string rule;  ///< none for what is unsupported
+    std::string message;
+};
+
+/// Reads to the end; what was thrown, and where. Empty when the archive is valid.
+Refusal refusal_of(const testing::Bytes& archive, std::optional<std::uint64_t>& offset) {
     try {
         testing::MemorySource source(archive);
         base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
@@ -21,38 +27,38 @@ std::string refusal_of(const testing::Bytes& archive, bool& unsupported) {
         for (vma::Extent extent; reader.next(extent);) {
         }
     } catch (const base::FormatError& error) {
-        return error.what();
+        offset = error.offset();
+        return {error.rule(), error.what()};
     } catch (const base::Unsupported& error) {
-        unsupported = true;
-        return error.what();
+        return {"", error.what()};
     }
-    return "";
+    return {};
 }
 
-const std::map<std::string, std::string> kMessages = {
+/// By the id of the damage. The one table of the sentences: other tests go by rules and offsets.
+const std::map<std::string, Refusal> kRefusals = {
 #include "damage_messages.inc"
 };
 
 }  // namespace
 
-TEST_CASE("each kind of damage has its own message") {
+TEST_CASE("each kind of damage breaks one rule at one place") {
     for (const auto& damage : testing::damages()) {
         CAPTURE(damage.id);
-        bool unsupported = false;
-        const auto message = refusal_of(damage.build().bytes, unsupported);
-        CHECK(unsupported == damage.unsupported);
-        const auto expected = kMessages.find(damage.id);
-        if (expected == kMessages.end()) {
-            MESSAGE("no message is known for ", damage.id, ": ", message);
-            CHECK(false);
-            continue;
-        }
-        CHECK(message == expected->second);
+        const auto damaged = damage.build();
+        std::optional<std::uint64_t> offset;
+        const auto refusal = refusal_of(damaged.bytes, offset);
+        const auto expected = kRefusals.find(damage.id);
+        REQUIRE_MESSAGE(expected != kRefusals.end(), refusal.rule, ": ", refusal.message);
+        CHECK(damage.unsupported == !offset);
+        if (offset) CHECK(*offset == damaged.offset);
+        CHECK(refusal.rule == expected->second.rule);
+        CHECK(refusal.message == expected->second.message);
     }
-    CHECK(kMessages.size() == testing::damages().size());
+    CHECK(kRefusals.size() == testing::damages().size());
 }
 
 TEST_CASE("the archive that they are made from is valid") {
-    bool unsupported = false;
-    CHECK(refusal_of(testing::undamaged_archive(), unsupported).empty());
+    std::optional<std::uint64_t> offset;
+    CHECK(refusal_of(testing::undamaged_archive(), offset).message.empty());
 }
