@@ -26,7 +26,7 @@ std::string parent(const std::string& file) { return path(file).parent_path(); }
 /// A directory of the node for changing its entries.
 io::File open_directory(const HookNode& node, const std::string& directory) {
     auto file = node.find(directory, O_RDONLY | O_DIRECTORY);
-    if (!file) throw base::Error(fmt::format("there is no directory {}", node.shown(directory)));
+    if (!file) throw base::Error(fmt::format("no such directory: {}", node.shown(directory)));
     return std::move(*file);
 }
 
@@ -40,7 +40,7 @@ class ConfigFile {
         if (text_)
             open_original();
         else if (fs_.status_at(etc_, name_))
-            throw base::Error(fmt::format("{} is a symbolic link to nothing: remove it or make its target",
+            throw base::Error(fmt::format("{} is a dangling symbolic link: remove it or create its target",
                                           node.shown(kVzdumpConfigFile)));
     }
 
@@ -96,8 +96,7 @@ void check_hook(const HookNode& node) {
     const auto obstacle = node.obstacle(kHookScript);
     if (obstacle.empty()) return;
     throw base::Error(
-        fmt::format("{} {}, and every backup fails when vzdump cannot run its script: install vmad again, "
-                    "or make the hook executable",
+        fmt::format("{} {}: every backup would fail; reinstall vmad, or make the hook executable",
                     node.shown(kHookScript), obstacle));
 }
 
@@ -108,9 +107,9 @@ void check_earlier(const HookNode& node, const std::string& script) {
             "or remove it",
             script, node.shown(kVzdumpConfigFile)));
     if (file_name(script) == kEarlierScriptName && node.is_in_hook_directory(script))
-        throw base::UsageError(fmt::format(
-            "the script in {} is {}, a name that vmad keeps for itself: rename it, and name that in {}",
-            node.shown(kVzdumpConfigFile), script, node.shown(kVzdumpConfigFile)));
+        throw base::UsageError(
+            fmt::format("the script in {} is {}, a name reserved for vmad: rename the script and update {}",
+                        node.shown(kVzdumpConfigFile), script, node.shown(kVzdumpConfigFile)));
 }
 
 /// A file of the administrator's with this name is not ours to replace.
@@ -118,7 +117,7 @@ void check_link(const HookNode& node, const io::File& directory) {
     const auto entry = node.fs().status_at(directory, kEarlierScriptName);
     if (entry && !S_ISLNK(entry->st_mode))
         throw base::UsageError(
-            fmt::format("{} is not a symbolic link, and vmad keeps this name for itself: rename it",
+            fmt::format("{} is not a symbolic link, but its name is reserved for vmad: rename it",
                         directory.entry(kEarlierScriptName)));
 }
 
@@ -142,8 +141,8 @@ std::string earlier_script(const HookNode& node, const ConfigFile& config, bool&
     if (target) {
         if (can_be_vzdump_script(*target)) return *target;
         throw base::Error(
-            fmt::format("{}/{} points at \"{}\", which vzdump cannot run: remove that link, or let it point "
-                        "at an absolute path",
+            fmt::format("{}/{} points at \"{}\", which vzdump cannot run: remove the link or point it at "
+                        "an absolute path",
                         node.shown(kHookDirectory), kEarlierScriptName, *target));
     }
     // A script that the hook runs by another entry has no link, so only the backup tells.

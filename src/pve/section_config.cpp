@@ -61,7 +61,7 @@ class SectionParser {
             throw base::Error(fmt::format("\"{}\" does not begin a section: TYPE: ID", line));
         const bool is_double = std::any_of(sections_.begin(), sections_.end(),
                                            [&](const Section& section) { return section.id == id; });
-        if (is_double) throw base::Error(fmt::format("there is a section \"{}\" already", id));
+        if (is_double) throw base::Error(fmt::format("duplicate section \"{}\"", id));
         auto& section = sections_.emplace_back(Section{std::string(type), std::string(id), line_, {}});
         section.type = lower_case(type);
         in_section_ = true;
@@ -71,12 +71,12 @@ class SectionParser {
         auto& section = sections_.back();
         if (line.front() == content.front())
             throw base::Error(fmt::format(
-                "\"{}\" is not indented, so it is no property of \"{}\"; an empty line ends a section",
+                "\"{}\" is not indented, so it is not a property of \"{}\"; an empty line ends a section",
                 content, section.id));
         const auto end = std::min(content.find_first_of(kSpace), content.size());
         const auto key = content.substr(0, end);
         if (section.find(key) != nullptr)
-            throw base::Error(fmt::format("\"{}\" has a \"{}\" already", section.id, key));
+            throw base::Error(fmt::format("\"{}\" has a second \"{}\"", section.id, key));
         section.properties.push_back({std::string(key), std::string(trimmed(content.substr(end))), line_});
     }
 

@@ -93,7 +93,8 @@ class StorageReader {
             if (!item.starts_with(kKey)) continue;
             const auto directory = item.substr(kKey.size());
             if (directory.empty() || ("/" + directory + "/").find("/../") != std::string::npos)
-                fail(directories->line, fmt::format("\"{}\" is no directory below the storage's", directory));
+                fail(directories->line,
+                     fmt::format("\"{}\" is not a path below the storage's directory", directory));
             return directory;
         }
         return kDefaultDumpDirectory;
@@ -197,15 +198,15 @@ const Storage& StorageConfig::file_storage(std::string_view id) const {
     if (found != storages_.end()) return *found;
     if (const auto other = other_types_.find(id); other != other_types_.end())
         throw base::UsageError(fmt::format(
-            "the storage \"{}\" is of type {}, which keeps no archives as files", id, other->second));
-    throw base::UsageError(fmt::format("there is no storage \"{}\" in {}", id, path_));
+            "the storage \"{}\" is of type {}, which does not store archives as files", id, other->second));
+    throw base::UsageError(fmt::format("no storage \"{}\" in {}", id, path_));
 }
 
 std::string StorageConfig::path_of(const VolumeId& volume) const {
     const auto& storage = file_storage(volume.storage);
     if (volume.name.empty() || volume.name == "." || volume.name == ".." ||
         volume.name.find('/') != volume.name.npos)
-        throw base::UsageError(fmt::format("\"{}:backup/{}\" is no backup: \"{}\" is not the name of a file",
+        throw base::UsageError(fmt::format("\"{}:backup/{}\" is not a backup: \"{}\" is not a file name",
                                            volume.storage, volume.name, volume.name));
     return (storage.dump_directory == "/" ? "" : storage.dump_directory) + "/" + volume.name;
 }

@@ -66,7 +66,7 @@ void require_absent(io::FileSystem& fs, const io::File& directory, const std::ve
     for (const auto& name : names)
         if (fs.status_at(directory, name))
             throw base::UsageError(
-                fmt::format("{} exists already; --force would replace it", directory.entry(name)));
+                fmt::format("{} exists; --force replaces it", directory.entry(name)));
 }
 
 /// Writes the stored blocks of extents to the disks' files, in as few calls as their order allows.

@@ -145,8 +145,7 @@ class Enable(NodeTest):
         self.assertEqual(self.files(), before)
         (self.root / HOOK[1:]).unlink()
         self.assertEqual(self.hook("enable", code=1, warnings=[
-            f"{HOOK} is missing, and every backup fails when vzdump cannot run its script: install vmad again, or "
-            "make the hook executable"]), "")
+            f"{HOOK} is missing: every backup would fail; reinstall vmad, or make the hook executable"]), "")
         self.assertEqual(self.refuse(1, "hook", "status", "--root", "/no/where"),
                          "open /no/where: No such file or directory")
         self.refuse(2, "hook")
@@ -192,7 +191,7 @@ class Jobs(NodeTest):
         self.write("etc/pve/jobs.cfg", "vzdump: a\nscript /x\n")
         self.write("etc/vzdump.conf", CONFIG)
         warning = 'cannot check backup jobs for their own scripts: /etc/pve/jobs.cfg:2: "script /x" ' \
-            'is not indented, so it is no property of "a"; an empty line ends a section'
+            'is not indented, so it is not a property of "a"; an empty line ends a section'
         self.hook("enable", warnings=[warning])
         self.assertEqual(self.read(), HOOKED)
         self.hook("status", warnings=[warning])

@@ -256,8 +256,8 @@ class Storages(ScanTest):
                       "dir: images\n\tpath /x\n")
         config = self.config_dir / "storage.cfg"
         for storage, message in (
-                ("nas", f'there is no storage "nas" in {config}'),
-                ("pbs", 'the storage "pbs" is of type pbs, which keeps no archives as files'),
+                ("nas", f'no storage "nas" in {config}'),
+                ("pbs", 'the storage "pbs" is of type pbs, which does not store archives as files'),
                 ("off", 'storage "off" is disabled or not available on this node'),
                 ("images", 'storage "images" is not configured for backups')):
             with self.subTest(storage):

@@ -300,7 +300,7 @@ class ExtractTest(ProcessTest):
         archive = OFFICIAL / "a-one-disk.vma"
         (self.dir / "qemu-server.conf").write_text("mine")
         self.assertEqual(self.refuse(2, "extract", archive, self.dir),
-                         f"{self.dir}/qemu-server.conf exists already; --force would replace it")
+                         f"{self.dir}/qemu-server.conf exists; --force replaces it")
         self.assertEqual(self.names(), ["qemu-server.conf"])
         self.assertEqual((self.dir / "qemu-server.conf").read_text(), "mine")
         self.succeed("extract", "--force", archive, self.dir)

@@ -65,19 +65,19 @@ class Toolbox(VolumeIdTest):
     def test_what_is_no_file_of_a_storage_is_refused(self):
         out = self.dir / "out"
         for volume, code, message in (
-                ("nas:backup/x.vma", 2, f'there is no storage "nas" in {self.config}'),
+                ("nas:backup/x.vma", 2, f'no storage "nas" in {self.config}'),
                 ("remote:backup/vm/100/2026-01-01T00:00:00Z", 2,
-                 'the storage "remote" is of type pbs, which keeps no archives as files'),
+                 'the storage "remote" is of type pbs, which does not store archives as files'),
                 ("store:backup/../x.vma", 2,
-                 '"store:backup/../x.vma" is no backup: "../x.vma" is not the name of a file'),
+                 '"store:backup/../x.vma" is not a backup: "../x.vma" is not a file name'),
                 ("store:backup/gone.vma", 1, f"open {self.dir}/store/dump/gone.vma: No such file or directory")):
             for arguments in (["info", volume], ["verify", volume], ["extract", volume, out],
                               ["repack", volume, out]):
                 with self.subTest(arguments):
                     self.assertEqual(self.refuse(code, *arguments), message)
                     self.assertFalse(out.exists())
-        self.assertIn("there is no storage", self.refuse(2, "repack", "--in-place", "--state-dir",
-                                                         self.dir / "state", "nas:backup/x.vma"))
+        self.assertIn("no storage", self.refuse(2, "repack", "--in-place", "--state-dir",
+                                                   self.dir / "state", "nas:backup/x.vma"))
 
     def test_without_proxmox(self):
         self.config.unlink()
@@ -179,7 +179,7 @@ class Queue(DaemonTest):
         daemon = self.start()
         code, output, messages = self.vmactl("add", str(archive.path), "nas:backup/x.vma")
         self.assertEqual((code, output), (2, ""))
-        self.assertIn('there is no storage "nas"', messages)
+        self.assertIn('no storage "nas"', messages)
         self.assertEqual(daemon.jobs(), [])
 
 

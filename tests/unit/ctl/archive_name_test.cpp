@@ -74,10 +74,10 @@ TEST_CASE("a volume id without a storage is refused") {
     const Node node;
     io::FileSystem fs;
     const auto config = node.root() / "etc/pve/storage.cfg";
-    CHECK_THROWS_WITH_AS((void)archive_name(fs, "nas:backup/x"),
-                         ("there is no storage \"nas\" in " + config).c_str(), base::UsageError);
+    CHECK_THROWS_WITH_AS((void)archive_name(fs, "nas:backup/x"), ("no storage \"nas\" in " + config).c_str(),
+                         base::UsageError);
     CHECK_THROWS_WITH_AS((void)archive_name(fs, "p:backup/x"),
-                         "the storage \"p\" is of type pbs, which keeps no archives as files",
+                         "the storage \"p\" is of type pbs, which does not store archives as files",
                          base::UsageError);
     node.root().remove("etc/pve/storage.cfg");
     CHECK_THROWS_WITH_AS((void)archive_name(fs, "a:backup/x"),

@@ -45,10 +45,11 @@ TEST_CASE("only jobs of vzdump count, in the order of the file") {
 }
 
 TEST_CASE("a damaged file is named by its line") {
-    CHECK_THROWS_WITH_AS((void)parse("vzdump: a\nscript /x\n"),
-                         "jobs.cfg:2: \"script /x\" is not indented, so it is no property of \"a\"; an empty "
-                         "line ends a section",
-                         base::Error);
+    CHECK_THROWS_WITH_AS(
+        (void)parse("vzdump: a\nscript /x\n"),
+        "jobs.cfg:2: \"script /x\" is not indented, so it is not a property of \"a\"; an empty "
+        "line ends a section",
+        base::Error);
 }
 
 }  // namespace

@@ -266,11 +266,11 @@ TEST_CASE("what could not work is refused, and nothing is changed") {
          "the script \"\"/opt/a.sh\"\" in ROOT/etc/vzdump.conf is not an absolute path, so the hook cannot "
          "run it: correct the line or remove it"},
         {"script: /opt/a.sh\n",
-         "ROOT/etc/vmad/hook.d/00-vzdump-script is not a symbolic link, and vmad keeps this name for itself: "
+         "ROOT/etc/vmad/hook.d/00-vzdump-script is not a symbolic link, but its name is reserved for vmad: "
          "rename it"},
         {"script: /etc/vmad/hook.d/00-vzdump-script\n",
-         "the script in ROOT/etc/vzdump.conf is /etc/vmad/hook.d/00-vzdump-script, a name that vmad keeps "
-         "for itself: rename it, and name that in ROOT/etc/vzdump.conf"},
+         "the script in ROOT/etc/vzdump.conf is /etc/vmad/hook.d/00-vzdump-script, a name reserved "
+         "for vmad: rename the script and update ROOT/etc/vzdump.conf"},
     };
     for (const auto& [config, message] : cases) {
         CAPTURE(config);
@@ -292,8 +292,8 @@ TEST_CASE("what could not work is refused, and nothing is changed") {
     node.root.remove("etc/vmad/vzdump-hook");
     CHECK_THROWS_WITH_AS((void)node.enable(),
                          (node.root / "etc/vmad/vzdump-hook" +
-                          " is missing, and every backup fails when vzdump cannot run its script: install "
-                          "vmad again, or make the hook executable")
+                          " is missing: every backup would fail; reinstall vmad, or make the hook "
+                          "executable")
                              .c_str(),
                          base::Error);
     CHECK(node.config() == "script: /opt/a.sh\n");
@@ -315,7 +315,7 @@ TEST_CASE("where the file is a symbolic link, the link stays") {
     node.root.remove("srv/conf");
     CHECK_THROWS_WITH_AS(
         (void)node.enable(),
-        (node.root / kConfig + " is a symbolic link to nothing: remove it or make its target").c_str(),
+        (node.root / kConfig + " is a dangling symbolic link: remove it or create its target").c_str(),
         base::Error);
 }
 

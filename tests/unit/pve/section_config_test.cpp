@@ -54,11 +54,11 @@ TEST_CASE("a line that makes no sense is named") {
         {"dir : local", "f:1: \"dir : local\" does not begin a section: TYPE: ID"},
         {"dir: a b", "f:1: \"dir: a b\" does not begin a section: TYPE: ID"},
         {"dir: a\npath /x\n",
-         "f:2: \"path /x\" is not indented, so it is no property of \"a\"; an empty line ends a section"},
+         "f:2: \"path /x\" is not indented, so it is not a property of \"a\"; an empty line ends a section"},
         {"dir: a\n\tpath /x\ndir: b\n",
-         "f:3: \"dir: b\" is not indented, so it is no property of \"a\"; an empty line ends a section"},
-        {"dir: a\n\tpath /x\n\tpath /y\n", "f:3: \"a\" has a \"path\" already"},
-        {"dir: a\n\npbs: a\n", "f:3: there is a section \"a\" already"},
+         "f:3: \"dir: b\" is not indented, so it is not a property of \"a\"; an empty line ends a section"},
+        {"dir: a\n\tpath /x\n\tpath /y\n", "f:3: \"a\" has a second \"path\""},
+        {"dir: a\n\npbs: a\n", "f:3: duplicate section \"a\""},
     };
     for (const auto& [text, message] : cases) {
         CAPTURE(text);

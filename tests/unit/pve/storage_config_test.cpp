@@ -100,11 +100,11 @@ TEST_CASE("a storage that makes no sense is named by file and line") {
         {"dir: a\n\tpath /a\n\tdisable perhaps\n",
          "storage.cfg:3: \"perhaps\" is neither 1 nor 0: does it disable the storage?"},
         {"dir: a\n\tpath /a\n\tcontent-dirs backup=\n",
-         "storage.cfg:3: \"\" is no directory below the storage's"},
+         "storage.cfg:3: \"\" is not a path below the storage's directory"},
         {"dir: a\n\tpath /a\n\tcontent-dirs iso=x,backup=../b\n",
-         "storage.cfg:3: \"../b\" is no directory below the storage's"},
+         "storage.cfg:3: \"../b\" is not a path below the storage's directory"},
         {"dir: a\n\tpath /a\n\tcontent-dirs backup=b/..\n",
-         "storage.cfg:3: \"b/..\" is no directory below the storage's"},
+         "storage.cfg:3: \"b/..\" is not a path below the storage's directory"},
         {"dir a\n", "storage.cfg:1: \"dir a\" does not begin a section: TYPE: ID"},
     };
     for (const auto& [text, message] : cases) {
@@ -148,16 +148,16 @@ TEST_CASE("a volume id without a file is refused") {
         VolumeId volume;
         const char* message;
     } cases[] = {
-        {{"nas", "x"}, "there is no storage \"nas\" in storage.cfg"},
-        {{"LOCAL", "x"}, "there is no storage \"LOCAL\" in storage.cfg"},
-        {{"pbs1", "x"}, "the storage \"pbs1\" is of type pbs, which keeps no archives as files"},
-        {{"thin", "x"}, "the storage \"thin\" is of type lvmthin, which keeps no archives as files"},
-        {{"local", ""}, "\"local:backup/\" is no backup: \"\" is not the name of a file"},
-        {{"local", ".."}, "\"local:backup/..\" is no backup: \"..\" is not the name of a file"},
-        {{"local", "."}, "\"local:backup/.\" is no backup: \".\" is not the name of a file"},
-        {{"local", "../x"}, "\"local:backup/../x\" is no backup: \"../x\" is not the name of a file"},
-        {{"local", "a/b"}, "\"local:backup/a/b\" is no backup: \"a/b\" is not the name of a file"},
-        {{"local", "/x"}, "\"local:backup//x\" is no backup: \"/x\" is not the name of a file"},
+        {{"nas", "x"}, "no storage \"nas\" in storage.cfg"},
+        {{"LOCAL", "x"}, "no storage \"LOCAL\" in storage.cfg"},
+        {{"pbs1", "x"}, "the storage \"pbs1\" is of type pbs, which does not store archives as files"},
+        {{"thin", "x"}, "the storage \"thin\" is of type lvmthin, which does not store archives as files"},
+        {{"local", ""}, "\"local:backup/\" is not a backup: \"\" is not a file name"},
+        {{"local", ".."}, "\"local:backup/..\" is not a backup: \"..\" is not a file name"},
+        {{"local", "."}, "\"local:backup/.\" is not a backup: \".\" is not a file name"},
+        {{"local", "../x"}, "\"local:backup/../x\" is not a backup: \"../x\" is not a file name"},
+        {{"local", "a/b"}, "\"local:backup/a/b\" is not a backup: \"a/b\" is not a file name"},
+        {{"local", "/x"}, "\"local:backup//x\" is not a backup: \"/x\" is not a file name"},
     };
     const auto config = parse(kNode);
     for (const auto& [volume, message] : cases) {
