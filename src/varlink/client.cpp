@@ -11,8 +11,10 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
-#include "varlink/socket_address.hpp"
+#include "varlink/protocol.hpp"
+#include "varlink/unix_socket.hpp"
 
 namespace vmad::varlink {
 

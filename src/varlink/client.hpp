@@ -8,13 +8,16 @@
 #include <optional>
 #include <string>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
+#include "base/error.hpp"
 #include "base/unique_fd.hpp"
 #include "varlink/framing.hpp"
-#include "varlink/protocol.hpp"
 
 namespace vmad::varlink {
+
+struct Call;
+struct Reply;
 
 /// Nobody serves the socket: it is not there, or nobody listens.
 class Unreachable : public base::Error {

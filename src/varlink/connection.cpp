@@ -1,6 +1,5 @@
 #include "varlink/connection.hpp"
 
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -16,8 +15,7 @@ namespace vmad::varlink {
 
 namespace {
 
-/// Work for one client before the others have their turn; and a call that takes several reads is so long that
-/// it waits for them, as parsing it may take longer than a client's whole allowance.
+/// Work for one client before the others have their turn.
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kWriteBytes = 256 * 1024;
 
@@ -51,26 +49,21 @@ int Connection::on_next_turn(sd_event_source*, void* self) noexcept {
 }
 
 void Connection::take_turn(const std::function<void()>& work) noexcept {
-    const auto begin = Clock::now();
     try {
         work();
     } catch (const std::exception&) {
         // No exception passes through the C code of sd-event: whatever goes wrong costs this client alone.
-        doom();
+        close();
     }
-    last_turn_ = Clock::now();
-    allowance_.spend(begin, last_turn_);
-    set_priority(allowance_.exceeded() || in_.size() > kReadBytes);
-    owner_.turn_taken();
 }
 
 void Connection::wake(std::uint32_t revents) {
     const bool gone = (revents & (EPOLLHUP | EPOLLERR)) != 0;
     // A client that only ended its sending (half-closed) still gets its answers, and a client that went away
     // after a oneway call gets it done; but an answer that nobody can take is not worth waiting for.
-    if (gone && (pending_ || !out_.empty())) return doom();
+    if (gone && (pending_ || !out_.empty())) return close();
     if ((revents & EPOLLOUT) != 0) transmit();
-    if (doomed_) return;
+    if (closed_) return;
     if (!pending_ && out_.empty() && !at_end_ && !in_.ready()) receive();
     proceed();
 }
@@ -79,7 +72,7 @@ void Connection::receive() {
     std::array<char, kReadBytes> bytes;
     const ssize_t count = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (count < 0) {
-        if (!would_block(errno)) doom();
+        if (!would_block(errno)) close();
         return;
     }
     if (count == 0) at_end_ = true;
@@ -90,7 +83,7 @@ void Connection::transmit() {
     const std::size_t count = std::min(out_.size() - sent_, kWriteBytes);
     const ssize_t taken = ::send(socket_.get(), out_.data() + sent_, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken < 0) {
-        if (!would_block(errno)) doom();
+        if (!would_block(errno)) close();
         return;
     }
     last_active_ = Clock::now();
@@ -107,14 +100,14 @@ void Connection::transmit() {
 
 /// Does what waits for the client's taking all replies so far: continues a stream, or handles the next call.
 void Connection::proceed() {
-    if (doomed_) return;
+    if (closed_) return;
     if (out_.empty()) {
         if (!pending_) {
             if (const auto message = in_.next()) handle(*message);
         } else if (const auto on_drained = std::exchange(pending_->on_drained, nullptr)) {
             on_drained();
         }
-        if (!doomed_ && !out_.empty()) transmit();
+        if (!closed_ && !out_.empty()) transmit();
     }
     update();
 }
@@ -131,41 +124,28 @@ void Connection::handle(std::string_view message) {
 }
 
 void Connection::send(const Reply& reply) noexcept {
-    if (doomed_) return;
+    if (closed_) return;
     try {
         const std::string bytes = frame_message(reply);
-        if (out_.size() - sent_ + bytes.size() > max_output_bytes_) return doom();
+        if (out_.size() - sent_ + bytes.size() > max_output_bytes_) return close();
         out_ += bytes;
     } catch (const std::exception&) {
-        return doom();
+        return close();
     }
     if (!reply.continues) release_pending();
     last_active_ = Clock::now();
     update();
 }
 
-void Connection::doom() noexcept {
-    if (std::exchange(doomed_, true)) return;
+void Connection::close() noexcept {
+    if (std::exchange(closed_, true)) return;
     sd_event_source_set_enabled(io_.get(), SD_EVENT_OFF);
     sd_event_source_set_enabled(next_turn_.get(), SD_EVENT_OFF);
-    owner_.doomed();
+    owner_.closed();
 }
 
 bool Connection::idle_since(Clock::time_point then) const noexcept {
     return !(pending_ && out_.empty()) && last_active_ < then;
-}
-
-std::optional<Connection::Clock::time_point> Connection::waits_since() const noexcept {
-    // A deferred source counts as pending even while it is off.
-    const bool ready = sd_event_source_get_pending(io_.get()) > 0 ||
-                       sd_event_source_get_enabled(next_turn_.get(), nullptr) > 0;
-    if (doomed_ || !last_in_line_ || !ready) return std::nullopt;
-    return last_turn_;
-}
-
-bool Connection::left_behind() const noexcept {
-    pollfd look{socket_.get(), 0, 0};
-    return last_in_line_ && ::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
 std::function<void()> Connection::take_on_gone() noexcept {
@@ -177,7 +157,7 @@ void Connection::release_pending() noexcept {
 }
 
 void Connection::update() noexcept {
-    if (doomed_) return;
+    if (closed_) return;
     std::uint32_t events = 0;
     bool next_turn = false;
     if (!out_.empty()) {
@@ -187,20 +167,12 @@ void Connection::update() noexcept {
     } else if (in_.ready()) {
         next_turn = true;
     } else if (at_end_) {
-        return doom();
+        return close();
     } else {
         events = EPOLLIN;
     }
-    if (next_turn && sd_event_source_set_enabled(next_turn_.get(), SD_EVENT_ONESHOT) < 0) return doom();
-    if (sd_event_source_set_io_events(io_.get(), events) < 0) doom();
-}
-
-void Connection::set_priority(bool last_in_line) noexcept {
-    if (std::exchange(last_in_line_, last_in_line) == last_in_line) return;
-    const std::int64_t priority = last_in_line ? SD_EVENT_PRIORITY_IDLE : SD_EVENT_PRIORITY_NORMAL;
-    if (sd_event_source_set_priority(io_.get(), priority) < 0 ||
-        sd_event_source_set_priority(next_turn_.get(), priority) < 0)
-        doom();
+    if (next_turn && sd_event_source_set_enabled(next_turn_.get(), SD_EVENT_ONESHOT) < 0) return close();
+    if (sd_event_source_set_io_events(io_.get(), events) < 0) close();
 }
 
 }  // namespace vmad::varlink

@@ -1,9 +1,7 @@
 // One client of a server: its bytes in, its bytes out, and the one call of it that is being answered.
 //
 // At most one call is pending: while it is, or while the client has not taken earlier replies, nothing more
-// is read. Each turn of the loop reads, handles and writes a bounded amount, and a client that takes more
-// than its share of turns (varlink/allowance.hpp) waits until the others are served. Thread of the event loop
-// only.
+// is read. Each turn of the loop reads, handles and writes a bounded amount. Thread of the event loop only.
 #pragma once
 
 #include <chrono>
@@ -11,12 +9,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/unique_fd.hpp"
-#include "varlink/allowance.hpp"
 #include "varlink/event_source.hpp"
 #include "varlink/framing.hpp"
 #include "varlink/request.hpp"
@@ -32,9 +28,7 @@ class ConnectionOwner {
     ConnectionOwner& operator=(const ConnectionOwner&) = delete;
     virtual void handle(Request request) noexcept = 0;
     /// A connection is of no further use: destroy it soon, but not before this returns.
-    virtual void doomed() noexcept = 0;
-    /// The end of each turn of a connection.
-    virtual void turn_taken() noexcept = 0;
+    virtual void closed() noexcept = 0;
 
   protected:
     ~ConnectionOwner() = default;
@@ -42,7 +36,7 @@ class ConnectionOwner {
 
 class Connection {
   public:
-    using Clock = Allowance::Clock;
+    using Clock = std::chrono::steady_clock;
 
     /// `socket` is non-blocking; `owner` outlives this. A client that leaves more than `max_output_bytes` of
     /// replies unread is dropped. Throws SystemError.
@@ -57,18 +51,12 @@ class Connection {
     void send(const Reply& reply) noexcept;
     /// Asks the loop for just those events that lead to progress now; for whoever changed what that is.
     void update() noexcept;
-    /// Stops everything, and tells the owner. Safe at any time, even from a handler.
-    void doom() noexcept;
-    [[nodiscard]] bool is_doomed() const noexcept { return doomed_; }
+    /// Stops everything, and notifies the owner. Safe at any time, even from a handler.
+    void close() noexcept;
+    [[nodiscard]] bool is_closed() const noexcept { return closed_; }
     /// True when the client alone is to blame for the silence since `then`.
     [[nodiscard]] bool idle_since(Clock::time_point then) const noexcept;
-    /// Since when there is work for this client that others go before; nothing when there is none.
-    [[nodiscard]] std::optional<Clock::time_point> waits_since() const noexcept;
-    /// Lets the client have its next turn like the others.
-    void wait_no_longer() noexcept { set_priority(false); }
-    /// True when a client whose turn comes late went away; what it sent before that may be left undone.
-    [[nodiscard]] bool left_behind() const noexcept;
-    /// What the holder of the pending request wants to be told; empty when there is none.
+    /// The callback of the pending request's holder; empty when there is none.
     [[nodiscard]] std::function<void()> take_on_gone() noexcept;
 
   private:
@@ -81,7 +69,6 @@ class Connection {
     void proceed();
     void handle(std::string_view message);
     void release_pending() noexcept;
-    void set_priority(bool last_in_line) noexcept;
 
     base::UniqueFd socket_;
     Peer peer_;
@@ -91,12 +78,9 @@ class Connection {
     std::string out_;
     std::size_t sent_ = 0;  ///< bytes of out_ that are gone
     bool at_end_ = false;   ///< the client sends nothing more
-    bool doomed_ = false;
+    bool closed_ = false;
     Clock::time_point last_active_ = Clock::now();
-    Clock::time_point last_turn_ = last_active_;
     std::shared_ptr<PendingCall> pending_;
-    Allowance allowance_;
-    bool last_in_line_ = false;  ///< by its priority
     EventSource io_;
     EventSource next_turn_;  ///< for calls that were read but not handled yet, and streams to be continued
 };

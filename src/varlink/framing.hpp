@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace vmad::varlink {
 
@@ -16,10 +16,6 @@ namespace vmad::varlink {
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20;
 /// Objects and arrays may be nested this deep; the outermost is 1.
 inline constexpr int kMaxDepth = 32;
-/// Values in a message, counted as one and its commas and opening brackets; so an empty array counts twice.
-/// Enough for a call with 10,000 ids. Parsing a value takes far longer than its bytes: a MiB of them some 30
-/// ms, this many at most 8, as much as a MiB of plain text.
-inline constexpr std::size_t kMaxValues = 16384;
 
 /// Cuts a stream into messages. However the bytes are portioned, the messages are the same.
 class MessageSplitter {
@@ -44,8 +40,7 @@ class MessageSplitter {
     std::size_t scanned_ = 0;  ///< no terminator between start_ and here
 };
 
-/// Throws ProtocolError when `text` is not JSON in UTF-8, nests deeper than kMaxDepth or holds more than
-/// kMaxValues.
+/// Throws ProtocolError when `text` is not JSON in UTF-8 or nests deeper than kMaxDepth.
 [[nodiscard]] nlohmann::json parse_message(std::string_view text);
 
 /// The bytes of a message with its terminator. Bytes that are not UTF-8 are replaced by U+FFFD. Throws

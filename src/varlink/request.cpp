@@ -60,7 +60,7 @@ void Request::send(const Reply& reply) {
 void Request::drop() noexcept {
     const std::shared_ptr<PendingCall> pending = std::exchange(pending_, nullptr);
     if (!pending) return;
-    if (pending->connection != nullptr) pending->connection->doom();
+    if (pending->connection != nullptr) pending->connection->close();
     pending->release();
 }
 

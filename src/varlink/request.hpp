@@ -18,7 +18,7 @@ namespace vmad::varlink {
 
 class Connection;
 
-/// The process at the other end when it connected, as the kernel tells it (SO_PEERCRED).
+/// The process at the other end when it connected, as reported by the kernel (SO_PEERCRED).
 struct Peer {
     uid_t uid = 0;
     gid_t gid = 0;

@@ -20,13 +20,10 @@ using nlohmann::json;
 namespace {
 
 constexpr int kAcceptsPerWakeUp = 16;
-/// The others go before a client that takes more than its share, but one such client has a turn this often
-/// even when they never pause: new connections, each with an allowance of its own, can be made without end.
-constexpr std::chrono::milliseconds kReliefInterval{5};
 constexpr std::chrono::milliseconds kLongestTick = std::chrono::seconds(1);
 
 // The interface is defined at https://varlink.org/Service.
-constexpr char kServiceDescription[] = R"(# What every Varlink service tells about itself.
+constexpr char kServiceDescription[] = R"(# What every Varlink service says about itself.
 interface org.varlink.service
 
 # Who made this service, and which interfaces it has.
@@ -73,13 +70,6 @@ void set_non_blocking(int fd) {
     if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) base::throw_errno("fcntl", "socket");
 }
 
-/// True when the client went away without a word. Thousands may do so a second: they cost next to nothing if
-/// nothing is set up for them, and those behind them in the backlog wait no longer than they must.
-bool is_gone(int socket) noexcept {
-    char byte = 0;
-    return ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 /// "text" in {"NAME": "text"}, and nothing beside it. Throws InvalidParameter with the field that is wrong.
 std::string only_text(const json& parameters, const char* name) {
     try {
@@ -101,8 +91,8 @@ Server::Server(sd_event* event, base::UniqueFd listening, ServerOptions options)
     check_event(sd_event_add_io(event, &source, listening_.get(), EPOLLIN, on_connect, this),
                 "sd_event_add_io");
     accepting_.reset(source);
-    check_event(sd_event_add_defer(event, &source, on_doomed, this), "sd_event_add_defer");
-    burial_.reset(source);
+    check_event(sd_event_add_defer(event, &source, on_closed, this), "sd_event_add_defer");
+    reaper_.reset(source);
     check_event(sd_event_add_time_relative(event, &source, CLOCK_MONOTONIC, 0, 0, on_tick, this),
                 "sd_event_add_time_relative");
     tick_.reset(source);
@@ -147,7 +137,6 @@ int Server::on_connect(sd_event_source*, int, std::uint32_t, void* self) noexcep
         server.pause_accepting();
     }
     server.schedule_tick();
-    server.turn_taken();
     return 0;
 }
 
@@ -159,8 +148,8 @@ int Server::on_tick(sd_event_source*, std::uint64_t, void* self) noexcept {
     return 0;
 }
 
-int Server::on_doomed(sd_event_source*, void* self) noexcept {
-    static_cast<Server*>(self)->bury();
+int Server::on_closed(sd_event_source*, void* self) noexcept {
+    static_cast<Server*>(self)->reap();
     return 0;
 }
 
@@ -184,8 +173,6 @@ void Server::pause_accepting() noexcept {
 }
 
 void Server::take(base::UniqueFd socket) {
-    if (is_gone(socket.get())) return;
-    if (clients_.size() >= options_.max_clients) make_room();
     if (clients_.size() >= options_.max_clients) return;
     const Peer peer = peer_of(socket.get());
     if (options_.allow && !options_.allow(peer)) {
@@ -199,13 +186,6 @@ void Server::take(base::UniqueFd socket) {
     clients_.emplace_back(event_, std::move(socket), peer, owner, options_.max_output_bytes);
 }
 
-void Server::make_room() noexcept {
-    // Clients that flood and come back afresh would fill the places faster than their turns come.
-    for (Connection& client : clients_)
-        if (client.left_behind()) client.doom();
-    bury();
-}
-
 void Server::handle(Request request) noexcept {
     // When the handler moved the request away before it threw, these answers go nowhere.
     try {
@@ -217,7 +197,7 @@ void Server::handle(Request request) noexcept {
             if (options_.on_failure) request.error(options_.on_failure(request.call(), failure));
         }
     } catch (...) {
-        // Not even the error could be told: the request ends unanswered, and that disconnects the client.
+        // Not even the error could be sent: the request ends unanswered, and that disconnects the client.
     }
 }
 
@@ -233,29 +213,14 @@ void Server::dispatch(Request& request) {
     found->second(request);
 }
 
-void Server::doomed() noexcept { sd_event_source_set_enabled(burial_.get(), SD_EVENT_ONESHOT); }
+void Server::closed() noexcept { sd_event_source_set_enabled(reaper_.get(), SD_EVENT_ONESHOT); }
 
-void Server::turn_taken() noexcept {
-    const auto now = Connection::Clock::now();
-    if (now - last_relief_ < kReliefInterval) return;
-    last_relief_ = now;
-    Connection* longest = nullptr;
-    auto since = now;
-    for (Connection& client : clients_) {
-        const auto start = client.waits_since();
-        if (!start || *start >= since) continue;
-        longest = &client;
-        since = *start;
-    }
-    if (longest != nullptr) longest->wait_no_longer();
-}
-
-void Server::bury() noexcept {
-    // Whom the holders of requests tell may doom more connections, but destroys none: that is done here only.
+void Server::reap() noexcept {
+    // The callbacks may close more connections, but destroy none: that is done here only.
     std::list<Connection> dead;
     for (auto client = clients_.begin(); client != clients_.end();) {
         const auto here = client++;
-        if (here->is_doomed()) dead.splice(dead.end(), clients_, here);
+        if (here->is_closed()) dead.splice(dead.end(), clients_, here);
     }
     while (!dead.empty()) {
         const auto on_gone = dead.front().take_on_gone();
@@ -267,7 +232,7 @@ void Server::bury() noexcept {
 void Server::drop_idle() noexcept {
     const auto limit = Connection::Clock::now() - options_.max_idle;
     for (Connection& client : clients_)
-        if (client.idle_since(limit)) client.doom();
+        if (client.idle_since(limit)) client.close();
 }
 
 void Server::schedule_tick() noexcept {

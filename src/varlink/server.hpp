@@ -1,8 +1,8 @@
 // A Varlink service on an event loop: takes clients, introduces itself (org.varlink.service), and hands
 // calls to the handlers of its interfaces.
 //
-// Everything runs in the thread of the loop and never blocks. No client can cost the others more than its
-// share: their number, messages, unread replies, idle time and the work of one wake-up are limited.
+// Everything runs in the thread of the loop and never blocks. The number of clients, their messages, unread
+// replies, idle time and the work of one wake-up are limited.
 #pragma once
 
 #include <chrono>
@@ -59,7 +59,7 @@ class Server final : private ConnectionOwner {
   public:
     /// Serves `listening`, a Unix stream socket that listens already, while `event` runs. Throws SystemError.
     Server(sd_event* event, base::UniqueFd listening, ServerOptions options);
-    /// Disconnects everybody. Requests that are still held go nowhere, and nobody is told.
+    /// Disconnects everybody. Requests that are still held go nowhere, and no callback is called.
     ~Server() = default;
 
     /// Replaces an interface of the same name.
@@ -69,17 +69,15 @@ class Server final : private ConnectionOwner {
   private:
     static int on_connect(sd_event_source*, int, std::uint32_t, void* self) noexcept;
     static int on_tick(sd_event_source*, std::uint64_t, void* self) noexcept;
-    static int on_doomed(sd_event_source*, void* self) noexcept;
+    static int on_closed(sd_event_source*, void* self) noexcept;
     void accept_some();
     void pause_accepting() noexcept;
     void take(base::UniqueFd socket);
-    void make_room() noexcept;
     void handle(Request request) noexcept override;
-    void doomed() noexcept override;
-    void turn_taken() noexcept override;
+    void closed() noexcept override;
     void dispatch(Request& request);
     void drop_idle() noexcept;
-    void bury() noexcept;
+    void reap() noexcept;
     void schedule_tick() noexcept;
     [[nodiscard]] Interface service_interface();
 
@@ -87,11 +85,9 @@ class Server final : private ConnectionOwner {
     sd_event* event_;
     base::UniqueFd listening_;
     std::map<std::string, Interface> interfaces_;
-    Connection::Clock::time_point
-        last_relief_;  ///< when a client that waits behind the others was let forward
     EventSource accepting_;
     EventSource tick_;               ///< runs while there is a client, or while accepting pauses
-    EventSource burial_;             ///< destroys connections that are doomed, when none of their code runs
+    EventSource reaper_;             ///< destroys closed connections, when none of their code runs
     std::list<Connection> clients_;  ///< last: their end may still touch the rest
 };
 

@@ -1,4 +1,4 @@
-"""Clients that a server can do without: garbage, floods, deaf ears, and connections by the thousand.
+"""Clients that a server can do without: they run into each of its limits, again and again.
 
 Run by itself, `hostile_clients.py SOCKET KIND COUNT`, it is COUNT clients of one kind, until it is killed.
 """
@@ -51,26 +51,6 @@ def send_and_hold(data, end_sending=False):
     return kind
 
 
-def repeat(data):
-    """One call after the other, each answer taken."""
-    def kind(client):
-        while True:
-            client.sendall(data)
-            while not client.recv(65536).endswith(b"\0"):
-                pass
-    return kind
-
-
-def flood(data):
-    """As much as the server takes, no answer read; stuck or not, it starts anew after a while."""
-    def kind(client):
-        client.settimeout(HOLD_SECONDS)
-        end = time.monotonic() + HOLD_SECONDS
-        while time.monotonic() < end:
-            client.sendall(data * 100)
-    return kind
-
-
 def trickle(client):
     for byte in call(f"{QUEUE}.Status"):
         client.sendall(bytes([byte]))
@@ -83,23 +63,14 @@ def come_and_go(client):
 
 STATUS = call(f"{QUEUE}.Status")
 LONG_LIST = call(f"{QUEUE}.List", more=True)
-REFUSED = call(f"{QUEUE}.Enqueue", path="/dev/null/never.vma")
 
 # What a client does with a new connection, again and again.
 KINDS = {
     "garbage": send_and_see(b"GET / HTTP/1.1\r\n\r\n\0"),
     "brackets": send_and_see(b"[" * MIB + b"\0"),
-    "values": send_and_see(b"[" + b"1," * (MIB // 2 - 2) + b"1]\0"),
     "too-long": send_and_see(b" " * (2 * MIB)),
     "half": send_and_hold(STATUS[:20]),
     "half-a-mib": send_and_hold(b'{"' + b"x" * (MIB - 10)),
-    "long-text": repeat(call(f"{QUEUE}.Show", id="x" * (MIB - 200))),
-    "many-ids": repeat(call(f"{QUEUE}.Wait", more=True, ids=[1 << 50] * 10000)),
-    "ping-pong": repeat(STATUS),
-    "refused": repeat(REFUSED),
-    "flood": flood(STATUS),
-    "flood-oneway": flood(call(f"{QUEUE}.Status", oneway=True)),
-    "flood-refused": flood(REFUSED),
     "deaf-list": send_and_hold(LONG_LIST * 100),
     "deaf-wait": send_and_hold(call(f"{QUEUE}.Wait", more=True)),
     "deaf-monitor": send_and_hold(call(f"{QUEUE}.Monitor", more=True)),

@@ -1,17 +1,18 @@
-#include "varlink/listening_socket.hpp"
+#include "varlink/unix_socket.hpp"
 
 #include <sys/stat.h>
 
 #include <cerrno>
 
-#include "varlink/socket_address.hpp"
+#include <fmt/format.h>
+
+#include "base/error.hpp"
 
 namespace vmad::varlink {
 
 namespace {
 
-/// Connections that wait to be accepted. More would be no help: behind a flood of them a client waits longer
-/// in the backlog than for a place in it. The socket unit says the same.
+/// Connections that wait to be accepted. The socket unit says the same.
 constexpr int kBacklog = 128;
 
 base::UniqueFd make_socket(const std::string& path) {
@@ -37,6 +38,16 @@ void remove_stale(const std::string& path, const sockaddr_un& address) {
 }
 
 }  // namespace
+
+sockaddr_un socket_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        throw base::Error(fmt::format("the path of a socket has 1 to {} bytes, this one has {}: {}",
+                                      sizeof address.sun_path - 1, path.size(), path));
+    path.copy(address.sun_path, path.size());
+    return address;
+}
 
 base::UniqueFd listen_at(const std::string& path, mode_t mode) {
     const sockaddr_un address = socket_address(path);
