@@ -33,7 +33,7 @@ JobState job_state_from_string(const std::string& name) {
     return static_cast<JobState>(found - kJobStateNames.begin());
 }
 
-bool is_end(JobState state) noexcept {
+bool is_final(JobState state) noexcept {
     switch (state) {
         case JobState::queued:
         case JobState::running:
@@ -75,24 +75,28 @@ void to_json(json& out, const Job& job) {
            {"state", to_string(job.state)},
            {"announced", job.announced},
            {"queued_at", job.queued_at},
-           {"starts", job.starts},
-           {"tries", job.tries},
+           {"attempts", job.attempts},
+           {"failed_attempts", job.failed_attempts},
            {"run_again", job.run_again}};
     put_text(out, "reason", job.reason);
     if (job.waiting_for) out["waiting_for"] = to_string(*job.waiting_for);
-    put_text(out, "notice", job.notice);
+    put_text(out, "warning", job.warning);
     put_text(out, "storage", job.storage);
     base::put(out, "vmid", job.vmid);
     base::put(out, "started_at", job.started_at);
     base::put(out, "ended_at", job.ended_at);
     base::put(out, "end_number", job.end_number);
     base::put(out, "retry_at", job.retry_at);
-    if (job.settles_to) out["settles_to"] = to_string(*job.settles_to);
+    if (job.state_after_recovery) out["state_after_recovery"] = to_string(*job.state_after_recovery);
     base::put(out, "size_before", job.size_before);
     base::put(out, "size_after", job.size_after);
     put_text(out, "mount_point", job.mount_point);
-    if (!job.publication.is_null()) out["publication"] = job.publication;
+    if (!job.recovery.empty()) out["recovery"] = json::parse(job.recovery);
     base::put(out, "progress", job.progress);
+}
+
+std::string to_line(const Job& job) {
+    return json(job).dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
 }
 
 void from_json(const json& in, Job& job) {
@@ -108,7 +112,7 @@ void from_json(const json& in, Job& job) {
     read.reason = fields.find<std::string>("reason").value_or("");
     if (const auto index = fields.find_choice("waiting_for", kWaitReasonNames))
         read.waiting_for = static_cast<WaitReason>(*index);
-    read.notice = fields.find<std::string>("notice").value_or("");
+    read.warning = fields.find<std::string>("warning").value_or("");
     read.storage = fields.find<std::string>("storage").value_or("");
     read.vmid = fields.find<std::uint64_t>("vmid");
     read.announced = fields.get<bool>("announced");
@@ -117,15 +121,15 @@ void from_json(const json& in, Job& job) {
     read.ended_at = fields.find<std::int64_t>("ended_at");
     read.end_number = fields.find<std::uint64_t>("end_number");
     read.retry_at = fields.find<std::int64_t>("retry_at");
-    if (const auto index = fields.find_choice("settles_to", kJobStateNames))
-        read.settles_to = static_cast<JobState>(*index);
-    read.starts = fields.get<std::uint32_t>("starts");
-    read.tries = fields.get<std::uint32_t>("tries");
+    if (const auto index = fields.find_choice("state_after_recovery", kJobStateNames))
+        read.state_after_recovery = static_cast<JobState>(*index);
+    read.attempts = fields.get<std::uint32_t>("attempts");
+    read.failed_attempts = fields.get<std::uint32_t>("failed_attempts");
     read.run_again = fields.get<bool>("run_again");
     read.size_before = fields.find<std::uint64_t>("size_before");
     read.size_after = fields.find<std::uint64_t>("size_after");
     read.mount_point = fields.find<std::string>("mount_point").value_or("");
-    read.publication = fields.find<json>("publication").value_or(json());
+    if (const auto recovery = fields.find<json>("recovery")) read.recovery = recovery->dump();
     read.progress = fields.find<JobProgress>("progress");
     job = std::move(read);
 }

@@ -9,19 +9,19 @@
 #include <optional>
 #include <string>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace vmad::api {
 
 enum class JobState {
-    queued,      ///< will run as soon as a worker and its file system are free
-    running,     ///< a worker repacks and proves it
-    publishing,  ///< the proven copy is being swapped in
-    waiting,     ///< until `retry_at` or a condition; `reason` says for what
+    queued,      ///< starts as soon as a worker and its file system are free
+    running,     ///< a worker repacks and verifies the archive
+    publishing,  ///< the verified copy is being swapped in
+    waiting,     ///< for a condition, or until `retry_at`; see `waiting_for` and `reason`
     done,        ///< the archive is canonical now
     unchanged,   ///< it was canonical already
     vanished,    ///< it was removed, for example pruned
-    failed,      ///< `reason` says why; the archive is as it was
+    failed,      ///< see `reason`; the archive is as it was
     cancelled,   ///< by the administrator
 };
 
@@ -33,17 +33,19 @@ inline constexpr std::array<const char*, 9> kJobStateNames{
 /// Throws base::Error for a name that is not one of the states.
 [[nodiscard]] JobState job_state_from_string(const std::string& name);
 /// True for the states that a job never leaves on its own: done, unchanged, vanished, failed, cancelled.
-[[nodiscard]] bool is_end(JobState state) noexcept;
+[[nodiscard]] bool is_final(JobState state) noexcept;
 
 /// What a waiting job waits for.
 enum class WaitReason {
-    retry,    ///< an error that may be gone the next time
-    space,    ///< room for the copy
-    storage,  ///< the file system to be mounted and to answer
-    busy,     ///< another process, or the archive to become old enough
-    linger,   ///< it is canonical already; the old file is kept for readers on other nodes
+    retry,         ///< a transient error to be gone
+    space,         ///< room for the copy
+    storage,       ///< the file system to be mounted and to answer
+    locked,        ///< another process to finish its work on the archive
+    too_recent,    ///< the last modification to be a minute ago
+    grace_period,  ///< the archive is canonical already; the old file is kept for readers on other nodes
 };
-inline constexpr std::array<const char*, 5> kWaitReasonNames{"retry", "space", "storage", "busy", "linger"};
+inline constexpr std::array<const char*, 6> kWaitReasonNames{"retry",  "space",      "storage",
+                                                             "locked", "too_recent", "grace_period"};
 [[nodiscard]] const char* to_string(WaitReason reason) noexcept;
 
 /// How far the worker of a running job is. Not kept in the spool.
@@ -61,28 +63,27 @@ struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
     JobState state = JobState::queued;
-    /// For waiting and failed, and what is to be failed once it is settled: one sentence.
+    /// Of waiting and failed jobs, or why it will have failed once recovered: one sentence.
     std::string reason;
     std::optional<WaitReason> waiting_for;  ///< of a waiting job
-    std::string notice;   ///< something odd about the archive that the last run found: one sentence
-    std::string storage;  ///< Proxmox's name of the storage, where the caller named it
-    std::optional<std::uint64_t> vmid;  ///< from the archive's name
-    bool announced = false;             ///< a hook named it as finished: no minimum age
+    std::string warning;                    ///< what the last run found odd about the archive: one sentence
+    std::string storage;                    ///< Proxmox's name of the storage, where the caller named it
+    std::optional<std::uint64_t> vmid;      ///< from the archive's name
+    bool announced = false;                 ///< a hook named it as finished: no minimum age
     std::int64_t queued_at = 0;
     std::optional<std::int64_t> started_at;  ///< of the last run
     std::optional<std::int64_t> ended_at;
-    std::optional<std::uint64_t> end_number;  ///< ends are numbered from 1, so that each is counted once
+    std::optional<std::uint64_t> end_number;  ///< jobs that end are numbered from 1: each is counted once
     std::optional<std::int64_t> retry_at;     ///< waiting: not before this time
-    std::uint32_t starts = 0;                 ///< workers started since one last reported a result
-    std::uint32_t tries = 0;                  ///< transient failures in a row
-    /// The job has come to this end, failed or cancelled, but what its last run left is settled first.
-    std::optional<JobState> settles_to;
-    bool run_again = false;  ///< named once more while it ran
+    std::uint32_t attempts = 0;               ///< workers started since one last reported a result
+    std::uint32_t failed_attempts = 0;        ///< transient errors in a row
+    /// Failed or cancelled: the final state of the job once a worker has recovered from its last run.
+    std::optional<JobState> state_after_recovery;
+    bool run_again = false;  ///< it was queued once more while it ran
     std::optional<std::uint64_t> size_before;
     std::optional<std::uint64_t> size_after;
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued
-    nlohmann::json
-        publication;  ///< publish::RecoveryRecord of the run under way, opaque here; null when there is none
+    std::string recovery;     ///< publish::RecoveryRecord of the run under way as JSON text; or empty
     std::optional<JobProgress> progress;
     friend bool operator==(const Job&, const Job&) = default;
 };
@@ -90,8 +91,10 @@ struct Job {
 void to_json(nlohmann::json& out, const JobProgress& progress);
 void from_json(const nlohmann::json& in, JobProgress& progress);
 
-/// Absent optionals, a null publication and empty texts are left out.
+/// Absent optionals and empty strings are left out.
 void to_json(nlohmann::json& out, const Job& job);
+/// The same on one line with its '\n'; bytes that are not UTF-8 are replaced.
+[[nodiscard]] std::string to_line(const Job& job);
 /// Throws base::Error that names the field when one is missing, of a wrong type or out of range. Unknown
 /// fields are ignored, so that an older daemon reads a newer spool.
 void from_json(const nlohmann::json& in, Job& job);

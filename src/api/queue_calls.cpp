@@ -1,6 +1,8 @@
 #include "api/queue_calls.hpp"
 
 #include "api/queue_interface.hpp"
+#include "base/json_fields.hpp"
+#include "varlink/protocol.hpp"
 
 namespace vmad::api {
 
@@ -86,6 +88,22 @@ void to_json(json& out, const JobReply& reply) {
 }
 
 void from_json(const json& in, JobReply& reply) { reply.job = base::Fields(in, "reply").find<Job>("job"); }
+
+template <typename T>
+T parameters_as(const json& parameters) {
+    try {
+        return parameters.get<T>();
+    } catch (const base::FieldError& error) {
+        throw varlink::invalid_parameter(error.field());
+    }
+}
+
+template EnqueueCall parameters_as<EnqueueCall>(const json&);
+template ListCall parameters_as<ListCall>(const json&);
+template JobCall parameters_as<JobCall>(const json&);
+template PauseCall parameters_as<PauseCall>(const json&);
+template EmptyCall parameters_as<EmptyCall>(const json&);
+template WaitCall parameters_as<WaitCall>(const json&);
 
 RemoteError no_such_job(std::uint64_t id) { return RemoteError(kNoSuchJobError, {{"id", id}}); }
 RemoteError no_such_path(const std::string& path) { return RemoteError(kNoSuchPathError, {{"path", path}}); }

@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "api/job.hpp"
-#include "base/json_fields.hpp"
-#include "varlink/protocol.hpp"
+
+namespace vmad::varlink {
+class RemoteError;
+}
 
 namespace vmad::api {
 
@@ -86,15 +88,10 @@ void from_json(const nlohmann::json& in, WaitCall& call);
 void to_json(nlohmann::json& out, const JobReply& reply);
 void from_json(const nlohmann::json& in, JobReply& reply);
 
-/// For a handler: the parameters of a request as `T`, or InvalidParameter with the field that is wrong.
+/// For a handler: the parameters of a request as `T`, one of the calls above, or InvalidParameter with the
+/// field that is wrong.
 template <typename T>
-[[nodiscard]] T parameters_as(const nlohmann::json& parameters) {
-    try {
-        return parameters.get<T>();
-    } catch (const base::FieldError& error) {
-        throw varlink::invalid_parameter(error.field());
-    }
-}
+[[nodiscard]] T parameters_as(const nlohmann::json& parameters);
 
 [[nodiscard]] varlink::RemoteError no_such_job(std::uint64_t id);
 [[nodiscard]] varlink::RemoteError no_such_path(const std::string& path);

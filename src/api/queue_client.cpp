@@ -5,6 +5,7 @@
 #include "api/queue_interface.hpp"
 #include "base/json_fields.hpp"
 #include "base/text.hpp"
+#include "varlink/protocol.hpp"
 
 namespace vmad::api {
 

@@ -12,30 +12,53 @@ using nlohmann::json;
 namespace {
 
 /// Order as in WorkerEvent.
-constexpr std::array<const char*, 3> kEvents{"progress", "publication", "result"};
+constexpr std::array<const char*, 3> kEvents{"progress", "record", "result"};
 
 json body(const JobProgress& progress) { return {{"progress", progress}}; }
-json body(const WorkerPublication& publication) { return {{"record", publication.record}}; }
+json body(const WorkerRecord& record) {
+    return {{"state", to_string(record.state)}, {"recovery", json::parse(record.recovery)}};
+}
 json body(const WorkerResult& result) {
-    json out{{"outcome", to_string(result.outcome)}, {"reason", result.reason}};
+    json out{{"state", to_string(result.state)}};
+    if (result.waiting_for) out["waiting_for"] = to_string(*result.waiting_for);
+    if (!result.reason.empty()) out["reason"] = result.reason;
     base::put(out, "size_before", result.size_before);
     base::put(out, "size_after", result.size_after);
     base::put(out, "retry_after_seconds", result.retry_after_seconds);
-    if (!result.notice.empty()) out["notice"] = result.notice;
-    if (result.settled) out["settled"] = true;
+    if (!result.warning.empty()) out["warning"] = result.warning;
+    if (result.cleaned_up) out["cleaned_up"] = true;
     return out;
+}
+
+bool is_result(JobState state) {
+    return state == JobState::queued || state == JobState::waiting ||
+           (is_final(state) && state != JobState::cancelled);
 }
 
 WorkerResult read_result(base::Fields& fields) {
     WorkerResult result;
-    result.outcome = static_cast<WorkerOutcome>(fields.choose("outcome", kWorkerOutcomeNames));
-    result.reason = fields.get<std::string>("reason");
-    result.settled = fields.find<bool>("settled").value_or(false);
+    result.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
+    if (!is_result(result.state)) fields.refuse("state", "is no result of a run");
+    if (const auto index = fields.find_choice("waiting_for", kWaitReasonNames))
+        result.waiting_for = static_cast<WaitReason>(*index);
+    if (result.waiting_for.has_value() != (result.state == JobState::waiting))
+        fields.refuse("waiting_for", "belongs to the state waiting");
+    result.reason = fields.find<std::string>("reason").value_or("");
     result.size_before = fields.find<std::uint64_t>("size_before");
     result.size_after = fields.find<std::uint64_t>("size_after");
     result.retry_after_seconds = fields.find<std::int64_t>("retry_after_seconds");
-    result.notice = fields.find<std::string>("notice").value_or("");
+    result.warning = fields.find<std::string>("warning").value_or("");
+    result.cleaned_up = fields.find<bool>("cleaned_up").value_or(false);
     return result;
+}
+
+WorkerRecord read_record(base::Fields& fields) {
+    WorkerRecord record;
+    record.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
+    if (record.state != JobState::running && record.state != JobState::publishing)
+        fields.refuse("state", "is not that of a running job");
+    record.recovery = fields.get<json>("recovery").dump();
+    return record;
 }
 
 WorkerEvent read_event(std::size_t kind, base::Fields& fields) {
@@ -43,7 +66,7 @@ WorkerEvent read_event(std::size_t kind, base::Fields& fields) {
         case 0:
             return fields.get<JobProgress>("progress");
         case 1:
-            return WorkerPublication{fields.get<json>("record")};
+            return read_record(fields);
         default:
             return read_result(fields);
     }
@@ -51,20 +74,16 @@ WorkerEvent read_event(std::size_t kind, base::Fields& fields) {
 
 }  // namespace
 
-const char* to_string(WorkerOutcome outcome) noexcept {
-    return kWorkerOutcomeNames[static_cast<std::size_t>(outcome)];
-}
-
 std::string to_line(const WorkerOrder& order) {
     json out{{"job", order.job},
              {"directories", order.directories},
              {"state_dir", order.state_dir},
-             {"settle_only", order.settle_only},
+             {"recover_only", order.recover_only},
              {"threads", order.threads},
              {"memory_bytes", order.memory_bytes},
              {"spill_dir", order.spill_dir},
              {"zstd_level", order.zstd_level},
-             {"linger_seconds", order.linger_seconds}};
+             {"grace_period_seconds", order.grace_period_seconds}};
     base::put(out, "reserve_bytes", order.reserve_bytes);
     return varlink::frame_message(out, '\n');
 }
@@ -82,12 +101,12 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.job = fields.get<Job>("job");
     order.directories = fields.get<std::vector<std::string>>("directories");
     order.state_dir = fields.get<std::string>("state_dir");
-    order.settle_only = fields.get<bool>("settle_only");
+    order.recover_only = fields.get<bool>("recover_only");
     order.threads = fields.get<unsigned>("threads");
     order.memory_bytes = fields.get<std::uint64_t>("memory_bytes");
     order.spill_dir = fields.get<std::string>("spill_dir");
     order.zstd_level = fields.get<int>("zstd_level");
-    order.linger_seconds = fields.get<std::int64_t>("linger_seconds");
+    order.grace_period_seconds = fields.get<std::int64_t>("grace_period_seconds");
     order.reserve_bytes = fields.find<std::uint64_t>("reserve_bytes");
     fields.refuse_others();
     return order;

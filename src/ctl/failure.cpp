@@ -5,9 +5,11 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_interface.hpp"
 #include "varlink/client.hpp"
+#include "varlink/protocol.hpp"
 
 namespace vmad::ctl {
 namespace {

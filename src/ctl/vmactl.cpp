@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "ctl/arguments.hpp"
+#include "cli/arguments.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/stop_signals.hpp"
@@ -54,7 +54,7 @@ class CommandLine {
     }
 
   private:
-    ArgumentParser parser_;
+    cli::ArgumentParser parser_;
     GlobalOptions options_;
     std::vector<std::pair<Arguments, std::unique_ptr<Command>>> commands_;
 };

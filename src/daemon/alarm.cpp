@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
-#include <spdlog/spdlog.h>
+#include "daemon/log.hpp"
 
 namespace vmad::daemon {
 
@@ -31,7 +31,7 @@ int Alarm::on_event(sd_event_source*, std::uint64_t, void* self) noexcept {
     try {
         static_cast<Alarm*>(self)->on_time_();
     } catch (const std::exception& error) {
-        spdlog::error("{}", error.what());
+        log_error(error.what());
     }
     return 0;
 }

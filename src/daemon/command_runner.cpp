@@ -13,7 +13,6 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/child_start.hpp"
@@ -76,8 +75,7 @@ Texts arguments_of_unit(const Texts& argv, const api::Job& job, std::chrono::sec
 
 /// A file in memory: whoever writes it need not wait for a reader.
 base::UniqueFd input_of(const api::Job& job) {
-    const auto text =
-        nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+    const auto text = api::to_line(job);
     base::UniqueFd fd(::memfd_create("vmad-job", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd || ::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
         ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) != 0)
@@ -133,7 +131,7 @@ class CommandRunner::Command {
     }
 
     void warn(std::string_view text) const noexcept {
-        log_about_job(job_, spdlog::level::warn, argv_.front() + ": " + std::string(text));
+        log_about_job(job_, LogLevel::warning, argv_.front() + ": " + std::string(text));
     }
 
   private:
@@ -196,7 +194,7 @@ class CommandRunner::Command {
         lines_.finish();
         ended_ = true;
         if (is_late())
-            warn(fmt::format("it did not end in {}, and was killed", base::spell_duration(limit_.count())));
+            warn(fmt::format("killed: it did not end within {}", base::spell_duration(limit_.count())));
         else if (exit_->si_code != CLD_EXITED || exit_->si_status != 0)
             warn(base::describe_end(*exit_));
         // Destroys this object.
@@ -222,7 +220,7 @@ class CommandRunner::Command {
     base::UniqueFd process_;
     base::UniqueFd output_;
     OutputLines lines_{[this](std::string_view line) {
-        log_about_job(job_, spdlog::level::info, fmt::format("{}: {}", argv_.front(), line));
+        log_about_job(job_, LogLevel::info, fmt::format("{}: {}", argv_.front(), line));
     }};
     std::optional<siginfo_t> exit_;
     bool late_ = false;    ///< it got SIGTERM
@@ -236,7 +234,7 @@ class CommandRunner::Command {
 CommandRunner::CommandRunner(sd_event* event) : event_(event) {}
 
 CommandRunner::~CommandRunner() {
-    for (std::size_t i = 1; i < commands_.size(); ++i) commands_[i]->warn("not run: vmad stops");
+    for (std::size_t i = 1; i < commands_.size(); ++i) commands_[i]->warn("not run: vmad is stopping");
 }
 
 void CommandRunner::run(const Texts& argv, const api::Job& job, std::chrono::seconds limit) noexcept {
@@ -244,10 +242,10 @@ void CommandRunner::run(const Texts& argv, const api::Job& job, std::chrono::sec
     try {
         auto command = std::make_unique<Command>(*this, argv, job, limit);
         if (commands_.size() >= kMaxCommands)
-            return command->warn(fmt::format("not run: {} commands are waiting already", commands_.size()));
+            return command->warn(fmt::format("not run: {} commands are already waiting", commands_.size()));
         commands_.push_back(std::move(command));
     } catch (const std::exception& error) {
-        return log_about_job(job, spdlog::level::warn, error.what());
+        return log_about_job(job, LogLevel::warning, error.what());
     }
     if (commands_.size() == 1) run_next();
 }

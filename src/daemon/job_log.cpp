@@ -9,7 +9,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <systemd/sd-journal.h>
 
 #include "base/text.hpp"
@@ -21,26 +20,30 @@ namespace {
 
 using api::Job;
 using api::JobState;
-using spdlog::level::level_enum;
 
-/// What is told about a state.
+/// What is logged about a state.
 struct Event {
     std::string_view name;
-    level_enum level;
+    LogLevel level;
     /// 128 bits that mean this event for ever; systemd/vmad.catalog has the text for each.
     std::string_view message_id;
 };
 
-constexpr Event kQueued{"queued", level_enum::info, "67f2a7dd5724412aa81555c65053bf91"};
-constexpr Event kStarted{"started", level_enum::info, "ebfc70ae306e4bf7ae35562edbc96bc3"};
-constexpr Event kWaiting{"waiting", level_enum::warn, "fece02b03556449caca555e55106bb73"};
+constexpr Event kQueued{"queued", LogLevel::info, "67f2a7dd5724412aa81555c65053bf91"};
+constexpr Event kStarted{"started", LogLevel::info, "ebfc70ae306e4bf7ae35562edbc96bc3"};
+constexpr Event kWaiting{"waiting", LogLevel::warning, "fece02b03556449caca555e55106bb73"};
 /// What needs nobody's attention: it has the same meaning otherwise.
-constexpr Event kWaitingAsUsual{kWaiting.name, level_enum::info, kWaiting.message_id};
-constexpr Event kDone{"done", level_enum::info, "ac9facf00d4946f0a4d2a308336dab18"};
-constexpr Event kUnchanged{"unchanged", level_enum::info, "66dea262c8214899a9a778a6e8b5becb"};
-constexpr Event kVanished{"vanished", level_enum::info, "f53c1fe1ad674fb6a65b457e448e28a9"};
-constexpr Event kFailed{"failed", level_enum::err, "70ad576030e446fe874bd6fcd62ea728"};
-constexpr Event kCancelled{"cancelled", level_enum::info, "7a4c9e7b46264a5584b3215bfa5d2ad6"};
+constexpr Event kWaitingAsUsual{kWaiting.name, LogLevel::info, kWaiting.message_id};
+constexpr Event kDone{"done", LogLevel::info, "ac9facf00d4946f0a4d2a308336dab18"};
+constexpr Event kUnchanged{"unchanged", LogLevel::info, "66dea262c8214899a9a778a6e8b5becb"};
+constexpr Event kVanished{"vanished", LogLevel::info, "f53c1fe1ad674fb6a65b457e448e28a9"};
+constexpr Event kFailed{"failed", LogLevel::error, "70ad576030e446fe874bd6fcd62ea728"};
+constexpr Event kCancelled{"cancelled", LogLevel::info, "7a4c9e7b46264a5584b3215bfa5d2ad6"};
+
+bool needs_nobody(std::optional<api::WaitReason> what) {
+    return what == api::WaitReason::locked || what == api::WaitReason::too_recent ||
+           what == api::WaitReason::grace_period;
+}
 
 /// Nothing for a state that is no event.
 const Event* event_of(const Job& job) {
@@ -52,9 +55,7 @@ const Event* event_of(const Job& job) {
         case JobState::publishing:
             return nullptr;
         case JobState::waiting:
-            return job.waiting_for == api::WaitReason::busy || job.waiting_for == api::WaitReason::linger
-                       ? &kWaitingAsUsual
-                       : &kWaiting;
+            return needs_nobody(job.waiting_for) ? &kWaitingAsUsual : &kWaiting;
         case JobState::done:
             return &kDone;
         case JobState::unchanged:
@@ -84,20 +85,16 @@ std::string what_was_done(const Job& job) {
 }
 
 /// Of syslog, as the journal has them.
-int priority_of(level_enum level) {
+int priority_of(LogLevel level) {
     switch (level) {
-        case level_enum::trace:
-        case level_enum::debug:
-            return 7;
-        case level_enum::info:
+        case LogLevel::info:
             return 6;
-        case level_enum::warn:
+        case LogLevel::warning:
             return 4;
-        case level_enum::err:
+        case LogLevel::error:
             return 3;
-        default:
-            return 2;
     }
+    __builtin_unreachable();
 }
 
 /// The fields of one record.
@@ -122,7 +119,7 @@ class Fields {
     std::vector<std::string> texts_;
 };
 
-Fields fields_of(const Job& job, level_enum level, std::string_view message) {
+Fields fields_of(const Job& job, LogLevel level, std::string_view message) {
     Fields fields;
     fields.add("MESSAGE", message);
     fields.add("PRIORITY", priority_of(level));
@@ -140,7 +137,7 @@ void log_event(const Job& job, const Event& event) {
     if (job.state == JobState::done) text += ": " + what_was_done(job);
     if (job.state == JobState::waiting || job.state == JobState::failed) text += ": " + job.reason;
     text = base::printable(text);
-    if (!logs_to_journal()) return spdlog::log(event.level, "{}", text);
+    if (!logs_to_journal()) return log(event.level, text);
     auto fields = fields_of(job, event.level, text);
     fields.add("MESSAGE_ID", event.message_id);
     if (job.state == JobState::done) {
@@ -157,17 +154,17 @@ void log_job(const Job& job) noexcept {
     try {
         if (const auto* event = event_of(job)) log_event(job, *event);
     } catch (const std::exception& error) {
-        spdlog::error("job {}: {}", job.id, error.what());
+        log_error("job " + std::to_string(job.id), error.what());
     }
 }
 
-void log_about_job(const Job& job, level_enum level, std::string_view text) noexcept {
+void log_about_job(const Job& job, LogLevel level, std::string_view text) noexcept {
     try {
         const auto line = base::printable(fmt::format("job {}: {}", job.id, text));
-        if (!logs_to_journal()) return spdlog::log(level, "{}", line);
+        if (!logs_to_journal()) return log(level, line);
         fields_of(job, level, line).send();
     } catch (const std::exception& error) {
-        spdlog::error("job {}: {}", job.id, error.what());
+        log_error("job " + std::to_string(job.id), error.what());
     }
 }
 

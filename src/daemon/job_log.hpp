@@ -1,15 +1,14 @@
 // The log's records about jobs. In the journal they carry the job in fields of their own (VMAD_JOB,
 // VMAD_ARCHIVE, …), so that `journalctl VMAD_JOB=17` finds every one of them; elsewhere they are plain lines.
 //
-// Call after set_up_log(), in its thread. Nothing here throws: a log that cannot be written stops no job.
+// Call after set_up_log(), in its thread. Nothing here throws.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-#include <spdlog/common.h>
-
 #include "api/job.hpp"
+#include "daemon/log.hpp"
 
 namespace vmad::daemon {
 
@@ -18,6 +17,6 @@ namespace vmad::daemon {
 void log_job(const api::Job& job) noexcept;
 
 /// Anything else about a job: `text` is for people, in one line.
-void log_about_job(const api::Job& job, spdlog::level::level_enum level, std::string_view text) noexcept;
+void log_about_job(const api::Job& job, LogLevel level, std::string_view text) noexcept;
 
 }  // namespace vmad::daemon

@@ -2,11 +2,9 @@
 
 #include <ctime>
 
-#include <spdlog/spdlog.h>
-
 #include "base/error.hpp"
 #include "daemon/job_log.hpp"
-#include "publish/recovery_record.hpp"
+#include "daemon/log.hpp"
 #include "pve/vzdump_lock.hpp"
 #include "queue/transition.hpp"
 
@@ -18,9 +16,9 @@ using api::JobState;
 
 /// After something could not be written to the state directory, or a worker not be started.
 constexpr std::int64_t kTryAgainSeconds = 10;
-/// The end of a backup is not told by anybody: while jobs wait for it, it is looked for.
+/// Nobody reports the end of a backup: while jobs wait for it, it is polled for.
 constexpr std::int64_t kLookForVzdumpSeconds = 2;
-/// A worker that tells nothing for so long may hang in a share; whether it does, nobody can say.
+/// A worker that is silent for so long may hang in a share; whether it does, nobody can say.
 constexpr std::int64_t kStalledAfterSeconds = 10 * 60;
 
 std::int64_t now() { return std::time(nullptr); }
@@ -44,7 +42,7 @@ JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
           },
           settings.workers),
       alarm_(event, [this] {
-          settle_run_ends();
+          report_run_ends();
           look_for_stalled_workers();
           start_what_can();
       }) {
@@ -89,7 +87,7 @@ std::optional<JobRunner::Held> JobRunner::held() const {
     try {
         if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
     } catch (const base::Error& error) {
-        spdlog::warn("cannot tell whether vzdump runs, so jobs do not wait for it: {}", error.what());
+        log_warning("cannot tell whether vzdump runs, so jobs do not wait for it", error.what());
     }
     return std::nullopt;
 }
@@ -109,8 +107,7 @@ void JobRunner::start_what_can() {
         try {
             start(*id);
         } catch (const base::Error& error) {
-            log_about_job(*queue_.find(*id), spdlog::level::err,
-                          std::string("cannot start: ") + error.what());
+            log_about_job(*queue_.find(*id), LogLevel::error, std::string("cannot start: ") + error.what());
             alarm_.at(now() + kTryAgainSeconds);
             break;
         }
@@ -123,45 +120,48 @@ void JobRunner::start(std::uint64_t id) {
     try {
         changed(job);
         heard_of(id);
-        const api::WorkerOrder order{job,
-                                     settings_.directories,
-                                     settings_.state_dir,
-                                     queue::only_settles(job),
-                                     settings_.threads,
-                                     settings_.memory_bytes,
-                                     settings_.spill_dir,
-                                     settings_.zstd_level,
-                                     settings_.reserve_bytes,
-                                     settings_.grace_period_seconds};
         workers_[id] = std::make_unique<WorkerProcess>(
-            event_, order, rate_,
+            event_, order_for(job), rate_,
             WorkerProcess::Callbacks{
                 [this, id](const api::JobProgress& progress) {
                     heard_of(id);
                     progress_[id] = progress;
                     callbacks_.progressed(with_progress(*queue_.find(id)));
                 },
-                [this, id](const nlohmann::json& record) { keep_record(id, record); },
+                [this, id](const api::WorkerRecord& record) { keep_record(id, record); },
                 [this, id](const std::string& line) {
-                    log_about_job(*queue_.find(id), spdlog::level::warn, line);
+                    log_about_job(*queue_.find(id), LogLevel::warning, line);
                 },
                 [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {
                     worker_ended(id, {result, how});
                 }});
     } catch (const base::Error& error) {
         workers_.erase(id);
-        run_ends_[id] = {api::WorkerResult{api::WorkerOutcome::transient, error.what()}, ""};
-        settle_run_ends();
+        run_ends_[id] = {
+            api::WorkerResult{
+                .state = JobState::waiting, .waiting_for = api::WaitReason::retry, .reason = error.what()},
+            ""};
+        report_run_ends();
     }
 }
 
-void JobRunner::keep_record(std::uint64_t id, const nlohmann::json& record) {
+api::WorkerOrder JobRunner::order_for(const Job& job) const {
+    return {.job = job,
+            .directories = settings_.directories,
+            .state_dir = settings_.state_dir,
+            .recover_only = queue::only_recovers(job),
+            .threads = settings_.threads,
+            .memory_bytes = settings_.memory_bytes,
+            .spill_dir = settings_.spill_dir,
+            .zstd_level = settings_.zstd_level,
+            .reserve_bytes = settings_.reserve_bytes,
+            .grace_period_seconds = settings_.grace_period_seconds};
+}
+
+void JobRunner::keep_record(std::uint64_t id, const api::WorkerRecord& record) {
     heard_of(id);
-    const bool publishing =
-        record.get<publish::RecoveryRecord>().phase != publish::RecoveryRecord::Phase::preparing;
-    const auto state = publishing ? JobState::publishing : JobState::running;
-    const bool moves = queue_.find(id)->state != state;
-    const auto& job = queue_.record_publication(id, state, record);
+    const bool moves = queue_.find(id)->state != record.state;
+    const auto& job = queue_.save_recovery(id, record);
     if (moves) changed(job);
 }
 
@@ -170,32 +170,30 @@ void JobRunner::worker_ended(std::uint64_t id, RunEnd end) {
     heard_at_.erase(id);
     progress_.erase(id);
     // Killed because it did not stop in time: that is no death of its own.
-    if (abandoned_.erase(id) != 0 && !end.result)
-        end.result = api::WorkerResult{api::WorkerOutcome::cancelled, ""};
+    if (abandoned_.erase(id) != 0 && !end.result) end.result = api::WorkerResult{.state = JobState::queued};
     run_ends_[id] = std::move(end);
-    settle_run_ends();
+    report_run_ends();
     if (stopping_ && workers_.empty()) sd_event_exit(event_, 0);
     start_what_can();
 }
 
-void JobRunner::settle_run_ends() {
+void JobRunner::report_run_ends() {
     for (auto next = run_ends_.begin(); next != run_ends_.end();) {
         const auto current = next++;
         const auto& [id, end] = *current;
         const Job& before = *queue_.find(id);
         try {
             if (!end.result)
-                log_about_job(before, spdlog::level::err, "the worker died (" + end.how + ")");
-            else if (!end.result->notice.empty())
-                log_about_job(before, spdlog::level::warn, end.result->notice);
+                log_about_job(before, LogLevel::error, "the worker died (" + end.how + ")");
+            else if (!end.result->warning.empty())
+                log_about_job(before, LogLevel::warning, end.result->warning);
             const auto [job, again] =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
             run_ends_.erase(current);
             changed(job);
             if (again != nullptr) changed(*again);
         } catch (const base::Error& error) {
-            log_about_job(before, spdlog::level::err,
-                          std::string("its end cannot be written: ") + error.what());
+            log_about_job(before, LogLevel::error, std::string("cannot save its result: ") + error.what());
             alarm_.at(now() + kTryAgainSeconds);
         }
     }
@@ -217,8 +215,9 @@ void JobRunner::look_for_stalled_workers() {
         }
         heard_at = 0;
         schedule_.set_stalled(id, true);
-        log_about_job(*queue_.find(id), spdlog::level::warn,
-                      "no sign of its worker for 10 minutes: jobs on other storages do not wait for it");
+        log_about_job(
+            *queue_.find(id), LogLevel::warning,
+            "no progress from the worker for 10 minutes; it no longer blocks jobs on other storages");
     }
 }
 

@@ -1,5 +1,5 @@
-// Runs the jobs of the queue: which starts when (queue/schedule), its worker process, and what the queue is
-// told of its end.
+// Runs the jobs of the queue: picks the next one (queue/schedule), starts its worker process, and passes the
+// result on to the queue.
 //
 // Never touches the storage itself: workers do. One thread, that of the event loop.
 #pragma once
@@ -39,7 +39,7 @@ class JobRunner {
     JobRunner(const JobRunner&) = delete;
     JobRunner& operator=(const JobRunner&) = delete;
 
-    /// To be told after a change of a job that was not made here.
+    /// Call it after a change of a job that was not made here.
     void update(const api::Job& job) { schedule_.update(job); }
     /// Somebody waits for the job, or no longer does: it may start also while others are held.
     void set_awaited(std::uint64_t id, bool awaited) { schedule_.set_awaited(id, awaited); }
@@ -75,13 +75,14 @@ class JobRunner {
     };
 
     void start(std::uint64_t id);
-    void keep_record(std::uint64_t id, const nlohmann::json& record);
+    [[nodiscard]] api::WorkerOrder order_for(const api::Job& job) const;
+    void keep_record(std::uint64_t id, const api::WorkerRecord& record);
     void worker_ended(std::uint64_t id, RunEnd end);
-    /// Tells the queue of runs that ended; those that it cannot write stay for the next time.
-    void settle_run_ends();
+    /// Passes runs that ended on to the queue; those that it cannot save stay for the next time.
+    void report_run_ends();
     void changed(const api::Job& job);
     void mounts_changed();
-    /// The worker of a job has told something.
+    /// The worker of a job has sent something.
     void heard_of(std::uint64_t id);
     void look_for_stalled_workers();
 
@@ -96,7 +97,7 @@ class JobRunner {
     MountWatch mounts_;
     queue::Schedule schedule_;
     std::map<std::uint64_t, std::unique_ptr<WorkerProcess>> workers_;  ///< by job id
-    std::set<std::uint64_t> abandoned_;                                ///< jobs whose worker was told to stop
+    std::set<std::uint64_t> abandoned_;               ///< jobs whose worker was asked to stop
     std::map<std::uint64_t, std::int64_t> heard_at_;  ///< of running jobs; 0 of those that are stalled
     std::map<std::uint64_t, api::JobProgress> progress_;
     std::map<std::uint64_t, RunEnd> run_ends_;

@@ -13,6 +13,30 @@
 #include <spdlog/spdlog.h>
 
 namespace vmad::daemon {
+namespace {
+
+spdlog::level::level_enum level_of(LogLevel level) noexcept {
+    switch (level) {
+        case LogLevel::info:
+            return spdlog::level::info;
+        case LogLevel::warning:
+            return spdlog::level::warn;
+        case LogLevel::error:
+            return spdlog::level::err;
+    }
+    __builtin_unreachable();
+}
+
+template <typename... Texts>
+void write(LogLevel level, const char* format, Texts... texts) noexcept {
+    try {
+        spdlog::log(level_of(level), fmt::runtime(format), texts...);
+    } catch (const std::exception&) {
+        // There is nobody else to tell.
+    }
+}
+
+}  // namespace
 
 void set_up_log() {
     if (logs_to_journal()) {
@@ -30,6 +54,17 @@ bool logs_to_journal() {
     struct stat status {};
     return named != nullptr && ::fstat(STDERR_FILENO, &status) == 0 &&
            fmt::format("{}:{}", status.st_dev, status.st_ino) == named;
+}
+
+void log(LogLevel level, std::string_view what) noexcept { write(level, "{}", what); }
+void log_info(std::string_view what) noexcept { log(LogLevel::info, what); }
+void log_warning(std::string_view what) noexcept { log(LogLevel::warning, what); }
+void log_warning(std::string_view what, std::string_view why) noexcept {
+    write(LogLevel::warning, "{}: {}", what, why);
+}
+void log_error(std::string_view what) noexcept { log(LogLevel::error, what); }
+void log_error(std::string_view what, std::string_view why) noexcept {
+    write(LogLevel::error, "{}: {}", what, why);
 }
 
 }  // namespace vmad::daemon

@@ -8,10 +8,10 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
+#include "daemon/log.hpp"
 
 namespace vmad::daemon {
 namespace {
@@ -69,7 +69,7 @@ class Exposition {
 };
 
 void add_durations(Exposition& out, const api::Totals& totals) {
-    out.begin("vmad_job_duration_seconds", "histogram", "How long the last run of each done job took.");
+    out.begin("vmad_job_duration_seconds", "histogram", "Duration of the last run of each done job.");
     std::uint64_t count = 0;
     for (std::size_t i = 0; i < api::kDurationLimits.size(); ++i) {
         count += totals.durations[i];
@@ -108,37 +108,37 @@ void write_file(const std::string& path, std::string_view text) {
 std::string metrics_text(const api::Status& status) {
     const auto& totals = status.totals;
     Exposition out;
-    out.begin("vmad_build_info", "gauge", "The running daemon; always 1.");
+    out.begin("vmad_build_info", "gauge", "Version of the running daemon; always 1.");
     out.labelled("version", status.version, 1);
-    out.single("vmad_start_time_seconds", "gauge", "When the daemon was started, in seconds since the epoch.",
+    out.single("vmad_start_time_seconds", "gauge", "Start time of the daemon in seconds since the epoch.",
                status.started_at);
-    out.begin("vmad_jobs", "gauge", "Jobs that have not ended, by state.");
+    out.begin("vmad_jobs", "gauge", "Number of unfinished jobs, by state.");
     for (std::size_t i = 0; i < api::kJobStateNames.size(); ++i) {
         const auto state = static_cast<JobState>(i);
-        if (!api::is_end(state)) out.labelled("state", api::to_string(state), status.counts[state]);
+        if (!api::is_final(state)) out.labelled("state", api::to_string(state), status.counts[state]);
     }
     out.time("vmad_oldest_job_timestamp_seconds",
-             "When the oldest of the jobs that have not ended was queued, in seconds since the epoch.",
+             "Time at which the oldest unfinished job was queued, in seconds since the epoch.",
              status.oldest_at);
     // The other holds come and go without a change of any job, so that the file would not tell.
-    out.single("vmad_paused", "gauge", "1 while the administrator lets no job start, else 0.",
+    out.single("vmad_paused", "gauge", "Whether the queue is paused (1) or not (0).",
                status.hold == api::Hold::paused ? 1 : 0);
-    out.begin("vmad_jobs_ended_total", "counter", "Jobs that have ended, by result.");
+    out.begin("vmad_jobs_ended_total", "counter", "Number of finished jobs, by result.");
     out.labelled("result", "done", totals.done);
     out.labelled("result", "unchanged", totals.unchanged);
     out.labelled("result", "vanished", totals.vanished);
     out.labelled("result", "failed", totals.failed);
     out.labelled("result", "cancelled", totals.cancelled);
-    out.single("vmad_repack_input_bytes_total", "counter", "Sizes of the archives of done jobs before.",
-               totals.bytes_before);
-    out.single("vmad_repack_output_bytes_total", "counter", "Sizes of the archives of done jobs after.",
-               totals.bytes_after);
+    out.single("vmad_repack_input_bytes_total", "counter",
+               "Total size of repacked archives before repacking.", totals.bytes_before);
+    out.single("vmad_repack_output_bytes_total", "counter",
+               "Total size of repacked archives after repacking.", totals.bytes_after);
     add_durations(out, totals);
     out.time("vmad_last_success_timestamp_seconds",
-             "When a job last ended as done or unchanged, in seconds since the epoch.",
+             "Time at which a job last ended as done or unchanged, in seconds since the epoch.",
              totals.last_success_at);
-    out.time("vmad_last_failure_timestamp_seconds", "When a job last failed, in seconds since the epoch.",
-             totals.last_failure_at);
+    out.time("vmad_last_failure_timestamp_seconds",
+             "Time at which a job last failed, in seconds since the epoch.", totals.last_failure_at);
     return out.take();
 }
 
@@ -177,7 +177,7 @@ int MetricsFile::on_timer(sd_event_source*, std::uint64_t, void* self) noexcept 
         metrics.next_usec_ = now + kIntervalUsec;
         if (metrics.dirty_) metrics.changed();
     } catch (const std::exception& error) {
-        spdlog::error("metrics: {}", error.what());
+        log_error("metrics", error.what());
     }
     return 0;
 }
@@ -187,10 +187,10 @@ void MetricsFile::flush() noexcept {
     try {
         write_file(path_, metrics_text(status_()));
         dirty_ = false;
-        if (failing_) spdlog::info("metrics: {} can be written again", path_);
+        if (failing_) log_info("metrics: " + path_ + " can be written again");
         failing_ = false;
     } catch (const std::exception& error) {
-        if (!failing_) spdlog::warn("metrics: {}", error.what());
+        if (!failing_) log_warning("metrics", error.what());
         failing_ = true;
     }
 }

@@ -1,4 +1,4 @@
-// The daemon's figures for Prometheus, as a file for node_exporter's textfile collector.
+// The daemon's metrics for Prometheus, as a file for node_exporter's textfile collector.
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,7 @@ void OutputLines::append(std::string_view part) {
 void OutputLines::end_line() {
     if (!line_.empty() && count_ <= kMaxLines) {
         if (count_ == kMaxLines)
-            on_line_("(what it says further is not logged)");
+            on_line_("(further output is not logged)");
         else
             on_line_(cut_ ? line_ + "…" : line_);
         ++count_;

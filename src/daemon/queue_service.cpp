@@ -7,12 +7,12 @@
 #include <ctime>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "api/queue_interface.hpp"
 #include "base/error.hpp"
 #include "base/path.hpp"
 #include "daemon/job_log.hpp"
+#include "daemon/log.hpp"
 #include "io/temporary_name.hpp"
 #include "pve/backup_name.hpp"
 #include "queue/incoming.hpp"
@@ -38,7 +38,7 @@ varlink::ServerOptions server_options() {
     options.version = VMAD_VERSION;
     options.allow = [](const varlink::Peer& peer) { return peer.uid == 0 || peer.uid == ::geteuid(); };
     options.on_failure = [](const varlink::Call& call, const std::exception& error) {
-        spdlog::error("{}: {}", call.method, error.what());
+        log_error(call.method, error.what());
         return api::failed(error.what());
     };
     return options;
@@ -62,12 +62,12 @@ QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settin
       runner_(event, fs, queue_, settings_, spool_.is_paused(),
               {[this](const Job& job) { changed(job); },
                [this](const Job& job) {
-                   subscriptions_.tell_progress(job);
-                   tell_service_manager();
+                   subscriptions_.notify_progress(job);
+                   update_status_line();
                }}),
       listings_(queue_, runner_),
       server_(event, std::move(listening), server_options()) {
-    for (const auto& bad : queue_.bad_files()) spdlog::error("{}: set aside: {}", bad.name, bad.reason);
+    for (const auto& bad : queue_.bad_files()) log_error(bad.name + ": set aside", bad.reason);
     // Watched before it is read, so that no file can fall in between.
     sd_event_source* source = nullptr;
     varlink::check_event(sd_event_add_inotify(event, &source, spool_.incoming_directory().path().c_str(),
@@ -78,7 +78,7 @@ QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settin
     server_.add(queue_interface());
     forget_old_jobs();
     take_incoming();
-    tell_service_manager();
+    update_status_line();
 }
 
 QueueService::~QueueService() { metrics_.flush(); }
@@ -89,12 +89,12 @@ std::vector<std::string> QueueService::reload() {
     try {
         loaded = load_settings_();
     } catch (const base::Error& error) {
-        spdlog::error("not reloaded, the settings stay as they were: {}", error.what());
+        log_error("not reloaded, the current settings are kept", error.what());
         throw;
     }
     const auto keep = [&](const char* key, std::string& value, const std::string& old) {
         if (value == old) return;
-        loaded.warnings.push_back(fmt::format("{} is changed only when vmad is restarted", key));
+        loaded.warnings.push_back(fmt::format("{} takes effect only after a restart of vmad", key));
         value = old;
     };
     keep("socket", loaded.settings.socket, settings_.socket);
@@ -103,13 +103,13 @@ std::vector<std::string> QueueService::reload() {
     metrics_.set_path(settings_.metrics_file);
     runner_.settings_changed();
     forget_old_jobs();
-    for (const auto& warning : loaded.warnings) spdlog::warn("{}", warning);
-    spdlog::info("settings reloaded");
+    for (const auto& warning : loaded.warnings) log_warning(warning);
+    log_info("settings reloaded");
     return loaded.warnings;
 }
 
 void QueueService::stop() {
-    spdlog::info("stopping");
+    log_info("stopping");
     runner_.stop();
 }
 
@@ -117,7 +117,7 @@ int QueueService::on_incoming(sd_event_source*, const struct inotify_event*, voi
     try {
         static_cast<QueueService*>(self)->take_incoming();
     } catch (const std::exception& error) {
-        spdlog::error("incoming: {}", error.what());
+        log_error("incoming", error.what());
     }
     return 0;
 }
@@ -180,11 +180,11 @@ varlink::Interface QueueService::queue_interface() {
 
 std::optional<std::string> QueueService::refusal_of(const std::string& path) const {
     if (auto fault = queue::fault_of_path(path)) return fault;
-    if (io::is_reserved_name(base::file_name(path))) return "it is a temporary file of vmad's";
+    if (io::is_reserved_name(base::file_name(path))) return "it is one of vmad's temporary files";
     const auto& directories = settings_.directories;
     const auto accepts = [&](const std::string& directory) { return base::is_below(path, directory); };
     if (!directories.empty() && std::none_of(directories.begin(), directories.end(), accepts))
-        return "it is below none of the configured directories";
+        return "it is not below a configured directory";
     return std::nullopt;
 }
 
@@ -221,7 +221,7 @@ api::Status QueueService::status() const {
     status.totals = queue_.totals();
     status.active = runner_.active();
     for (const auto* job : queue_.oldest_waiting(api::kMaxWaitingJobs)) status.waiting.push_back(*job);
-    for (const auto* job : queue_.recent_ends(api::kMaxRecentJobs)) status.recent.push_back(*job);
+    for (const auto* job : queue_.recently_ended(api::kMaxRecentJobs)) status.recent.push_back(*job);
     return status;
 }
 
@@ -237,7 +237,8 @@ void QueueService::wait(varlink::Request& request) {
     }
     if (call.ids.empty() && call.paths.empty())
         for (const auto& [id, job] : queue_.jobs())
-            if (!api::is_end(job.state) && job.waiting_for != api::WaitReason::linger) jobs[id] = &job;
+            if (!api::is_final(job.state) && job.waiting_for != api::WaitReason::grace_period)
+                jobs[id] = &job;
     if (jobs.empty()) return request.reply(api::JobReply{});
     subscriptions_.wait(std::move(request), jobs);
     runner_.start_what_can();
@@ -245,7 +246,7 @@ void QueueService::wait(varlink::Request& request) {
 
 Job QueueService::cancel(std::uint64_t id) {
     const auto before = require(id).state;
-    if (api::is_end(before) && before != JobState::failed) throw api::job_has_ended(require(id));
+    if (api::is_final(before) && before != JobState::failed) throw api::job_has_ended(require(id));
     const auto& job = queue_.cancel(id, now());
     if (job.state != before) changed(job);
     runner_.abandon(id);
@@ -262,13 +263,13 @@ Job QueueService::retry(std::uint64_t id) {
 void QueueService::pause(bool now) {
     spool_.set_paused(true);
     runner_.pause(now);
-    spdlog::info("paused: no job starts until \"vmactl resume\"");
+    log_info("paused: no jobs start until \"vmactl resume\"");
     metrics_.changed();
 }
 
 void QueueService::resume() {
     spool_.set_paused(false);
-    spdlog::info("resumed");
+    log_info("resumed");
     runner_.resume();
     metrics_.changed();
 }
@@ -282,9 +283,9 @@ void QueueService::take_incoming() {
     };
     try {
         for (const auto& bad : queue::take_incoming(fs_, spool_.incoming_directory(), accept))
-            spdlog::error("incoming/{}: {}", bad.name, bad.reason);
+            log_error("incoming/" + bad.name, bad.reason);
     } catch (const base::Error& error) {
-        spdlog::error("incoming: {}", error.what());
+        log_error("incoming", error.what());
         incoming_again_.at(now() + kTryAgainSeconds);
     }
     runner_.start_what_can();
@@ -294,7 +295,7 @@ void QueueService::forget_old_jobs() {
     try {
         (void)queue_.prune(now() - settings_.keep_days * kDaySeconds, settings_.keep_jobs);
     } catch (const base::Error& error) {
-        spdlog::error("old jobs cannot be removed: {}", error.what());
+        log_error("cannot remove old jobs", error.what());
     }
     look_at_old_jobs_at(now() + kForgetEverySeconds);
 }
@@ -307,15 +308,15 @@ void QueueService::look_at_old_jobs_at(std::int64_t earliest) {
 void QueueService::changed(const Job& job) {
     runner_.update(job);
     log_job(job);
-    subscriptions_.tell(job);
+    subscriptions_.notify(job);
     metrics_.changed();
-    tell_service_manager();
+    update_status_line();
     const std::chrono::seconds limit(settings_.command_timeout_seconds);
     if (job.state == JobState::done || job.state == JobState::unchanged)
         commands_.run(settings_.on_success, job, limit);
     else if (job.state == JobState::failed)
         commands_.run(settings_.on_failure, job, limit);
-    if (!api::is_end(job.state)) return;
+    if (!api::is_final(job.state)) return;
     // Not here: whoever changed the job may still look at it. One in ten more than are kept, because to
     // forget some at a time costs little more than to forget one.
     if (queue_.ended_count() > settings_.keep_jobs + settings_.keep_jobs / 10)
@@ -324,6 +325,6 @@ void QueueService::changed(const Job& job) {
         look_at_old_jobs_at(now() + kForgetEverySeconds);
 }
 
-void QueueService::tell_service_manager() { status_line_.tell(queue_.counts(), runner_.active()); }
+void QueueService::update_status_line() { status_line_.update(queue_.counts(), runner_.active()); }
 
 }  // namespace vmad::daemon

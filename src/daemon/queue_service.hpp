@@ -65,7 +65,7 @@ class QueueService {
     /// The next time that one is too old, but not before `earliest`.
     void look_at_old_jobs_at(std::int64_t earliest);
     void changed(const api::Job& job);
-    void tell_service_manager();
+    void update_status_line();
     [[nodiscard]] std::optional<std::string> refusal_of(const std::string& path) const;
     [[nodiscard]] const api::Job& require(std::uint64_t id) const;
 

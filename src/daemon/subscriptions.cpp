@@ -8,8 +8,10 @@ using api::Job;
 
 namespace {
 
-/// There is nothing left to wait for: the archive of a job that lingers is canonical.
-bool is_over(const Job& job) { return is_end(job.state) || job.waiting_for == api::WaitReason::linger; }
+/// There is nothing left to wait for: in its grace period the archive of a job is canonical.
+bool is_over(const Job& job) {
+    return is_final(job.state) || job.waiting_for == api::WaitReason::grace_period;
+}
 
 }  // namespace
 
@@ -36,12 +38,12 @@ void Subscriptions::monitor(varlink::Request request) {
     self->reply_continues(api::JobReply{});
 }
 
-void Subscriptions::tell(const Job& job) {
-    tell_progress(job);
+void Subscriptions::notify(const Job& job) {
+    notify_progress(job);
     if (is_over(job)) answer_waiters(job);
 }
 
-void Subscriptions::tell_progress(const Job& job) {
+void Subscriptions::notify_progress(const Job& job) {
     for (auto& request : monitors_) request.reply_continues(api::JobReply{job});
 }
 

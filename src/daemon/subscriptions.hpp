@@ -17,23 +17,23 @@ namespace vmad::daemon {
 
 class Subscriptions {
   public:
-    /// `on_awaited` is told when the first client begins to wait for a job that has not ended, and when the
-    /// last one no longer does.
+    /// `on_awaited` is called when the first client begins to wait for a job that has not ended, and when
+    /// the last one no longer does.
     explicit Subscriptions(std::function<void(std::uint64_t id, bool awaited)> on_awaited)
         : on_awaited_(std::move(on_awaited)) {}
     Subscriptions(const Subscriptions&) = delete;
     Subscriptions& operator=(const Subscriptions&) = delete;
 
-    /// Replies with each of `jobs`, of which there is at least one, when it ends or lingers, and at once with
-    /// those that do so already.
+    /// Replies with each of `jobs`, of which there is at least one, when it ends or reaches its grace period,
+    /// and at once with those that already have.
     void wait(varlink::Request request, const std::map<std::uint64_t, const api::Job*>& jobs);
     /// Replies at once without a job, then with each job that changes.
     void monitor(varlink::Request request);
 
     /// A job has changed.
-    void tell(const api::Job& job);
+    void notify(const api::Job& job);
     /// A running job is further.
-    void tell_progress(const api::Job& job);
+    void notify_progress(const api::Job& job);
 
   private:
     struct Waiter {

@@ -2,20 +2,18 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 #include <optional>
 #include <string>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include <string_view>
 
 #include "base/error.hpp"
+#include "cli/arguments.hpp"
 #include "daemon/log.hpp"
 #include "daemon/queue_service.hpp"
 #include "daemon/service_manager.hpp"
-#include "daemon/service_socket.hpp"
 #include "settings/settings.hpp"
 #include "varlink/event_source.hpp"
 #include "worker/worker_main.hpp"
@@ -44,10 +42,10 @@ void prepare_signals() {
 
 int on_stop_signal(sd_event_source*, const struct signalfd_siginfo*, void* service) {
     try {
-        daemon::tell_stopping();
+        daemon::notify_stopping();
         static_cast<daemon::QueueService*>(service)->stop();
     } catch (const std::exception& error) {
-        spdlog::error("stop: {}", error.what());
+        daemon::log_error("stop", error.what());
     }
     return 0;
 }
@@ -64,7 +62,7 @@ int on_reload_signal(sd_event_source*, const struct signalfd_siginfo*, void* ser
 int serve(const std::optional<std::string>& config) {
     const auto load = [&config] { return load_settings(config); };
     const auto [settings, warnings] = load();
-    for (const auto& warning : warnings) spdlog::warn("{}", warning);
+    for (const auto& warning : warnings) daemon::log_warning(warning);
     prepare_signals();
     const auto event = varlink::make_event();
     io::FileSystem fs;
@@ -79,44 +77,77 @@ int serve(const std::optional<std::string>& config) {
                          "sd_event_add_signal");
     // Fed by the loop itself: whatever holds the loop up, holds this up.
     varlink::check_event(sd_event_set_watchdog(event.get(), 1), "sd_event_set_watchdog");
-    spdlog::info("vmad {} is ready", VMAD_VERSION);
-    daemon::tell_ready();
+    daemon::log_info("vmad " VMAD_VERSION " is ready");
+    daemon::notify_ready();
     const int code = sd_event_loop(event.get());
     varlink::check_event(code, "sd_event_loop");
     return code;
 }
 
+std::optional<pid_t> process_id(std::string_view text) {
+    pid_t id = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error != std::errc() || end != text.data() + text.size() || id <= 0) return std::nullopt;
+    return id;
+}
+
 int run_worker(int argc, char** argv) {
     // Not for people: the daemon calls it with its own process id.
-    if (argc != 3) {
+    const auto daemon = argc == 3 ? process_id(argv[2]) : std::nullopt;
+    if (!daemon) {
         std::fputs("vmad worker: only for the daemon itself\n", stderr);
         return kExitUsage;
     }
-    return worker::worker_main(static_cast<pid_t>(std::atol(argv[2])));
+    return worker::worker_main(*daemon);
+}
+
+struct CommandLine {
+    std::optional<std::string> config;
+    std::optional<std::string> text;  ///< to print, instead of serving
+};
+
+/// Throws base::UsageError.
+CommandLine parse(int argc, char** argv) {
+    cli::ArgumentParser parser("vmad", "Repack VMA backups so that they deduplicate, in the foreground.",
+                               "vmad " VMAD_VERSION);
+    std::string config;
+    const auto option =
+        parser.arguments()
+            .option("--config", config, "Read these settings instead of the files in /etc and /usr/lib")
+            .value_name("FILE");
+    CommandLine line;
+    line.text = parser.parse(argc, argv);
+    if (option.given()) line.config = config;
+    return line;
+}
+
+int run(int argc, char** argv) {
+    CommandLine line;
+    try {
+        line = parse(argc, argv);
+    } catch (const base::UsageError& error) {
+        std::fprintf(stderr, "vmad: %s\n", error.what());
+        return kExitUsage;
+    }
+    if (line.text) {
+        std::fputs(line.text->c_str(), stdout);
+        return 0;
+    }
+    daemon::set_up_log();
+    try {
+        return serve(line.config);
+    } catch (const base::UsageError& error) {
+        daemon::log_error(error.what());
+        return kExitConfig;
+    } catch (const std::exception& error) {
+        daemon::log_error(error.what());
+        return kExitFailure;
+    }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "worker") return run_worker(argc, argv);
-    CLI::App app{"Repacks VMA backups so that they deduplicate. Runs in the foreground.", "vmad"};
-    std::optional<std::string> config;
-    app.add_option("--config", config, "settings, instead of all the files in /etc and /usr/lib")
-        ->type_name("FILE");
-    app.set_version_flag("--version", std::string("vmad ") + VMAD_VERSION);
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? 0 : kExitUsage;
-    }
-    daemon::set_up_log();
-    try {
-        return serve(config);
-    } catch (const base::UsageError& error) {
-        spdlog::error("{}", error.what());
-        return kExitConfig;
-    } catch (const std::exception& error) {
-        spdlog::error("{}", error.what());
-        return kExitFailure;
-    }
+    return run(argc, argv);
 }

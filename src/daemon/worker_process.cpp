@@ -9,10 +9,9 @@
 #include <array>
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "base/child_start.hpp"
 #include "base/error.hpp"
+#include "daemon/log.hpp"
 
 namespace vmad::daemon {
 namespace {
@@ -45,7 +44,7 @@ int guarded(Action action) noexcept {
     try {
         action();
     } catch (const std::exception& error) {
-        spdlog::error("worker: {}", error.what());
+        log_error("worker", error.what());
     }
     return 0;
 }
@@ -195,8 +194,8 @@ void WorkerProcess::take(const std::string& line) {
     const auto event = api::worker_event_from_line(line);
     if (const auto* progress = std::get_if<api::JobProgress>(&event)) {
         callbacks_.progress(*progress);
-    } else if (const auto* publication = std::get_if<api::WorkerPublication>(&event)) {
-        callbacks_.publication(publication->record);
+    } else if (const auto* record = std::get_if<api::WorkerRecord>(&event)) {
+        callbacks_.record(*record);
         write_at_once(orders_, api::kRecordedLine);
     } else {
         result_ = std::get<api::WorkerResult>(event);
@@ -212,7 +211,8 @@ void WorkerProcess::end(const std::string& how) {
     patience_.reset();
     // That it was killed for what we could not do is no death of its own.
     if (!result_ && !fault_.empty())
-        result_ = api::WorkerResult{api::WorkerOutcome::transient, fault_, {}, {}};
+        result_ = api::WorkerResult{
+            .state = api::JobState::waiting, .waiting_for = api::WaitReason::retry, .reason = fault_};
     // The callback may destroy this object: nothing of it is used afterwards.
     const auto ended = std::move(callbacks_.ended);
     const auto result = std::move(result_);

@@ -25,7 +25,7 @@ class WorkerProcess {
     struct Callbacks {
         std::function<void(const api::JobProgress&)> progress;
         /// Makes the record durable. When it throws, the worker gets no answer and ends.
-        std::function<void(const nlohmann::json& record)> publication;
+        std::function<void(const api::WorkerRecord&)> record;
         /// A line that the process wrote to its standard error, without its end; cut when it is very long.
         std::function<void(const std::string& line)> said;
         /// The process is gone: with the result that it reported, or without one, and `how` it ended. Called

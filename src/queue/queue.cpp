@@ -22,20 +22,18 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     totals_saved_ = totals_.counted;
     for (Job& job : contents.jobs) {
         // Not written: the next start is, and until then a load says the same again.
-        if (is_running(job)) {
-            queue_again(job);
-        }
+        if (is_running(job)) queue_again(job);
         install(std::move(job));
     }
     // A crash between the two steps of end() owes a path its next job.
     std::vector<const Job*> owed;
     for (const auto& [id, job] : jobs_)
-        if (is_end(job.state) && job.run_again && find(job.path) == &job) owed.push_back(&job);
+        if (is_final(job.state) && job.run_again && find(job.path) == &job) owed.push_back(&job);
     for (const Job* job : owed) save(next_for(*job, now));
     // Ends that the totals on the disk do not know yet, in the order in which they were.
     std::map<std::uint64_t, const Job*> uncounted;
     for (const auto& [id, job] : jobs_)
-        if (is_end(job.state) && job.end_number > totals_.counted) uncounted[*job.end_number] = &job;
+        if (is_final(job.state) && job.end_number > totals_.counted) uncounted[*job.end_number] = &job;
     for (const auto& [number, job] : uncounted) totals_.add(*job);
 }
 
@@ -50,7 +48,7 @@ const Job* Queue::find(const std::string& path) const {
     return last == last_.end() ? nullptr : find(last->second);
 }
 
-std::vector<const Job*> Queue::recent_ends(std::size_t most) const {
+std::vector<const Job*> Queue::recently_ended(std::size_t most) const {
     std::vector<const Job*> recent;
     for (auto end = ends_.rbegin(); end != ends_.rend() && recent.size() < most; ++end)
         recent.push_back(&jobs_.at(end->second));
@@ -87,20 +85,20 @@ Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int6
         job.mount_point = archive.mount_point;
         job.storage = archive.storage;
         job.vmid = archive.vmid;
-        job.publication = unsettled_of(archive.path);
+        job.recovery = open_recovery_of(archive.path);
         return {save(std::move(job)), true, true};
     }
     bool moved = false;
     Job job = *live;
     if (is_running(job)) {
-        // From here on the flag speaks of the next run; the one under way has been told already.
+        // From here on the flag speaks of the next run; the one under way has its order already.
         job.announced = announced || (job.run_again && job.announced);
         job.run_again = true;
     } else {
         job.announced = job.announced || announced;
-        // One that lingers looks at the archive's name anyway when it goes on.
-        const bool waits = job.state == JobState::waiting && job.waiting_for != api::WaitReason::linger;
-        moved = only_settles(job) || (announced && waits);
+        // In its grace period it looks at the archive's name anyway when it goes on.
+        const bool waits = job.state == JobState::waiting && job.waiting_for != api::WaitReason::grace_period;
+        moved = only_recovers(job) || (announced && waits);
         if (moved) queue_anew(job, now);
     }
     // Only who announces has seen the file on its file system; else what is remembered is the better guess.
@@ -119,10 +117,10 @@ const Job& Queue::start(std::uint64_t id, const std::string& mount_point, std::i
     return save(std::move(job));
 }
 
-const Job& Queue::record_publication(std::uint64_t id, JobState state, nlohmann::json publication) {
+const Job& Queue::save_recovery(std::uint64_t id, const api::WorkerRecord& record) {
     Job job = require_running(id);
-    job.state = state;
-    job.publication = std::move(publication);
+    job.state = record.state;
+    job.recovery = record.recovery;
     return save(std::move(job));
 }
 
@@ -142,26 +140,28 @@ Queue::Finished Queue::worker_died(std::uint64_t id, const std::string& how, std
 
 Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
     const std::uint64_t id = job.id;
-    // The wish was about the archive that the run began with, not about one that came since. And one that
-    // lingers is canonical already.
-    if (!is_end(job.state) && job.waiting_for != api::WaitReason::linger && to_cancel_.contains(id))
+    // The wish was about the archive that the run began with, not about one that came since. And in its
+    // grace period the archive is canonical already.
+    if (!is_final(job.state) && job.waiting_for != api::WaitReason::grace_period && to_cancel_.contains(id))
         give_up(job, run_again, now);
     const Finished finished =
-        is_end(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
+        is_final(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
     to_cancel_.erase(id);
     return finished;
 }
 
 const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
-    if (is_running(job)) to_cancel_.insert(id);
-    if (is_running(job)) return require(id);
+    if (is_running(job)) {
+        to_cancel_.insert(id);
+        return require(id);
+    }
     if (job.state == JobState::failed) {
         keep_totals_of(job);  // where it stays a failure
         job.state = JobState::cancelled;
-    } else if (is_end(job.state)) {
+    } else if (is_final(job.state)) {
         return require(id);
-    } else if (job.waiting_for == api::WaitReason::linger) {
+    } else if (job.waiting_for == api::WaitReason::grace_period) {
         queue_again(job);
     } else {
         give_up(job, false, now);
@@ -173,12 +173,12 @@ const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
     Job job = require(id);
     const Job* live = find_live(job.path);
     if (live &&
-        (live->id != id || is_running(*live) || (live->state != JobState::waiting && !only_settles(*live))))
+        (live->id != id || is_running(*live) || (live->state != JobState::waiting && !only_recovers(*live))))
         return *live;
-    if (is_end(job.state)) keep_totals_of(job);
+    if (is_final(job.state)) keep_totals_of(job);
     queue_anew(job, now);
-    // Whoever asks for it knows what is mounted; but what is to be settled lies where it was.
-    if (job.publication.is_null()) job.mount_point.clear();
+    // Whoever asks for it knows what is mounted; but what a run left lies where it was.
+    if (job.recovery.empty()) job.mount_point.clear();
     return save(std::move(job));
 }
 
@@ -188,8 +188,8 @@ std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t m
         const auto [ended_at, id] = *next++;
         if (ends_.size() <= most && ended_at >= ended_before) break;
         const Job& job = jobs_.at(id);
-        const auto unsettled = unsettled_.find(job.path);
-        if (id == last_id_ || (unsettled != unsettled_.end() && unsettled->second == id)) continue;
+        const auto open = open_recoveries_.find(job.path);
+        if (id == last_id_ || (open != open_recoveries_.end() && open->second == id)) continue;
         keep_totals_of(job);
         spool_.remove(id);
         leave_indexes(job);
@@ -232,30 +232,31 @@ const Job* Queue::find_live(const std::string& path) const {
 }
 
 const Job& Queue::save(Job job) {
-    // A number at once durable with the end: what the totals miss after a crash is told by it.
-    if (is_end(job.state) && !job.end_number) job.end_number = totals_.counted + 1;
+    // A number at once durable with the end: it shows what the totals miss after a crash.
+    if (is_final(job.state) && !job.end_number) job.end_number = totals_.counted + 1;
     spool_.save(job);
-    if (is_end(job.state)) totals_.add(job);
+    if (is_final(job.state)) totals_.add(job);
     return install(std::move(job));
 }
 
 const Job& Queue::install(Job job) {
-    if (!is_end(job.state))
+    if (!is_final(job.state))
         live_[job.path] = job.id;
     else if (const auto live = live_.find(job.path); live != live_.end() && live->second == job.id)
         live_.erase(live);
     last_id_ = std::max(last_id_, job.id);
-    // What the latest job of a path says of its publication holds: an earlier one has handed its own on.
-    if (job.publication.is_null() || !is_end(job.state))
-        unsettled_.erase(job.path);
+    // The recovery record of the latest job of a path is the one that holds: an earlier one has handed its
+    // own on.
+    if (job.recovery.empty() || !is_final(job.state))
+        open_recoveries_.erase(job.path);
     else
-        unsettled_[job.path] = job.id;
+        open_recoveries_[job.path] = job.id;
     if (const auto old = jobs_.find(job.id); old != jobs_.end()) leave_indexes(old->second);
     auto& last = last_[job.path];
     last = std::max(last, job.id);
     const Job& place = jobs_[job.id] = std::move(job);
     ++counts_[place.state];
-    if (is_end(place.state))
+    if (is_final(place.state))
         ends_.emplace(place.ended_at.value_or(0), place.id);
     else
         unfinished_.emplace(place.queued_at, place.id);
@@ -285,9 +286,9 @@ Queue::Finished Queue::end(Job job, std::int64_t now) {
     return {ended, &install(next)};
 }
 
-nlohmann::json Queue::unsettled_of(const std::string& path) const {
-    const auto found = unsettled_.find(path);
-    return found == unsettled_.end() ? nlohmann::json() : require(found->second).publication;
+std::string Queue::open_recovery_of(const std::string& path) const {
+    const auto found = open_recoveries_.find(path);
+    return found == open_recoveries_.end() ? std::string() : require(found->second).recovery;
 }
 
 Job Queue::next_for(const Job& job, std::int64_t now) const {
@@ -299,7 +300,7 @@ Job Queue::next_for(const Job& job, std::int64_t now) const {
     next.mount_point = job.mount_point;
     next.storage = job.storage;
     next.vmid = job.vmid;
-    next.publication = job.publication;
+    next.recovery = job.recovery;
     return next;
 }
 

@@ -7,7 +7,7 @@
 //
 //     queued ──> running ──> publishing ──> done, unchanged, vanished, failed
 //        ^          └────────────┴────────> waiting, or queued again after a stop or a death
-//        └── waiting, and any end by retry        (any but the ends can become cancelled)
+//        └── waiting, and any final state by retry      (from all others it can become cancelled)
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ namespace vmad::queue {
 class Queue {
   public:
     /// Loads the spool, which outlives the object. Jobs that ran when the last daemon stopped are queued
-    /// again, with the record of their publication, which the next worker settles first.
+    /// again, with their recovery record, by which the next worker recovers first.
     Queue(Spool& spool, std::int64_t now);
 
     /// Files that were set aside at the start, for the log.
@@ -45,7 +45,7 @@ class Queue {
     /// The job of a path that has not ended, else the last one that has; null when there is none.
     [[nodiscard]] const api::Job* find(const std::string& path) const;
     /// At most `most` ended jobs, the last end first.
-    [[nodiscard]] std::vector<const api::Job*> recent_ends(std::size_t most) const;
+    [[nodiscard]] std::vector<const api::Job*> recently_ended(std::size_t most) const;
     /// At most `most` waiting jobs, those first that were queued first.
     [[nodiscard]] std::vector<const api::Job*> oldest_waiting(std::size_t most) const;
     [[nodiscard]] const api::JobCounts& counts() const noexcept { return counts_; }
@@ -83,31 +83,31 @@ class Queue {
     /// before.
     const api::Job& start(std::uint64_t id, const std::string& mount_point, std::int64_t now);
 
-    /// What the worker of a running job must have on disk before it goes on. `state`: running or publishing.
-    /// The record stays with the job, for the next worker to settle first, until a run ends well: to settle
-    /// what is settled already does no harm.
-    const api::Job& record_publication(std::uint64_t id, api::JobState state, nlohmann::json publication);
+    /// What the worker of a running job must have on disk before it goes on.
+    /// The record stays with the job, for the next worker to recover by, until a run ends well: to recover
+    /// twice does no harm.
+    const api::Job& save_recovery(std::uint64_t id, const api::WorkerRecord& record);
 
     struct Finished {
         const api::Job& job;
         const api::Job* next;  ///< the new job for a path that was named again while this one ran, or null
     };
-    /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job;
-    /// transient waits, longer each time, and ends it as failed the kMostTries-th time in a row; no_space,
-    /// no_storage, busy and lingering wait without a limit; cancelled (the worker was told to stop) queues it
-    /// again and takes the start back. A job that was named again while it ran is queued instead of waiting.
+    /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job.
+    /// waiting: for retry it waits longer each time, and fails the kMostFailedAttempts-th time in a row; for
+    /// all else it waits without a limit. queued (the worker was stopped) queues it again and does not count
+    /// as an attempt. A job that was queued once more while it ran is queued instead of waiting.
     Finished finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now);
 
     /// The worker of a running job ended without a result; `how` is "signal 9", for example. Queues the job
-    /// again, or ends it as failed after kMostDeaths starts without a result; when its publication is not
-    /// settled then, it runs once more only for that (only_settles()).
+    /// again, or ends it as failed after kMostAttempts without a result; when its last run left something, it
+    /// runs once more only to recover (only_recovers()).
     Finished worker_died(std::uint64_t id, const std::string& how, std::int64_t now);
 
-    /// Ends a queued or waiting job as cancelled, after a run that only settles if its last one left
+    /// Ends a queued or waiting job as cancelled, after a run that only recovers if its last one left
     /// something. Of one that runs, remembers the wish: the caller stops the worker, and finish or
     /// worker_died then end the job as cancelled instead of queueing it again or letting it wait. The wish
-    /// does not outlive the object. One that lingers is queued, to end as done at once. A failed job becomes
-    /// cancelled: somebody has taken note; others that have ended are left alone.
+    /// does not outlive the object. In its grace period it is queued, to end as done at once. A failed job
+    /// becomes cancelled: somebody has acknowledged it; others that have ended are left alone.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
     /// Queues a waiting or ended job again now, as if it had never been tried, and wherever its path leads
@@ -127,19 +127,21 @@ class Queue {
     const api::Job& install(api::Job job);
     Finished leave_run(api::Job job, bool run_again, std::int64_t now);
     Finished end(api::Job job, std::int64_t now);
-    /// The record that the last job of a path left unsettled when it ended, or null: its next job settles it.
     /// Makes the totals durable if they count the end of this job: it is about to be forgotten.
     void keep_totals_of(const api::Job& ended);
     void leave_indexes(const api::Job& job);
-    [[nodiscard]] nlohmann::json unsettled_of(const std::string& path) const;
+    /// The recovery record that the last job of a path still had when it ended, or empty: the next job of the
+    /// path recovers by it.
+    [[nodiscard]] std::string open_recovery_of(const std::string& path) const;
     [[nodiscard]] api::Job next_for(const api::Job& job, std::int64_t now) const;
 
     Spool& spool_;
     std::map<std::uint64_t, api::Job> jobs_;
-    std::unordered_map<std::string, std::uint64_t> live_;          ///< jobs that have not ended, by path
-    std::unordered_map<std::string, std::uint64_t> last_;          ///< the highest id, by path
-    std::unordered_map<std::string, std::uint64_t> unsettled_;     ///< ended jobs that left a record, by path
-    std::set<std::uint64_t> to_cancel_;                            ///< running jobs
+    std::unordered_map<std::string, std::uint64_t> live_;  ///< jobs that have not ended, by path
+    std::unordered_map<std::string, std::uint64_t> last_;  ///< the highest id, by path
+    std::unordered_map<std::string, std::uint64_t>
+        open_recoveries_;                ///< ended jobs that left a recovery record, by path
+    std::set<std::uint64_t> to_cancel_;  ///< running jobs
     std::set<std::pair<std::int64_t, std::uint64_t>> ends_;        ///< ended_at and id of ended jobs
     std::set<std::pair<std::int64_t, std::uint64_t>> unfinished_;  ///< queued_at and id of all others
     api::JobCounts counts_;

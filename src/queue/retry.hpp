@@ -6,9 +6,9 @@
 namespace vmad::queue {
 
 /// Transient failures in a row after which a job has failed.
-inline constexpr std::uint32_t kMostTries = 8;
+inline constexpr std::uint32_t kMostFailedAttempts = 8;
 /// Starts without a report from the worker after which its death fails the job.
-inline constexpr std::uint32_t kMostDeaths = 3;
+inline constexpr std::uint32_t kMostAttempts = 3;
 
 /// Seconds to wait after `tries` transient failures in a row (from 1): 1 min, doubling up to 1 h.
 [[nodiscard]] std::int64_t transient_delay(std::uint32_t tries) noexcept;

@@ -6,8 +6,8 @@ namespace vmad::queue {
 
 void Schedule::update(const api::Job& job) {
     const auto old = remove(job.id);
-    if (api::is_end(job.state)) return;
-    Entry entry{job.path, "", Place::ready, 0, old && old->awaited};
+    if (api::is_final(job.state)) return;
+    Entry entry{.path = job.path, .awaited = old && old->awaited};
     if (job.state == api::JobState::running || job.state == api::JobState::publishing) {
         entry.place = Place::running;
     } else if (job.state == api::JobState::waiting && job.retry_at) {

@@ -1,9 +1,9 @@
 // Which job runs next: the oldest that is ready, one at a time on a file system, `workers` in all. While no
 // job is to start on its own, those that somebody waits for still may.
 //
-// Knows jobs only by what update() was told, and does no I/O and asks no clock. It is kept up to date job by
-// job instead of looking through the whole queue at each pick, so that draining a queue of n jobs costs
-// n log n. One thread.
+// Knows only the jobs that update() was called with, and does no I/O and asks no clock. It is kept up to date
+// job by job instead of looking through the whole queue at each pick, so that draining a queue of n jobs
+// costs n log n. One thread.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ class Schedule {
     /// To be called once for each job at the start, and after every change of one. Ended jobs are forgotten.
     void update(const api::Job& job);
 
-    /// Somebody waits for the job, or no longer does. No effect on a job that update() was not told of.
+    /// Somebody waits for the job, or no longer does. No effect on an unknown job.
     void set_awaited(std::uint64_t id, bool awaited);
 
     /// A running job does not get on, as on a share that does not answer, or does so again: while it does
@@ -59,10 +59,10 @@ class Schedule {
     enum class Place { ready, waiting, running };
     struct Entry {
         std::string path;
-        std::string key;
-        Place place;
-        std::int64_t retry_at;  ///< of a waiting job
-        bool awaited;
+        std::string key{};
+        Place place = Place::ready;
+        std::int64_t retry_at = 0;  ///< of a waiting job
+        bool awaited = false;
         bool stalled = false;  ///< only of a running job
     };
     struct Lane {

@@ -6,7 +6,7 @@
 //     totals.json     api::Totals of the ended jobs; some that are still in queue/ may be missing in it
 //     paused          is there while the administrator wants no job to start
 //
-// Ids only grow, and the next one is told by the highest id among the names in queue/, so whoever removes
+// Ids only grow, and the next one follows from the highest id among the names in queue/, so whoever removes
 // jobs never removes the one with the highest id. Keeps no jobs in memory. One thread.
 #pragma once
 

@@ -11,23 +11,53 @@ namespace vmad::queue {
 using api::Job;
 using api::JobState;
 using api::WaitReason;
-using api::WorkerOutcome;
 
 namespace {
 
 void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
-    // One that lingers waits all the same: the run after it looks at the archive's name anew.
-    if (job.run_again && what != WaitReason::linger) {
+    // In the grace period it waits all the same: the run after it looks at the archive's name anew.
+    if (job.run_again && what != WaitReason::grace_period) {
         // The reason is about a file that has been replaced.
-        job.tries = 0;
+        job.failed_attempts = 0;
         queue_again(job);
         return;
     }
     job.run_again = false;
     job.state = JobState::waiting;
     job.waiting_for = what;
-    if (!job.settles_to || job.reason.empty()) job.reason = reason;
+    if (!job.state_after_recovery || job.reason.empty()) job.reason = reason;
     job.retry_at = when;
+}
+
+/// All that was to be done is done, recovery included.
+void end_well(Job& job, JobState state, std::int64_t now) {
+    job.recovery.clear();
+    end_as(job, state, now);
+}
+
+void fail(Job& job, const std::string& reason, std::int64_t now) {
+    if (job.state_after_recovery == JobState::cancelled) return end_as(job, JobState::cancelled, now);
+    end_as(job, JobState::failed, now, job.state_after_recovery ? job.reason : reason);
+}
+
+void wait_or_fail(Job& job, const api::WorkerResult& result, std::uint32_t failed_attempts,
+                  std::int64_t now) {
+    const auto look_again = now + result.retry_after_seconds.value_or(condition_delay(now - job.queued_at));
+    const auto what = result.waiting_for.value();
+    switch (what) {
+        case WaitReason::retry:
+            job.failed_attempts = failed_attempts + 1;
+            if (job.failed_attempts >= kMostFailedAttempts) return fail(job, result.reason, now);
+            return wait_until(job, what, now + transient_delay(job.failed_attempts), result.reason);
+        case WaitReason::grace_period:
+            job.ended_at = now;
+            return wait_until(job, what, look_again, result.reason);
+        case WaitReason::space:
+        case WaitReason::storage:
+        case WaitReason::locked:
+        case WaitReason::too_recent:
+            return wait_until(job, what, look_again, result.reason);
+    }
 }
 
 }  // namespace
@@ -36,40 +66,40 @@ bool is_running(const Job& job) {
     return job.state == JobState::running || job.state == JobState::publishing;
 }
 
-bool only_settles(const Job& job) { return job.settles_to.has_value(); }
+bool only_recovers(const Job& job) { return job.state_after_recovery.has_value(); }
 
 void queue_again(Job& job) {
-    // Who named it meanwhile wants it repacked, not only settled.
-    if (job.run_again) job.settles_to.reset();
+    // Who queued it meanwhile wants it repacked, not only recovered.
+    if (job.run_again) job.state_after_recovery.reset();
     job.state = JobState::queued;
-    if (!job.settles_to) job.reason.clear();
+    if (!job.state_after_recovery) job.reason.clear();
     job.waiting_for.reset();
     job.retry_at.reset();
     job.run_again = false;
 }
 
 void queue_anew(Job& job, std::int64_t now) {
-    job.settles_to.reset();
+    job.state_after_recovery.reset();
     queue_again(job);
     job.queued_at = now;
     job.started_at.reset();
     job.ended_at.reset();
     job.end_number.reset();
-    job.notice.clear();
-    job.starts = 0;
-    job.tries = 0;
+    job.warning.clear();
+    job.attempts = 0;
+    job.failed_attempts = 0;
     job.size_before.reset();
     job.size_after.reset();
 }
 
 void give_up(Job& job, bool run_again, std::int64_t now) {
-    if (job.publication.is_null()) {
+    if (job.recovery.empty()) {
         job.run_again = run_again;
         return end_as(job, JobState::cancelled, now);
     }
     job.reason.clear();
-    job.settles_to.reset();
-    if (!run_again) job.settles_to = JobState::cancelled;
+    job.state_after_recovery.reset();
+    if (!run_again) job.state_after_recovery = JobState::cancelled;
     queue_again(job);
 }
 
@@ -78,77 +108,45 @@ void end_as(Job& job, JobState state, std::int64_t now, const std::string& reaso
     job.reason = reason;
     job.waiting_for.reset();
     job.retry_at.reset();
-    job.settles_to.reset();
-    // A job that lingered ended, for everybody but us, when its archive was there.
+    job.state_after_recovery.reset();
+    // A job in its grace period had ended, for everybody but us, when its archive was there.
     if (!job.ended_at) job.ended_at = now;
 }
 
 void begin_run(Job& job, std::int64_t now) {
-    if (job.waiting_for != WaitReason::linger) {
+    if (job.waiting_for != WaitReason::grace_period) {
         job.started_at = now;
         job.ended_at.reset();
     }
-    if (!job.settles_to) job.reason.clear();
+    if (!job.state_after_recovery) job.reason.clear();
     job.state = JobState::running;
     job.waiting_for.reset();
     job.retry_at.reset();
-    ++job.starts;
+    ++job.attempts;
 }
 
 void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
-    if (result.settled) job.publication = nullptr;
-    if (result.outcome == WorkerOutcome::cancelled) {
-        job.starts -= 1;
-        queue_again(job);
-        return;
+    if (result.cleaned_up) job.recovery.clear();
+    if (result.state == JobState::queued) {
+        job.attempts -= 1;
+        return queue_again(job);
     }
-    job.starts = 0;
+    job.attempts = 0;
     job.size_before = result.size_before;
     job.size_after = result.size_after;
-    if (!result.notice.empty()) job.notice = result.notice;
-    const std::uint32_t tries = std::exchange(job.tries, 0);
-    const auto look_again = now + result.retry_after_seconds.value_or(condition_delay(now - job.queued_at));
-    const auto end_well = [&](JobState state) {
-        job.publication = nullptr;
-        end_as(job, state, now);
-    };
-    const auto end_badly = [&](const std::string& reason) {
-        if (job.settles_to == JobState::cancelled) return end_as(job, JobState::cancelled, now);
-        end_as(job, JobState::failed, now, job.settles_to ? job.reason : reason);
-    };
-    switch (result.outcome) {
-        case WorkerOutcome::done:
-            return end_well(JobState::done);
-        case WorkerOutcome::unchanged:
-            return end_well(JobState::unchanged);
-        case WorkerOutcome::vanished:
-            return end_well(JobState::vanished);
-        case WorkerOutcome::failed:
-            return end_badly(result.reason);
-        case WorkerOutcome::transient:
-            job.tries = tries + 1;
-            if (job.tries >= kMostTries) return end_badly(result.reason);
-            return wait_until(job, WaitReason::retry, now + transient_delay(job.tries), result.reason);
-        case WorkerOutcome::no_space:
-            return wait_until(job, WaitReason::space, look_again, result.reason);
-        case WorkerOutcome::no_storage:
-            return wait_until(job, WaitReason::storage, look_again, result.reason);
-        case WorkerOutcome::busy:
-            return wait_until(job, WaitReason::busy, look_again, result.reason);
-        case WorkerOutcome::lingering:
-            job.ended_at = now;
-            return wait_until(job, WaitReason::linger, look_again, result.reason);
-        case WorkerOutcome::cancelled:
-            break;
-    }
+    if (!result.warning.empty()) job.warning = result.warning;
+    const auto failed_attempts = std::exchange(job.failed_attempts, 0);
+    if (result.state == JobState::waiting) return wait_or_fail(job, result, failed_attempts, now);
+    if (result.state == JobState::failed) return fail(job, result.reason, now);
+    end_well(job, result.state, now);
 }
 
 void apply_death(Job& job, const std::string& how, std::int64_t now) {
-    if (job.starts < kMostDeaths) return queue_again(job);
+    if (job.attempts < kMostAttempts) return queue_again(job);
     const auto reason = fmt::format("worker died ({})", how);
-    if (job.publication.is_null() || only_settles(job)) return end_as(job, JobState::failed, now, reason);
+    if (job.recovery.empty() || only_recovers(job)) return end_as(job, JobState::failed, now, reason);
     // It failed, but the last worker may have left a whole copy beside the archive.
-    job.settles_to = JobState::failed;
+    job.state_after_recovery = JobState::failed;
     job.reason = reason;
     queue_again(job);
 }

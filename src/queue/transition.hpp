@@ -13,16 +13,16 @@ namespace vmad::queue {
 /// Running or publishing: there is a worker.
 [[nodiscard]] bool is_running(const api::Job& job);
 
-/// The job has failed or was cancelled, and its next or present run only settles what the last one left.
-[[nodiscard]] bool only_settles(const api::Job& job);
+/// The job has failed or was cancelled, and its next or present run only recovers from the last one.
+[[nodiscard]] bool only_recovers(const api::Job& job);
 
 /// Back into the queue, with its counts. The next run reads the file afresh, so it is also the one that was
 /// asked for while the last one went on.
 void queue_again(api::Job& job);
-/// Into the queue as if it had never been tried; what must be settled is kept.
+/// Into the queue as if it had never been tried; its recovery record is kept.
 void queue_anew(api::Job& job, std::int64_t now);
-/// Ends it as cancelled; at once, or after a run that only settles what the last one left. `run_again`: it
-/// was named again since the run began that is given up.
+/// Ends it as cancelled; at once, or after a run that only recovers from the last one. `run_again`: it
+/// was queued once more since the run began that is given up.
 void give_up(api::Job& job, bool run_again, std::int64_t now);
 void end_as(api::Job& job, api::JobState state, std::int64_t now, const std::string& reason = "");
 

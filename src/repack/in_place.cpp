@@ -16,13 +16,27 @@ InPlaceOutcome outcome_of(publish::PublishOutcome outcome) {
         case publish::PublishOutcome::published:
             return InPlaceOutcome::done;
         case publish::PublishOutcome::grace_period:
-            return InPlaceOutcome::lingering;
+            return InPlaceOutcome::in_grace_period;
         case publish::PublishOutcome::vanished:
             return InPlaceOutcome::vanished;
         case publish::PublishOutcome::changed:
             return InPlaceOutcome::changed;
     }
-    return InPlaceOutcome::changed;
+    __builtin_unreachable();
+}
+
+InPlaceOutcome outcome_of(publish::RecoveryOutcome outcome) {
+    switch (outcome) {
+        case publish::RecoveryOutcome::published:
+            return InPlaceOutcome::done;
+        case publish::RecoveryOutcome::not_published:
+            return InPlaceOutcome::unchanged;
+        case publish::RecoveryOutcome::changed:
+            return InPlaceOutcome::changed;
+        case publish::RecoveryOutcome::vanished:
+            return InPlaceOutcome::vanished;
+    }
+    __builtin_unreachable();
 }
 
 }  // namespace
@@ -31,25 +45,23 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto& task = options.repack.task;
     auto opened = publish::open_target(fs, publish::open_entry(fs, path, options.directories),
                                        options.announced, std::time(nullptr));
-    if (std::holds_alternative<publish::Vanished>(opened)) return {InPlaceOutcome::vanished};
+    if (std::holds_alternative<publish::Vanished>(opened)) return {.outcome = InPlaceOutcome::vanished};
     if (const auto* young = std::get_if<publish::TooYoung>(&opened)) {
-        InPlaceResult result{InPlaceOutcome::too_young};
-        result.ready_in_seconds = young->ready_in_seconds;
-        return result;
+        return {.outcome = InPlaceOutcome::too_recent, .ready_in_seconds = young->ready_in_seconds};
     }
     auto& target = std::get<publish::ArchiveTarget>(opened);
     const auto lock = publish::InodeLock::take(fs, options.lock_directory, target.identity);
-    if (!lock) return {InPlaceOutcome::busy};
+    if (!lock) return {.outcome = InPlaceOutcome::locked};
 
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
-        return {InPlaceOutcome::unchanged, size, size};
-    const bool keep_original = options.linger && io::is_on_network(fs, target.directory);
+        return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
+    const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
     replacement.require_space(size);
     engine::RepackResult result;
-    std::string notice;
+    std::string warning;
     try {
         auto source = codec::ArchiveSource::of_file(fs, replacement.original(), options.source_cache,
                                                     {task.threads, task.cancel});
@@ -65,31 +77,31 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         repack_options.spill.beside = &replacement.directory();
         repack_options.spill.reserve_beside = options.reserve_bytes;
         result = engine::repack(fs, source, writer, repack_options);
-        notice = source.warning();
+        warning = source.warning();
         replacement.seal(verify::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (publish::identity_of(fs.status(replacement.original())) != identity)
-            return {InPlaceOutcome::changed};
+            return {.outcome = InPlaceOutcome::changed};
         throw;
     }
-    return {outcome_of(replacement.publish(keep_original)),
-            size,
-            result.result_bytes,
-            result.reread_bytes,
-            result.spilled_bytes,
-            std::move(notice)};
+    return {.outcome = outcome_of(replacement.publish(keep_original)),
+            .size_before = size,
+            .size_after = result.result_bytes,
+            .reread_bytes = result.reread_bytes,
+            .spilled_bytes = result.spilled_bytes,
+            .warning = std::move(warning)};
 }
 
-std::optional<publish::RecoveryOutcome> settle_in_place(io::FileSystem& fs, const std::string& path,
-                                                        const InPlaceOptions& options,
-                                                        const publish::RecoveryRecord& record) {
+std::optional<InPlaceOutcome> recover_in_place(io::FileSystem& fs, const std::string& path,
+                                               const InPlaceOptions& options,
+                                               const publish::RecoveryRecord& record) {
     const auto entry = publish::open_entry(fs, path, options.directories);
     const auto lock = publish::InodeLock::take(fs, options.lock_directory, record.original);
     if (!lock) return std::nullopt;
-    return publish::recover(fs, entry.directory, record);
+    return outcome_of(publish::recover(fs, entry.directory, record));
 }
 
 }  // namespace vmad::repack

@@ -17,13 +17,13 @@
 namespace vmad::repack {
 
 enum class InPlaceOutcome {
-    done,       ///< the canonical archive is in place
-    lingering,  ///< as done, and the old file is still there for a while: see InPlaceOptions::linger
-    unchanged,  ///< it was canonical already
-    vanished,   ///< there is no such file, or it was removed meanwhile
-    changed,    ///< somebody modified or replaced it meanwhile; theirs is in place
-    busy,       ///< another process on this node works on it
-    too_young,  ///< modified within the last minute: it may still be written
+    done,             ///< the canonical archive is in place
+    in_grace_period,  ///< as done, and the old file is still there: see InPlaceOptions::keep_original
+    unchanged,        ///< the archive is as it was: canonical already, or back after an interrupted run
+    vanished,         ///< there is no such file, or it was removed meanwhile
+    changed,          ///< somebody modified or replaced it meanwhile; theirs is in place
+    locked,           ///< another process on this node works on it
+    too_recent,       ///< modified within the last minute: it may still be written
 };
 
 struct InPlaceOptions {
@@ -36,8 +36,8 @@ struct InPlaceOptions {
     /// To be left free beside the archive: io::default_reserve() when not given.
     std::optional<std::uint64_t> reserve_bytes;
     /// On a network file system the old file is kept, because another node may be reading it: until
-    /// settle_in_place() is called with the last record.
-    bool linger = false;
+    /// recover_in_place() is called with the last record.
+    bool keep_original = false;
     publish::RecordSink journal;  ///< makes the record of the replacement durable
     /// Reports when the copy is read back: decided by the storage, once for each repack. May be empty.
     std::function<void(verify::ReadBack)> read_back_chosen;
@@ -49,22 +49,22 @@ struct InPlaceResult {
     std::uint64_t size_after = 0;
     std::uint64_t reread_bytes = 0;     ///< of the archive, read twice because memory was short
     std::uint64_t spilled_bytes = 0;    ///< written to disk meanwhile, for the same reason
-    std::string notice{};               ///< what was odd about how the archive was stored; or empty
-    std::int64_t ready_in_seconds = 0;  ///< too_young: when it will not be any more
+    std::string warning{};              ///< what was odd about how the archive was stored; or empty
+    std::int64_t ready_in_seconds = 0;  ///< of too_recent
 };
 
 /// `path` is absolute. Throws what repack() and verify::verify_copy() throw, publish::StorageMissing when its
 /// directory is not there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive
-/// is as it was then. When something was journalled, settle_in_place() is due before the next try.
+/// is as it was then. When something was journalled, recover_in_place() is due before the next attempt.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 
-/// Settles what a crash or an error left of a replacement of `path`, by its last record: afterwards the name
-/// holds the old archive or the new one, and nothing of ours is beside it. Nothing when another process works
-/// on it. Throws publish::StorageMissing and base::Error; it may be called again then.
-[[nodiscard]] std::optional<publish::RecoveryOutcome> settle_in_place(io::FileSystem& fs,
-                                                                      const std::string& path,
-                                                                      const InPlaceOptions& options,
-                                                                      const publish::RecoveryRecord& record);
+/// Recovers from a crash or an error in a replacement of `path`, by its last record: afterwards the name
+/// holds the new archive (done), the old one (unchanged), somebody else's (changed) or nothing (vanished),
+/// and nothing of ours is beside it. No value when another process works on it. Throws
+/// publish::StorageMissing and base::Error; it may be called again then.
+[[nodiscard]] std::optional<InPlaceOutcome> recover_in_place(io::FileSystem& fs, const std::string& path,
+                                                             const InPlaceOptions& options,
+                                                             const publish::RecoveryRecord& record);
 
 }  // namespace vmad::repack

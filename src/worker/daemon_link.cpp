@@ -39,8 +39,8 @@ void DaemonLink::send(const api::WorkerEvent& event) {
     }
 }
 
-void DaemonLink::record(const nlohmann::json& publication) {
-    send(api::WorkerPublication{publication});
+void DaemonLink::record(const api::WorkerRecord& record) {
+    send(record);
     if (receive_line() + '\n' != api::kRecordedLine) throw DaemonGone();
 }
 

@@ -31,7 +31,7 @@ class DaemonLink {
     [[nodiscard]] api::WorkerOrder receive_order();
     void send(const api::WorkerEvent& event);
     /// Sends the record of a replacement and returns when the daemon has made it durable.
-    void record(const nlohmann::json& publication);
+    void record(const api::WorkerRecord& record);
 
   private:
     [[nodiscard]] std::string receive_line();

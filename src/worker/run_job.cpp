@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "io/mount_table.hpp"
@@ -16,8 +17,10 @@
 namespace vmad::worker {
 namespace {
 
-using api::WorkerOutcome;
+using api::JobState;
+using api::WaitReason;
 using api::WorkerResult;
+using nlohmann::json;
 
 /// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
 bool is_transient(int error_number) {
@@ -27,33 +30,47 @@ bool is_transient(int error_number) {
     return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
 }
 
+WorkerResult failed(const std::string& reason) { return {.state = JobState::failed, .reason = reason}; }
+
+WorkerResult waits(WaitReason what, const std::string& reason) {
+    return {.state = JobState::waiting, .waiting_for = what, .reason = reason};
+}
+
+WorkerResult is_locked() { return waits(WaitReason::locked, "another process is working on the archive"); }
+
 WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrder& order) {
     switch (result.outcome) {
         case repack::InPlaceOutcome::done:
-            return {WorkerOutcome::done, "", result.size_before, result.size_after, {}, result.notice};
-        case repack::InPlaceOutcome::lingering:
-            return {WorkerOutcome::lingering,
-                    "canonical; the old file is kept for a while, for restores that run on other nodes",
-                    result.size_before,
-                    result.size_after,
-                    order.linger_seconds,
-                    result.notice};
+            return {.state = JobState::done,
+                    .size_before = result.size_before,
+                    .size_after = result.size_after,
+                    .warning = result.warning};
+        case repack::InPlaceOutcome::in_grace_period:
+            return {.state = JobState::waiting,
+                    .waiting_for = WaitReason::grace_period,
+                    .reason = "canonical; the old file is kept for a while, for restores on other nodes",
+                    .size_before = result.size_before,
+                    .size_after = result.size_after,
+                    .retry_after_seconds = order.grace_period_seconds,
+                    .warning = result.warning};
         case repack::InPlaceOutcome::unchanged:
-            return {WorkerOutcome::unchanged, "", result.size_before, result.size_after};
+            return {.state = JobState::unchanged,
+                    .size_before = result.size_before,
+                    .size_after = result.size_after};
         case repack::InPlaceOutcome::vanished:
-            return {WorkerOutcome::vanished, "the archive was removed"};
+            return {.state = JobState::vanished};
         case repack::InPlaceOutcome::changed:
-            return {WorkerOutcome::transient, "the archive was changed while it was repacked"};
-        case repack::InPlaceOutcome::busy:
-            return {WorkerOutcome::busy, "another process works on the archive"};
-        case repack::InPlaceOutcome::too_young:
-            return {WorkerOutcome::busy,
-                    "modified less than a minute ago: it may still be written",
-                    {},
-                    {},
-                    result.ready_in_seconds};
+            return waits(WaitReason::retry, "the archive was changed while it was repacked");
+        case repack::InPlaceOutcome::locked:
+            return is_locked();
+        case repack::InPlaceOutcome::too_recent: {
+            auto later =
+                waits(WaitReason::too_recent, "modified less than a minute ago: it may still be written to");
+            later.retry_after_seconds = result.ready_in_seconds;
+            return later;
+        }
     }
-    return {WorkerOutcome::failed, "unknown outcome"};
+    __builtin_unreachable();
 }
 
 /// Throws when the archive's file system was mounted when it was queued, and is not now: the directory that
@@ -66,45 +83,41 @@ void require_storage(io::FileSystem& fs, const api::Job& job) {
         throw publish::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
 }
 
-WorkerResult settled(WorkerResult result) {
-    result.settled = true;
+WorkerResult cleaned_up(WorkerResult result) {
+    result.cleaned_up = true;
     return result;
 }
 
-/// Nothing when the archive is to be repacked anew.
-std::optional<WorkerResult> settle(io::FileSystem& fs, const api::Job& job,
-                                   const repack::InPlaceOptions& options) {
-    const auto record = job.publication.get<publish::RecoveryRecord>();
-    const auto settlement = repack::settle_in_place(fs, job.path, options, record);
-    if (!settlement) return WorkerResult{WorkerOutcome::busy, "another process works on the archive"};
-    switch (*settlement) {
-        case publish::RecoveryOutcome::published:
-            return settled(
-                {WorkerOutcome::done, "", record.original.mark.size_bytes, record.replacement.size_bytes});
-        case publish::RecoveryOutcome::vanished:
-            require_storage(fs, job);
-            return settled({WorkerOutcome::vanished, "the archive was removed"});
-        case publish::RecoveryOutcome::not_published:
-        case publish::RecoveryOutcome::changed:
-            return std::nullopt;
-    }
-    return std::nullopt;
+/// The result of the job when recovery ends it; nothing when the archive is to be repacked from the start.
+std::optional<WorkerResult> recover(io::FileSystem& fs, const api::Job& job,
+                                    const repack::InPlaceOptions& options) {
+    const auto record = json::parse(job.recovery).get<publish::RecoveryRecord>();
+    const auto outcome = repack::recover_in_place(fs, job.path, options, record);
+    if (!outcome) return is_locked();
+    if (*outcome == repack::InPlaceOutcome::done)
+        return WorkerResult{.state = JobState::done,
+                            .size_before = record.original.mark.size_bytes,
+                            .size_after = record.replacement.size_bytes,
+                            .cleaned_up = true};
+    if (*outcome != repack::InPlaceOutcome::vanished) return std::nullopt;
+    require_storage(fs, job);
+    return cleaned_up({.state = JobState::vanished});
 }
 
-WorkerResult settle_and_repack(io::FileSystem& fs, const api::WorkerOrder& order,
-                               const repack::InPlaceOptions& options) {
+WorkerResult recover_and_repack(io::FileSystem& fs, const api::WorkerOrder& order,
+                                const repack::InPlaceOptions& options) {
     const auto& job = order.job;
     require_storage(fs, job);
-    if (!job.publication.is_null())
-        if (auto result = settle(fs, job, options)) return *result;
-    if (order.settle_only) return settled({WorkerOutcome::failed, job.reason});
+    if (!job.recovery.empty())
+        if (auto result = recover(fs, job, options)) return *result;
+    if (order.recover_only) return cleaned_up(failed(job.reason));
     auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
     // It may have been unmounted in between.
-    if (result.outcome == WorkerOutcome::vanished) require_storage(fs, job);
-    // After "changed" the temporary file may be there still.
+    if (result.state == JobState::vanished) require_storage(fs, job);
+    // In the grace period the old file is there, after "changed" perhaps the temporary one.
     const bool leaves =
-        result.outcome == WorkerOutcome::lingering || result.outcome == WorkerOutcome::transient;
-    return leaves ? result : settled(std::move(result));
+        result.waiting_for == WaitReason::grace_period || result.waiting_for == WaitReason::retry;
+    return leaves ? result : cleaned_up(std::move(result));
 }
 
 /// What the exception in flight means for the job.
@@ -112,20 +125,19 @@ WorkerResult result_of_failure() {
     try {
         throw;
     } catch (const base::Cancelled&) {
-        return {WorkerOutcome::cancelled, ""};
+        return {.state = JobState::queued};
     } catch (const io::NoSpace& error) {
-        return {WorkerOutcome::no_space, error.what()};
+        return waits(WaitReason::space, error.what());
     } catch (const publish::StorageMissing& error) {
-        return {WorkerOutcome::no_storage, error.what()};
+        return waits(WaitReason::storage, error.what());
     } catch (const base::SystemError& error) {
-        const bool transient = is_transient(error.number());
-        return {transient ? WorkerOutcome::transient : WorkerOutcome::failed, error.what()};
+        return is_transient(error.number()) ? waits(WaitReason::retry, error.what()) : failed(error.what());
     } catch (const base::Error& error) {
-        return {WorkerOutcome::failed, error.what()};
+        return failed(error.what());
     } catch (const std::system_error& error) {
-        return {WorkerOutcome::transient, fmt::format("no thread can be started: {}", error.what())};
+        return waits(WaitReason::retry, fmt::format("cannot start a thread: {}", error.what()));
     } catch (const std::bad_alloc&) {
-        return {WorkerOutcome::transient, "out of memory"};
+        return waits(WaitReason::retry, "out of memory");
     }
 }
 
@@ -149,25 +161,26 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.announced = order.job.announced;
     options.lock_directory = order.state_dir + "/locks";
     options.reserve_bytes = order.reserve_bytes;
-    options.linger = order.linger_seconds > 0;
+    options.keep_original = order.grace_period_seconds > 0;
     auto job = order.job;
     options.journal = [&](const publish::RecoveryRecord& record) {
-        reports.record(record);
-        job.publication = record;
+        const bool preparing = record.phase == publish::RecoveryRecord::Phase::preparing;
+        job.recovery = json(record).dump();
+        reports.record({preparing ? api::JobState::running : api::JobState::publishing, job.recovery});
     };
     WorkerResult result;
     try {
-        result = settle_and_repack(fs, order, options);
+        result = recover_and_repack(fs, order, options);
     } catch (...) {
         result = result_of_failure();
     }
-    // The next run would settle it, but a job that has failed has none.
-    const bool over = result.settled || result.outcome == WorkerOutcome::lingering;
-    if (over || job.publication.is_null()) return result;
+    // The next run would recover, but a job that has failed has none.
+    const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
+    if (over || job.recovery.empty()) return result;
     try {
-        const auto now = settle(fs, job, options);
-        if (!now) return settled(std::move(result));
-        if (now->settled) return *now;
+        const auto now = recover(fs, job, options);
+        if (!now) return cleaned_up(std::move(result));
+        if (now->cleaned_up) return *now;
     } catch (const base::Error&) {
         // The record stays with the job; what went wrong first is what to report.
     }

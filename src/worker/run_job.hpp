@@ -1,4 +1,4 @@
-// Runs one job: settles what an earlier run left, repacks the archive in place, and says how it went.
+// Runs one job: recovers from an interrupted run, repacks the archive in place, and reports the result.
 #pragma once
 
 #include <functional>
@@ -9,10 +9,10 @@
 
 namespace vmad::worker {
 
-/// What a job tells while it runs.
+/// What a job reports while it runs.
 struct JobReports {
     /// Makes the record of a replacement durable before it returns.
-    std::function<void(const nlohmann::json&)> record;
+    std::function<void(const api::WorkerRecord&)> record;
     /// From one thread at a time, some times a second.
     std::function<void(const api::JobProgress&)> progress;
 };

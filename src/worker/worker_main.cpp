@@ -32,7 +32,7 @@ void prepare_signals() {
 
 /// On a hypervisor the guests come first: for the processor, for the disks, and when memory runs out. What
 /// cannot be had is done without.
-void be_modest() {
+void lower_priority() {
     constexpr int kIoprioWhoProcess = 1;
     constexpr int kIoprioIdle = 3 << 13;
     (void)::setpriority(PRIO_PROCESS, 0, 10);
@@ -57,7 +57,7 @@ int worker_main(pid_t daemon) {
         // It was started as /proc/self/exe.
         (void)::prctl(PR_SET_NAME, "vmad-worker");
         prepare_signals();
-        be_modest();
+        lower_priority();
         for (const int fd : {api::kWorkerOrderFd, api::kWorkerEventFd, api::kWorkerRateFd})
             if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
                 base::throw_errno("fcntl", "what the daemon passes on");
@@ -65,7 +65,7 @@ int worker_main(pid_t daemon) {
         DaemonLink link{base::UniqueFd(api::kWorkerOrderFd), base::UniqueFd(api::kWorkerEventFd)};
         const auto order = link.receive_order();
         io::RateLimitedFileSystem fs(rate, cancel);
-        const JobReports reports{[&](const nlohmann::json& record) { link.record(record); },
+        const JobReports reports{[&](const api::WorkerRecord& record) { link.record(record); },
                                  [&](const api::JobProgress& progress) { link.send(progress); }};
         link.send(run_job(fs, order, cancel, reports));
         return 0;

@@ -33,8 +33,9 @@ WAITING_FOR = {
     "retry": "a retry after a transient error",
     "space": "enough free space",
     "storage": "the storage to become available",
-    "busy": "the archive to be released",
-    "linger": "the end of the grace period; the archive is already canonical",
+    "locked": "the archive to be released by another process",
+    "too_recent": "the archive to be unmodified for a minute",
+    "grace_period": "the end of the grace period; the archive is already canonical",
 }
 
 

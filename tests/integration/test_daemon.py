@@ -51,7 +51,7 @@ class DaemonLifeTest(DaemonTest):
         self.assert_content(archive, archive.old)
         self.assert_only(archive)
         # To be told to stop is no death.
-        self.assertEqual(self.job_on_disk(job)["starts"], 0)
+        self.assertEqual(self.job_on_disk(job)["attempts"], 0)
         self.assertEqual(self.start().wait(job)["state"], "done")
         self.assert_canonical(archive)
 

@@ -181,7 +181,7 @@ class HookTest(DaemonTest):
         code, output = self.run_hook(elsewhere)
         self.assertEqual(code, 0)
         self.assertIn("vmad: not queued: ", output)
-        self.assertIn("it is below none of the configured directories", output)
+        self.assertIn("it is not below a configured directory", output)
         self.assertEqual(self.incoming(), [])
 
     def test_output_ends_with_the_hook(self):

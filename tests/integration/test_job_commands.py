@@ -108,7 +108,7 @@ class JobCommandTest(DaemonTest):
         # Nothing else waits for it.
         archive = self.archive()
         self.assertEqual(daemon.wait(daemon.add(archive.path))["state"], "done")
-        self.assert_told(daemon, f"warning: job {job}: {script}: it did not end in 1s, and was killed")
+        self.assert_told(daemon, f"warning: job {job}: {script}: killed: it did not end within 1s")
         self.assertIn(state_of(pid), (None, "Z"))
 
     def test_a_flood_of_output_is_bounded(self):
@@ -120,7 +120,7 @@ class JobCommandTest(DaemonTest):
         lines = [line for line in daemon.log.read_text().splitlines() if f"{script}: " in line]
         self.assertEqual(lines[0], f"info: job {job}: {script}: {'x' * 1024}…")
         self.assertEqual(lines[1:100], [f"info: job {job}: {script}: a line"] * 99)
-        self.assertEqual(lines[100:], [f"info: job {job}: {script}: (what it says further is not logged)",
+        self.assertEqual(lines[100:], [f"info: job {job}: {script}: (further output is not logged)",
                                        f"warning: job {job}: {script}: exit code 4"])
 
     def test_children_in_the_background_do_not_hold_up_the_daemon(self):
@@ -193,7 +193,7 @@ class ServiceCommandTest(JobCommandTest):
         script = self.script("command", "sleep 1.1; exit 1")
         daemon = self.start_with(on_failure=[script], command_timeout="1s")
         job = daemon.add(self.damaged())
-        self.assert_told(daemon, f"warning: job {job}: {script}: it did not end in 1s, and was killed")
+        self.assert_told(daemon, f"warning: job {job}: {script}: killed: it did not end within 1s")
 
     # That is for the service manager here.
     test_a_command_that_hangs_is_killed = None

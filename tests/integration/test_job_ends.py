@@ -90,7 +90,7 @@ class JobEndTest(DaemonTest):
         code, output, messages = self.vmactl("add", str(elsewhere))
         self.assertEqual((code, output), (2, ""))
         self.assertIn(str(elsewhere), messages)
-        self.assertIn("it is below none of the configured directories", messages)
+        self.assertIn("it is not below a configured directory", messages)
         # A name that merely begins like one of them is not below it.
         self.assertEqual(self.vmactl("add", f"{self.dump}-2/a.vma")[0], 2)
 

@@ -22,7 +22,7 @@ ERROR, WARNING, INFO = "3", "4", "6"
 
 def event_ids():
     """By the name of the event."""
-    return dict(re.findall(r'constexpr Event k\w+\{"(\w+)", level_enum::\w+, "(\w+)"\}', EVENTS.read_text()))
+    return dict(re.findall(r'constexpr Event k\w+\{"(\w+)", LogLevel::\w+, "(\w+)"\}', EVENTS.read_text()))
 
 
 def catalog_entries():

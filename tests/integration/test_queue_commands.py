@@ -199,9 +199,9 @@ class ShowTest(QueueCommandTest):
 
     def test_every_field(self):
         full = job(7, "waiting", path="/d/a\x1b.vma", reason="the share does not answer", waiting_for="storage",
-                   notice="odd header", storage="nas", vmid=100, queued_at=0, started_at=60, ended_at=185,
-                   end_number=3, retry_at=3600, starts=2, tries=5, run_again=True, size_before=1000,
-                   size_after=900, mount_point="/d", publication={"a": 1}, announced=False,
+                   warning="odd header", storage="nas", vmid=100, queued_at=0, started_at=60, ended_at=185,
+                   end_number=3, retry_at=3600, attempts=2, failed_attempts=5, run_again=True, size_before=1000,
+                   size_after=900, mount_point="/d", recovery={"a": 1}, announced=False,
                    progress=RUNNING["progress"])
         days = r"\d+ d ago"
         self.assertRegex(self.show(full), rf"""^Job:         7

@@ -56,7 +56,7 @@ class ReloadTest(DaemonTest):
     def test_what_needs_a_restart_is_told(self):
         daemon = self.start()
         self.write_settings(socket=str(self.dir / "other.sock"), workers=2)
-        self.assertEqual(self.reload(daemon)["warnings"], ["socket is changed only when vmad is restarted"])
+        self.assertEqual(self.reload(daemon)["warnings"], ["socket takes effect only after a restart of vmad"])
         self.assertEqual(self.status(daemon)["workers"], 2)
 
     def test_all_the_files(self):

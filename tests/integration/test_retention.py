@@ -54,7 +54,7 @@ class RetentionTest(DaemonTest):
         for job_id in range(1, 10001):
             (self.state / f"queue/{job_id}.json").write_text(json.dumps(
                 {"id": job_id, "path": f"{self.dump}/vzdump-qemu-{job_id}-2026_01_01-02_00_00.vma", "state": "queued",
-                 "announced": True, "queued_at": 1700000000 + job_id, "starts": 0, "tries": 0, "run_again": False}))
+                 "announced": True, "queued_at": 1700000000 + job_id, "attempts": 0, "failed_attempts": 0, "run_again": False}))
         daemon = self.start()
         self.assertEqual([job["id"] for job in daemon.jobs()], list(range(1, 10001)))
         status = self.status(daemon)

@@ -179,7 +179,7 @@ class SchedulingTest(DaemonTest):
         daemon, archive, job = self.start_slow_job()
         self.assertEqual(self.vmactl("pause", "--now")[0], 0)
         daemon.wait(job, ("queued",))
-        self.assertEqual(self.job_on_disk(job)["starts"], 0)
+        self.assertEqual(self.job_on_disk(job)["attempts"], 0)
         self.assert_content(archive, archive.old)
         self.assert_only(archive)
         self.stays_queued(daemon, job)

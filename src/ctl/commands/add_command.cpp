@@ -1,11 +1,13 @@
 // vmactl add: queue archives.
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
+#include "varlink/protocol.hpp"
 
 namespace vmad::ctl {
 namespace {

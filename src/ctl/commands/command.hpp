@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ctl/arguments.hpp"
+#include "cli/arguments.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/text/console.hpp"
 #include "io/file_system.hpp"
@@ -15,6 +15,9 @@ class QueueClient;
 }
 
 namespace vmad::ctl {
+
+using cli::Argument;
+using cli::Arguments;
 
 /// Options that may stand before or behind the subcommand.
 struct GlobalOptions {

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/path.hpp"
-#include "ctl/arguments.hpp"
+#include "cli/arguments.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"

@@ -33,7 +33,7 @@ struct OutcomeText {
 OutcomeText text_of(InPlaceOutcome outcome) {
     switch (outcome) {
         case InPlaceOutcome::done:
-        case InPlaceOutcome::lingering:  // never: nobody asked for it
+        case InPlaceOutcome::in_grace_period:
             return {"done", "done", ExitCode::done};
         case InPlaceOutcome::unchanged:
             return {"unchanged", "already canonical", ExitCode::done};
@@ -42,13 +42,13 @@ OutcomeText text_of(InPlaceOutcome outcome) {
         case InPlaceOutcome::changed:
             return {"changed", "changed by another process meanwhile, left unchanged: try again",
                     ExitCode::failed};
-        case InPlaceOutcome::busy:
+        case InPlaceOutcome::locked:
             return {"locked", "another process is working on it: try again later", ExitCode::busy};
-        case InPlaceOutcome::too_young:
+        case InPlaceOutcome::too_recent:
             return {"too_recent", "modified within the last minute, may still be written: try again later",
                     ExitCode::busy};
     }
-    return {"failed", "failed", ExitCode::failed};
+    __builtin_unreachable();
 }
 
 void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
@@ -62,14 +62,14 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
             object["size_after"] = result.size_after;
             object["reread_bytes"] = result.reread_bytes;
             object["spilled_bytes"] = result.spilled_bytes;
-            if (!result.notice.empty()) object["warning"] = result.notice;
+            if (!result.warning.empty()) object["warning"] = result.warning;
         } else if (code != ExitCode::done) {
             object["error"] = text;
         }
         return context.console.print_json(object);
     }
     if (code != ExitCode::done) return context.console.message(fmt::format("{}: {}", path, text));
-    if (!result.notice.empty()) context.console.message(fmt::format("{}: {}", path, result.notice));
+    if (!result.warning.empty()) context.console.message(fmt::format("{}: {}", path, result.warning));
     std::string line = fmt::format("{}: {}", path, text);
     if (done)
         line +=
@@ -95,18 +95,12 @@ void print_failure(Context& context, const std::string& path, const Failure& fai
     context.console.print_json(object);
 }
 
-const char* text_of(publish::RecoveryOutcome outcome) {
-    switch (outcome) {
-        case publish::RecoveryOutcome::published:
-            return "repacked archive in place";
-        case publish::RecoveryOutcome::not_published:
-            return "original archive kept";
-        case publish::RecoveryOutcome::changed:
-            return "archive was changed or replaced since";
-        case publish::RecoveryOutcome::vanished:
-            return "archive was removed since";
-    }
-    return "";
+/// What recover_in_place() says that the archive's name holds.
+const char* recovery_text(InPlaceOutcome outcome) {
+    if (outcome == InPlaceOutcome::vanished) return "archive was removed meanwhile";
+    if (outcome == InPlaceOutcome::changed) return "archive was changed or replaced meanwhile";
+    if (outcome == InPlaceOutcome::unchanged) return "original archive kept";
+    return "repacked archive in place";
 }
 
 class Runner {
@@ -125,11 +119,11 @@ class Runner {
         publish::recover_journal(
             context_.fs, records_, [&](const std::string& path, const publish::RecoveryRecord& record) {
                 try {
-                    const auto settled = repack::settle_in_place(context_.fs, path, options_, record);
-                    if (settled)
+                    const auto outcome = repack::recover_in_place(context_.fs, path, options_, record);
+                    if (outcome)
                         context_.console.message(fmt::format("{}: recovered from an interrupted run: {}",
-                                                             path, text_of(*settled)));
-                    return settled.has_value();
+                                                             path, recovery_text(*outcome)));
+                    return outcome.has_value();
                 } catch (const base::Error&) {
                     report_unrecovered(path);
                     return false;
@@ -177,7 +171,7 @@ class Runner {
     void recover(publish::JournalEntry& record, const std::string& path) {
         if (!record.kept()) return;
         try {
-            if (repack::settle_in_place(context_.fs, path, options_, *record.kept())) record.remove();
+            if (repack::recover_in_place(context_.fs, path, options_, *record.kept())) record.remove();
         } catch (const base::Error&) {
             report_unrecovered(path);
         }

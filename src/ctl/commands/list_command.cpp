@@ -43,7 +43,7 @@ class ListCommand final : public Command {
             const auto state = static_cast<api::JobState>(i);
             const bool named =
                 std::find(states_.begin(), states_.end(), api::to_string(state)) != states_.end();
-            if (states_.empty() ? all_ || !api::is_end(state) : named) wanted.push_back(state);
+            if (states_.empty() ? all_ || !api::is_final(state) : named) wanted.push_back(state);
         }
         return wanted;
     }

@@ -50,7 +50,7 @@ class ChangeLog {
                 console_.print(shorten(std::string(10, ' ') + printable(details), console_.width()) + "\n");
         }
         if (job.progress) show_progress(job, seen);
-        if (api::is_end(job.state)) seen_.erase(known);
+        if (api::is_final(job.state)) seen_.erase(known);
     }
 
   private:

@@ -26,7 +26,7 @@ class CancelCommand final : public Command {
             context, job_ids_from(context, daemon, jobs_),
             [&](std::uint64_t id) { return daemon.cancel(id); },
             [](std::uint64_t id, const api::Job& job) {
-                const auto* what = api::is_end(job.state) ? api::to_string(job.state) : "being stopped";
+                const auto* what = api::is_final(job.state) ? api::to_string(job.state) : "being stopped";
                 return printable(fmt::format("job {}: {}: {}", id, what, job.path)) + "\n";
             });
     }

@@ -21,6 +21,7 @@
 #include "ctl/text/text_table.hpp"
 #include "io/mount_table.hpp"
 #include "pve/storage_config.hpp"
+#include "varlink/protocol.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"
 

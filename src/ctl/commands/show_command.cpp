@@ -22,9 +22,11 @@ std::string waiting_text(api::WaitReason reason) {
             return "enough free space";
         case api::WaitReason::storage:
             return "the storage to become available";
-        case api::WaitReason::busy:
-            return "the archive to be released";
-        case api::WaitReason::linger:
+        case api::WaitReason::locked:
+            return "the archive to be released by another process";
+        case api::WaitReason::too_recent:
+            return "the archive to be unmodified for a minute";
+        case api::WaitReason::grace_period:
             return "the end of the grace period; the archive is already canonical";
     }
     return {};
@@ -53,7 +55,7 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     if (job.waiting_for) line("Waiting for", waiting_text(*job.waiting_for));
     line("Reason", job.reason);
     line("Hint", advice_for(job));
-    line("Warning", job.notice);
+    line("Warning", job.warning);
     if (job.progress) line("Progress", progress_text(*job.progress));
     time("Queued", job.queued_at);
     time("Started", job.started_at);
@@ -65,11 +67,10 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     line("Saving", saving_text(job));
     line("Announced", job.announced ? "yes" : "no; it must be unmodified for a minute");
     if (job.run_again) line("Run again", "yes, it was queued again while running");
-    if (job.starts != 0) line("Attempts", fmt::format("{} without a result", job.starts));
-    if (job.tries != 0) line("Failed", fmt::format("{} attempts in a row", job.tries));
+    if (job.attempts != 0) line("Attempts", fmt::format("{} without a result", job.attempts));
+    if (job.failed_attempts != 0) line("Failed", fmt::format("{} attempts in a row", job.failed_attempts));
     line("Mounted at", job.mount_point);
-    if (!job.publication.is_null())
-        line("Replacement", "in progress; a restart finishes it or rolls it back");
+    if (!job.recovery.empty()) line("Replacement", "in progress; a restart finishes it or rolls it back");
     return text;
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"

@@ -31,7 +31,7 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
     source_.emplace(codec::ArchiveSource::of_stream(*stream_, options));
 }
 
-void add_threads_option(Arguments& arguments, unsigned& threads) {
+void add_threads_option(cli::Arguments& arguments, unsigned& threads) {
     threads = access::default_threads();
     arguments
         .option("--threads", threads,

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "access/task_options.hpp"
+#include "cli/arguments.hpp"
 #include "codec/archive_source.hpp"
-#include "ctl/arguments.hpp"
 #include "ctl/stop_signals.hpp"
 #include "ctl/text/progress_bar.hpp"
 #include "io/standard_streams.hpp"
@@ -38,7 +38,7 @@ class ArchiveInput {
 };
 
 /// Adds --threads to `arguments`; the value is written to `threads`.
-void add_threads_option(Arguments& arguments, unsigned& threads);
+void add_threads_option(cli::Arguments& arguments, unsigned& threads);
 
 /// Options that stop with `signals` and report to `bar`, which outlive what is returned.
 [[nodiscard]] access::TaskOptions task_options(unsigned threads, const StopSignals& signals,

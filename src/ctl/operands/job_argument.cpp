@@ -6,6 +6,7 @@
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/text/job_text.hpp"
+#include "varlink/protocol.hpp"
 
 namespace vmad::ctl {
 

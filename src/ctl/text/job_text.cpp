@@ -96,7 +96,7 @@ std::string progress_text(const api::JobProgress& progress) {
 std::string advice_for(const api::Job& job) {
     switch (job.state) {
         case api::JobState::waiting:
-            if (job.waiting_for == api::WaitReason::linger) return {};
+            if (job.waiting_for == api::WaitReason::grace_period) return {};
             return fmt::format("\"vmactl retry {0}\" retries now, \"vmactl cancel {0}\" cancels", job.id);
         case api::JobState::failed:
             return fmt::format("\"vmactl retry {0}\" retries, \"vmactl cancel {0}\" acknowledges", job.id);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "api/job.hpp"
 #include "api/status.hpp"
 #include "api/totals.hpp"
@@ -44,13 +46,16 @@ class Generate {
     }
     std::optional<std::uint64_t> maybe_number() { return coin() ? std::optional(number()) : std::nullopt; }
     std::optional<std::int64_t> maybe_time() { return coin() ? std::optional(time()) : std::nullopt; }
-    nlohmann::json record() {
+    std::string record() {
         nlohmann::json record = nlohmann::json::object();
         for (auto left = below(3); left > 0; --left) record[text()] = {text(), number(), coin(), nullptr};
-        return record;
+        return record.dump();
     }
 
     vmad::api::JobState state() { return static_cast<vmad::api::JobState>(below(9)); }
+    vmad::api::WaitReason wait_reason() {
+        return static_cast<vmad::api::WaitReason>(below(vmad::api::kWaitReasonNames.size()));
+    }
     vmad::api::JobProgress progress() {
         return {coin() ? "repacking" : "verifying", number(), number(), number(), maybe_number()};
     }
@@ -60,8 +65,8 @@ class Generate {
         job.path = path();
         job.state = state();
         job.reason = text();
-        if (coin()) job.waiting_for = static_cast<vmad::api::WaitReason>(below(5));
-        job.notice = text();
+        if (coin()) job.waiting_for = wait_reason();
+        job.warning = text();
         job.storage = text();
         job.vmid = maybe_number();
         job.announced = coin();
@@ -70,14 +75,14 @@ class Generate {
         job.ended_at = maybe_time();
         job.end_number = maybe_number();
         job.retry_at = maybe_time();
-        if (coin()) job.settles_to = state();
-        job.starts = small();
-        job.tries = small();
+        if (coin()) job.state_after_recovery = state();
+        job.attempts = small();
+        job.failed_attempts = small();
         job.run_again = coin();
         job.size_before = maybe_number();
         job.size_after = maybe_number();
         job.mount_point = coin() ? path() : "";
-        if (coin()) job.publication = record();
+        if (coin()) job.recovery = record();
         if (coin()) job.progress = progress();
         return job;
     }
@@ -119,13 +124,13 @@ class Generate {
         order.job = job();
         order.directories = {path(), path()};
         order.state_dir = path();
-        order.settle_only = coin();
+        order.recover_only = coin();
         order.threads = static_cast<unsigned>(below(64));
         order.memory_bytes = number();
         order.spill_dir = path();
         order.zstd_level = static_cast<int>(below(19));
         order.reserve_bytes = maybe_number();
-        order.linger_seconds = static_cast<std::int64_t>(number());
+        order.grace_period_seconds = static_cast<std::int64_t>(number());
         return order;
     }
     vmad::api::WorkerEvent event() {
@@ -134,16 +139,19 @@ class Generate {
             case 0:
                 return progress();
             case 1:
-                return WorkerPublication{record()};
+                return WorkerRecord{coin() ? JobState::running : JobState::publishing, record()};
             default: {
                 WorkerResult result;
-                result.outcome = static_cast<WorkerOutcome>(below(10));
+                const JobState states[] = {JobState::queued,    JobState::waiting,  JobState::done,
+                                           JobState::unchanged, JobState::vanished, JobState::failed};
+                result.state = states[below(std::size(states))];
+                if (result.state == JobState::waiting) result.waiting_for = wait_reason();
                 result.reason = text();
                 result.size_before = maybe_number();
                 result.size_after = maybe_number();
                 if (coin()) result.retry_after_seconds = static_cast<std::int64_t>(number());
-                result.notice = text();
-                result.settled = coin();
+                result.warning = text();
+                result.cleaned_up = coin();
                 return result;
             }
         }

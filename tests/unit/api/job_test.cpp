@@ -3,6 +3,7 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/json_fields.hpp"
 #include "generate.hpp"
@@ -24,36 +25,36 @@ TEST_CASE("the JSON form of a job") {
     job.path = "/dump/a.vma";
     job.queued_at = 5;
     CHECK(json(job).dump() ==
-          R"({"announced":false,"id":17,"path":"/dump/a.vma","queued_at":5,"run_again":false,"starts":0,)"
-          R"("state":"queued","tries":0})");
+          R"({"announced":false,"attempts":0,"failed_attempts":0,"id":17,"path":"/dump/a.vma","queued_at":5,)"
+          R"("run_again":false,"state":"queued"})");
     job.state = JobState::running;
     job.progress = JobProgress{"verifying", 1, 2, 3, 4};
-    job.publication = json::object();
-    job.waiting_for = WaitReason::linger;
+    job.recovery = "{}";
+    job.waiting_for = WaitReason::grace_period;
     job.vmid = 100;
     const json form = job;
-    CHECK(form["waiting_for"] == "linger");
+    CHECK(form["waiting_for"] == "grace_period");
     CHECK(form["vmid"] == 100);
-    CHECK_FALSE(form.contains("notice"));
+    CHECK_FALSE(form.contains("warning"));
     CHECK_FALSE(form.contains("storage"));
-    CHECK(form["publication"] == json::object());
+    CHECK(form["recovery"] == json::object());
     CHECK(
         form["progress"].dump() ==
         R"({"bytes_per_second":3,"done_bytes":1,"remaining_seconds":4,"stage":"verifying","total_bytes":2})");
 }
 
-TEST_CASE("the states have names, and five of them are ends") {
+TEST_CASE("the states have names, and five of them are final") {
     int ends = 0;
     for (std::size_t i = 0; i < kJobStateNames.size(); ++i) {
         const auto state = static_cast<JobState>(i);
         CHECK(job_state_from_string(to_string(state)) == state);
-        ends += is_end(state) ? 1 : 0;
+        ends += is_final(state) ? 1 : 0;
     }
     CHECK(ends == 5);
     CHECK(std::string(to_string(JobState::queued)) == "queued");
     CHECK(std::string(to_string(JobState::cancelled)) == "cancelled");
-    CHECK(is_end(JobState::done));
-    CHECK_FALSE(is_end(JobState::waiting));
+    CHECK(is_final(JobState::done));
+    CHECK_FALSE(is_final(JobState::waiting));
     CHECK_THROWS_WITH_AS(static_cast<void>(job_state_from_string("Queued")), "there is no state 'Queued'",
                          vmad::base::Error);
     CHECK_THROWS_WITH_AS(static_cast<void>(job_state_from_string("")), "there is no state ''",
@@ -70,7 +71,7 @@ TEST_CASE("every reason to wait has its name") {
         CHECK(json(job).get<Job>() == job);
     }
     CHECK(std::string(to_string(WaitReason::retry)) == "retry");
-    CHECK(std::string(to_string(WaitReason::busy)) == "busy");
+    CHECK(std::string(to_string(WaitReason::too_recent)) == "too_recent");
 }
 
 TEST_CASE("a bad job is refused with the field that is wrong") {
@@ -97,7 +98,7 @@ TEST_CASE("a bad job is refused with the field that is wrong") {
         {R"({"reason":[]})", "job: reason is not a string"},
         {R"({"waiting_for":7})", "job: waiting_for is not a string"},
         {R"({"waiting_for":"godot"})", "job: waiting_for 'godot' is unknown"},
-        {R"({"notice":{}})", "job: notice is not a string"},
+        {R"({"warning":{}})", "job: warning is not a string"},
         {R"({"storage":false})", "job: storage is not a string"},
         {R"({"vmid":"100"})", "job: vmid is not an integer"},
         {R"({"vmid":-1})", "job: vmid is out of range"},
@@ -112,18 +113,18 @@ TEST_CASE("a bad job is refused with the field that is wrong") {
         {R"({"end_number":-1})", "job: end_number is out of range"},
         {R"({"end_number":"last"})", "job: end_number is not an integer"},
         {R"({"retry_at":false})", "job: retry_at is not an integer"},
-        {R"({"starts":null})", "job: starts is missing"},
-        {R"({"starts":-1})", "job: starts is out of range"},
-        {R"({"starts":4294967296})", "job: starts is out of range"},
-        {R"({"tries":null})", "job: tries is missing"},
-        {R"({"tries":1e3})", "job: tries is not an integer"},
+        {R"({"attempts":null})", "job: attempts is missing"},
+        {R"({"attempts":-1})", "job: attempts is out of range"},
+        {R"({"attempts":4294967296})", "job: attempts is out of range"},
+        {R"({"failed_attempts":null})", "job: failed_attempts is missing"},
+        {R"({"failed_attempts":1e3})", "job: failed_attempts is not an integer"},
         {R"({"run_again":null})", "job: run_again is missing"},
         {R"({"run_again":0})", "job: run_again is not a boolean"},
         {R"({"size_before":-1})", "job: size_before is out of range"},
         {R"({"size_after":"1 GiB"})", "job: size_after is not an integer"},
         {R"({"mount_point":1})", "job: mount_point is not a string"},
-        {R"({"publication":[]})", "job: publication is not an object"},
-        {R"({"publication":""})", "job: publication is not an object"},
+        {R"({"recovery":[]})", "job: recovery is not an object"},
+        {R"({"recovery":""})", "job: recovery is not an object"},
         {R"({"progress":[]})", "progress is not an object"},
         {R"({"progress":{}})", "progress: stage is missing"},
         {R"({"progress":{"stage":"sleeping"}})", "progress: stage 'sleeping' is unknown"},

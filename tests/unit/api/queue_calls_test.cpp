@@ -3,8 +3,10 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "generate.hpp"
+#include "varlink/protocol.hpp"
 
 using namespace vmad::api;
 using nlohmann::json;

@@ -10,11 +10,13 @@
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_interface.hpp"
 #include "varlink/event_source.hpp"
-#include "varlink/listening_socket.hpp"
+#include "varlink/protocol.hpp"
 #include "varlink/server.hpp"
+#include "varlink/unix_socket.hpp"
 
 using namespace vmad::api;
 using nlohmann::json;

@@ -6,11 +6,13 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_calls.hpp"
 #include "api/status.hpp"
 #include "generate.hpp"
 #include "interface_schema.hpp"
+#include "varlink/protocol.hpp"
 
 using namespace vmad::api;
 using nlohmann::json;
@@ -29,13 +31,13 @@ std::string type_mismatch(const char* type, const json& value) {
 // With every field that there is.
 Job full_job(Generate& generate) {
     Job job = generate.job();
-    job.reason = job.notice = job.storage = "r";
+    job.reason = job.warning = job.storage = "r";
     job.waiting_for = WaitReason::space;
     job.vmid = job.end_number = 1;
     job.started_at = job.ended_at = job.retry_at = 1;
     job.size_before = job.size_after = 1;
     job.mount_point = "/";
-    job.publication = json::object();
+    job.recovery = "{}";
     job.progress = generate.progress();
     job.progress->remaining_seconds = 1;
     return job;

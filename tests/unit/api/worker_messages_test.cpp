@@ -3,6 +3,7 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "generate.hpp"
@@ -40,13 +41,19 @@ TEST_CASE("the lines") {
           "{\"event\":\"progress\",\"progress\":{\"bytes_per_second\":3,\"done_bytes\":1,\"stage\":"
           "\"verifying\","
           "\"total_bytes\":2}}\n");
-    CHECK(to_line(WorkerEvent(WorkerPublication{{{"a", 1}}})) ==
-          "{\"event\":\"publication\",\"record\":{\"a\":1}}\n");
-    CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::no_space, "full", 5, std::nullopt})) ==
-          "{\"event\":\"result\",\"outcome\":\"no_space\",\"reason\":\"full\",\"size_before\":5}\n");
-    CHECK(to_line(WorkerEvent(WorkerResult{WorkerOutcome::lingering, "kept", 5, 4, 900, "odd"})) ==
-          "{\"event\":\"result\",\"notice\":\"odd\",\"outcome\":\"lingering\",\"reason\":\"kept\","
-          "\"retry_after_seconds\":900,\"size_after\":4,\"size_before\":5}\n");
+    CHECK(to_line(WorkerEvent(WorkerRecord{JobState::publishing, R"({"a":1})"})) ==
+          "{\"event\":\"record\",\"recovery\":{\"a\":1},\"state\":\"publishing\"}\n");
+    CHECK(to_line(WorkerEvent(WorkerResult{.state = JobState::done, .size_before = 5, .cleaned_up = true})) ==
+          "{\"cleaned_up\":true,\"event\":\"result\",\"size_before\":5,\"state\":\"done\"}\n");
+    CHECK(to_line(WorkerEvent(WorkerResult{.state = JobState::waiting,
+                                           .waiting_for = WaitReason::grace_period,
+                                           .reason = "kept",
+                                           .size_before = 5,
+                                           .size_after = 4,
+                                           .retry_after_seconds = 900,
+                                           .warning = "odd"})) ==
+          "{\"event\":\"result\",\"reason\":\"kept\",\"retry_after_seconds\":900,\"size_after\":4,"
+          "\"size_before\":5,\"state\":\"waiting\",\"waiting_for\":\"grace_period\",\"warning\":\"odd\"}\n");
     vmad::varlink::MessageSplitter lines('\n');
     lines.add(kRecordedLine);
     CHECK(lines.next() == "\"recorded\"");
@@ -54,18 +61,9 @@ TEST_CASE("the lines") {
 }
 
 TEST_CASE("a reason that is not UTF-8 does not lose a result") {
-    const WorkerEvent event =
-        WorkerResult{WorkerOutcome::failed, "/dump/\xe4.vma: bad", std::nullopt, std::nullopt};
+    const WorkerEvent event = WorkerResult{.state = JobState::failed, .reason = "/dump/\xe4.vma: bad"};
     const auto read = std::get<WorkerResult>(worker_event_from_line(without_end(to_line(event))));
     CHECK(read.reason == "/dump/\xef\xbf\xbd.vma: bad");
-}
-
-TEST_CASE("every outcome has its name") {
-    CHECK(std::string(to_string(WorkerOutcome::done)) == "done");
-    CHECK(std::string(to_string(WorkerOutcome::transient)) == "transient");
-    CHECK(std::string(to_string(WorkerOutcome::no_storage)) == "no_storage");
-    CHECK(std::string(to_string(WorkerOutcome::lingering)) == "lingering");
-    CHECK(std::string(to_string(WorkerOutcome::cancelled)) == "cancelled");
 }
 
 TEST_CASE("a bad event is refused with the field that is wrong") {
@@ -82,19 +80,27 @@ TEST_CASE("a bad event is refused with the field that is wrong") {
         {R"({"event":"gone"})", "event: event 'gone' is unknown"},
         {R"({"event":"progress"})", "event: progress is missing"},
         {R"({"event":"progress","progress":{}})", "progress: stage is missing"},
-        {R"({"event":"publication"})", "event: record is missing"},
-        {R"({"event":"publication","record":null})", "event: record is missing"},
-        {R"({"event":"publication","record":"x"})", "event: record is not an object"},
-        {R"({"event":"publication","record":{},"more":1})", "event: more is unknown"},
-        {R"({"event":"result"})", "event: outcome is missing"},
-        {R"({"event":"result","outcome":"ok"})", "event: outcome 'ok' is unknown"},
-        {R"({"event":"result","outcome":"done"})", "event: reason is missing"},
-        {R"({"event":"result","outcome":"done","reason":"","size_before":-1})",
-         "event: size_before is out of range"},
-        {R"({"event":"result","outcome":"busy","reason":"","retry_after_seconds":"1"})",
+        {R"({"event":"record"})", "event: state is missing"},
+        {R"({"event":"record","state":"done"})", "event: state is not that of a running job"},
+        {R"({"event":"record","state":"running"})", "event: recovery is missing"},
+        {R"({"event":"record","state":"running","recovery":null})", "event: recovery is missing"},
+        {R"({"event":"record","state":"running","recovery":"x"})", "event: recovery is not an object"},
+        {R"({"event":"record","state":"running","recovery":{},"more":1})", "event: more is unknown"},
+        {R"({"event":"result"})", "event: state is missing"},
+        {R"({"event":"result","state":"ok"})", "event: state 'ok' is unknown"},
+        {R"({"event":"result","state":"running"})", "event: state is no result of a run"},
+        {R"({"event":"result","state":"cancelled"})", "event: state is no result of a run"},
+        {R"({"event":"result","state":"waiting"})", "event: waiting_for belongs to the state waiting"},
+        {R"({"event":"result","state":"done","waiting_for":"space"})",
+         "event: waiting_for belongs to the state waiting"},
+        {R"({"event":"result","state":"waiting","waiting_for":"busy"})",
+         "event: waiting_for 'busy' is unknown"},
+        {R"({"event":"result","state":"failed","reason":1})", "event: reason is not a string"},
+        {R"({"event":"result","state":"done","size_before":-1})", "event: size_before is out of range"},
+        {R"({"event":"result","state":"waiting","waiting_for":"locked","retry_after_seconds":"1"})",
          "event: retry_after_seconds is not an integer"},
-        {R"({"event":"result","outcome":"done","reason":"","notice":1})", "event: notice is not a string"},
-        {R"({"event":"result","outcome":"done","reason":"","record":{}})", "event: record is unknown"},
+        {R"({"event":"result","state":"done","warning":1})", "event: warning is not a string"},
+        {R"({"event":"result","state":"done","recovery":{}})", "event: recovery is unknown"},
     };
     for (const auto& [line, message] : table) {
         CAPTURE(std::string(line));
@@ -116,7 +122,7 @@ TEST_CASE("a bad order is refused with the field that is wrong") {
         {R"({"directories":["/dump",1]})", "order: directories is not a string"},
         {R"({"state_dir":null})", "order: state_dir is missing"},
         {R"({"state_dir":1})", "order: state_dir is not a string"},
-        {R"({"linger_seconds":null})", "order: linger_seconds is missing"},
+        {R"({"grace_period_seconds":null})", "order: grace_period_seconds is missing"},
         {R"({"reserve_bytes":-1})", "order: reserve_bytes is out of range"},
         {R"({"level":3})", "order: level is unknown"},
     };
@@ -133,7 +139,8 @@ TEST_CASE("a bad order is refused with the field that is wrong") {
 }
 
 TEST_CASE("a line above the limit is not sent") {
-    const WorkerEvent event = WorkerPublication{{{"a", std::string(vmad::varlink::kMaxMessageBytes, 'x')}}};
+    const WorkerEvent event = WorkerRecord{
+        JobState::running, json{{"a", std::string(vmad::varlink::kMaxMessageBytes, 'x')}}.dump()};
     CHECK_THROWS_WITH_AS(static_cast<void>(to_line(event)), "message is longer than 1048576 bytes",
                          vmad::base::Error);
 }

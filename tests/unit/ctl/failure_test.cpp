@@ -4,10 +4,12 @@
 #include <system_error>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_calls.hpp"
 #include "io/file_system.hpp"
 #include "varlink/client.hpp"
+#include "varlink/protocol.hpp"
 #include "verify/copy_verification.hpp"
 
 using namespace vmad;

@@ -111,7 +111,7 @@ TEST_CASE("what can be done about a job fits a line of 80 columns behind its lab
         CHECK((advice.find("vmactl retry 100000") != advice.npos) == needs_one);
     }
     auto lingering = job_in(JobState::waiting);
-    lingering.waiting_for = api::WaitReason::linger;
+    lingering.waiting_for = api::WaitReason::grace_period;
     CHECK(advice_for(lingering).empty());
 }
 

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "log_capture.hpp"
 #include "support/temporary_directory.hpp"
@@ -157,7 +158,7 @@ TEST_CASE("what a command writes is logged, to stdout and stderr, and bounded") 
     REQUIRE(lines.size() == 102);
     CHECK(lines[0].size() < 5000);
     CHECK(lines[99] == "info: job 17: /bin/sh: y");
-    CHECK(lines[100] == "info: job 17: /bin/sh: (what it says further is not logged)");
+    CHECK(lines[100] == "info: job 17: /bin/sh: (further output is not logged)");
     CHECK(lines[101] == "warning: job 17: /bin/sh: exit code 4");
 }
 
@@ -165,7 +166,7 @@ TEST_CASE("a command that takes too long is ended, with its children") {
     Fixture test;
     const auto path = test.script("hang", "sleep 1000 & echo $! > \"$1/child\"; echo $$ > \"$1/self\"; wait");
     test.runner.run({path, test.directory.path()}, test.job, 1s);
-    CHECK(test.lines() == Lines{"warning: job 17: " + path + ": it did not end in 1s, and was killed"});
+    CHECK(test.lines() == Lines{"warning: job 17: " + path + ": killed: it did not end within 1s"});
     for (const auto* name : {"child", "self"}) {
         auto pid = test.directory.read(name);
         pid.pop_back();
@@ -177,7 +178,7 @@ TEST_CASE("a command that ignores SIGTERM is killed") {
     Fixture test;
     const auto path = test.script("hang", "trap '' TERM; while :; do sleep 0.1; done");
     test.runner.run({path}, test.job, 1s);
-    CHECK(test.lines() == Lines{"warning: job 17: " + path + ": it did not end in 1s, and was killed"});
+    CHECK(test.lines() == Lines{"warning: job 17: " + path + ": killed: it did not end within 1s"});
 }
 
 TEST_CASE("what a command leaves in the background may go on, with its output within the limit") {
@@ -188,7 +189,7 @@ TEST_CASE("what a command leaves in the background may go on, with its output wi
     // Another session, which our signals do not reach: it holds the output, but not the next command.
     test.runner.run({"/bin/sh", "-c", "setsid sleep 20 & echo $! > \"$0\"", test.directory / "pid"}, test.job,
                     1s);
-    CHECK(test.lines() == Lines{"warning: job 17: /bin/sh: it did not end in 1s, and was killed"});
+    CHECK(test.lines() == Lines{"warning: job 17: /bin/sh: killed: it did not end within 1s"});
     auto pid = test.directory.read("pid");
     pid.pop_back();
     CHECK(is_alive(pid));
@@ -206,7 +207,7 @@ TEST_CASE("when too many commands wait, the newest are dropped") {
     CHECK(test.log.take().empty());
     test.runner.run({"/bin/dropped"}, test.job, kPatience);
     CHECK(test.log.take() ==
-          Lines{"warning: job 17: /bin/dropped: not run: 1000 commands are waiting already"});
+          Lines{"warning: job 17: /bin/dropped: not run: 1000 commands are already waiting"});
     test.directory.write("go", "");
     const auto end = std::chrono::steady_clock::now() + kPatience;
     Lines lines;

@@ -51,7 +51,7 @@ TEST_CASE("what waits and what failed says why") {
     job.reason = "there is no room";
     job.waiting_for = api::WaitReason::space;
     CHECK(logged(job) == Lines{"warning: job 17: waiting: /dump/a.vma: there is no room"});
-    job.waiting_for = api::WaitReason::linger;
+    job.waiting_for = api::WaitReason::grace_period;
     CHECK(logged(job) == Lines{"info: job 17: waiting: /dump/a.vma: there is no room"});
 }
 
@@ -73,6 +73,6 @@ TEST_CASE("a path cannot make up lines or steer a terminal") {
     CHECK(logged(job) ==
           Lines{"error: job 17: failed: /a\\x0aerror: job 18: failed\\x1b[2J\\x7f/ü: two\\x0alines"});
     daemon::LogCapture capture;
-    daemon::log_about_job(job, spdlog::level::info, "said {} %s\r\n");
+    daemon::log_about_job(job, daemon::LogLevel::info, "said {} %s\r\n");
     CHECK(capture.take() == Lines{"info: job 17: said {} %s\\x0d\\x0a"});
 }

@@ -41,35 +41,35 @@ TEST_CASE("the text of a daemon that has done nothing yet") {
     api::Status status;
     status.version = "1.2";
     status.started_at = 1700000000;
-    CHECK(metrics_text(status) == R"(# HELP vmad_build_info The running daemon; always 1.
+    CHECK(metrics_text(status) == R"(# HELP vmad_build_info Version of the running daemon; always 1.
 # TYPE vmad_build_info gauge
 vmad_build_info{version="1.2"} 1
-# HELP vmad_start_time_seconds When the daemon was started, in seconds since the epoch.
+# HELP vmad_start_time_seconds Start time of the daemon in seconds since the epoch.
 # TYPE vmad_start_time_seconds gauge
 vmad_start_time_seconds 1700000000
-# HELP vmad_jobs Jobs that have not ended, by state.
+# HELP vmad_jobs Number of unfinished jobs, by state.
 # TYPE vmad_jobs gauge
 vmad_jobs{state="queued"} 0
 vmad_jobs{state="running"} 0
 vmad_jobs{state="publishing"} 0
 vmad_jobs{state="waiting"} 0
-# HELP vmad_paused 1 while the administrator lets no job start, else 0.
+# HELP vmad_paused Whether the queue is paused (1) or not (0).
 # TYPE vmad_paused gauge
 vmad_paused 0
-# HELP vmad_jobs_ended_total Jobs that have ended, by result.
+# HELP vmad_jobs_ended_total Number of finished jobs, by result.
 # TYPE vmad_jobs_ended_total counter
 vmad_jobs_ended_total{result="done"} 0
 vmad_jobs_ended_total{result="unchanged"} 0
 vmad_jobs_ended_total{result="vanished"} 0
 vmad_jobs_ended_total{result="failed"} 0
 vmad_jobs_ended_total{result="cancelled"} 0
-# HELP vmad_repack_input_bytes_total Sizes of the archives of done jobs before.
+# HELP vmad_repack_input_bytes_total Total size of repacked archives before repacking.
 # TYPE vmad_repack_input_bytes_total counter
 vmad_repack_input_bytes_total 0
-# HELP vmad_repack_output_bytes_total Sizes of the archives of done jobs after.
+# HELP vmad_repack_output_bytes_total Total size of repacked archives after repacking.
 # TYPE vmad_repack_output_bytes_total counter
 vmad_repack_output_bytes_total 0
-# HELP vmad_job_duration_seconds How long the last run of each done job took.
+# HELP vmad_job_duration_seconds Duration of the last run of each done job.
 # TYPE vmad_job_duration_seconds histogram
 vmad_job_duration_seconds_bucket{le="1"} 0
 vmad_job_duration_seconds_bucket{le="10"} 0

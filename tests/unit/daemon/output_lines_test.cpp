@@ -52,7 +52,7 @@ TEST_CASE("of many lines the first ones come, and that there were more") {
     CHECK(lines_of(text) == Lines(OutputLines::kMaxLines, "line"));
     for (int i = 0; i < 100000; ++i) text += "more\n";
     auto expected = Lines(OutputLines::kMaxLines, "line");
-    expected.emplace_back("(what it says further is not logged)");
+    expected.emplace_back("(further output is not logged)");
     CHECK(lines_of(text) == expected);
 }
 

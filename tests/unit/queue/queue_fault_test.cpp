@@ -9,13 +9,14 @@
 
 #include "queue/queue.hpp"
 #include "state_directory.hpp"
+#include "support/run_outcome.hpp"
 
 using namespace vmad;
 using namespace vmad::queue;
 using namespace vmad::queue::test;
 using api::Job;
 using api::JobState;
-using api::WorkerOutcome;
+namespace outcome = support::outcome;
 using support::FaultFileSystem;
 
 namespace {
@@ -39,18 +40,14 @@ const std::vector<std::function<void(Queue&)>>& changes() {
             q.enqueue({"/a", "/mnt"}, true, 5);
         },
         [](Queue& q) {
-            q.record_publication(1, JobState::publishing, {{"temporary", "x"}});
+            q.save_recovery(1, {JobState::publishing, R"({"temporary":"x"})"});
         },
         // Ends a job and makes the next for its path.
-        [](Queue& q) {
-            q.finish(1, {WorkerOutcome::done, "", 2, 1}, 6);
-        },
+        [](Queue& q) { q.finish(1, outcome::done.sized(2, 1), 6); },
         [](Queue& q) { q.start(2, "", 7); },
         [](Queue& q) { q.worker_died(2, "signal 9", 8); },
         [](Queue& q) { q.start(2, "", 9); },
-        [](Queue& q) {
-            q.finish(2, {WorkerOutcome::no_space, "no space", 1, {}}, 10);
-        },
+        [](Queue& q) { q.finish(2, outcome::no_space.because("no space"), 10); },
         [](Queue& q) { q.cancel(2, 11); },
         [](Queue& q) { q.retry(2, 12); },
         [](Queue& q) { q.start(3, "", 13); },
@@ -59,7 +56,7 @@ const std::vector<std::function<void(Queue&)>>& changes() {
         },
         [](Queue& q) {
             q.cancel(3, 15);
-            q.finish(3, {WorkerOutcome::cancelled, ""}, 15);
+            q.finish(3, outcome::stopped.because(""), 15);
         },
         [](Queue& q) { q.prune(0, 1); },
     };
@@ -137,7 +134,7 @@ TEST_CASE("law: whichever operation fails at the start, the next start finds eve
             queue.enqueue({"/b", "/mnt"}, false, 1);
             queue.start(1, "", 2);
             queue.enqueue({"/a", "/mnt"}, true, 3);
-            queue.finish(1, {WorkerOutcome::done, ""}, 50);
+            queue.finish(1, outcome::done.because(""), 50);
             expected = queue.jobs();
         }
         // The start has to make the third job anew, remove one file and set another aside.

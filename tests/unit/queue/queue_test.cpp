@@ -8,23 +8,26 @@
 #include <set>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "queue/job_path.hpp"
 #include "queue/retry.hpp"
 #include "queue/transition.hpp"
 #include "state_directory.hpp"
+#include "support/run_outcome.hpp"
 
 using namespace vmad;
 using namespace vmad::queue;
 using namespace vmad::queue::test;
 using api::Job;
 using api::JobState;
-using api::WorkerOutcome;
 using support::FaultFileSystem;
+using support::Outcome;
+namespace outcome = support::outcome;
 
 namespace {
 
-const nlohmann::json kRecord = {{"temporary", ".vmad-x.tmp"}};
+const std::string kRecord = R"({"temporary":".vmad-x.tmp"})";
 
 /// A queue on a state directory of its own.
 struct Fixture {
@@ -44,9 +47,9 @@ struct Fixture {
     std::uint64_t add(const std::string& path, bool announced = false, std::int64_t now = 0) {
         return queue->enqueue({path, "/mnt"}, announced, now).job.id;
     }
-    Queue::Finished finish(std::uint64_t id, WorkerOutcome outcome, std::int64_t now,
+    Queue::Finished finish(std::uint64_t id, Outcome ending, std::int64_t now,
                            const std::string& reason = "") {
-        return queue->finish(id, {outcome, reason}, now);
+        return queue->finish(id, ending.because(reason), now);
     }
 };
 
@@ -78,24 +81,24 @@ TEST_CASE("a new path is queued, and while it is queued there is one job for it"
 }
 
 TEST_CASE("a run from start to a good end") {
-    for (const auto& [outcome, state] : {std::pair(WorkerOutcome::done, JobState::done),
-                                         std::pair(WorkerOutcome::unchanged, JobState::unchanged),
-                                         std::pair(WorkerOutcome::vanished, JobState::vanished)}) {
+    for (const auto& [ending, state] :
+         {std::pair(outcome::done, JobState::done), std::pair(outcome::unchanged, JobState::unchanged),
+          std::pair(outcome::vanished, JobState::vanished)}) {
         Fixture f;
         const auto id = f.add("/a");
         CHECK(f.queue->start(id, "", 10).state == JobState::running);
-        CHECK(f.queue->find(id)->starts == 1);
+        CHECK(f.queue->find(id)->attempts == 1);
         CHECK(f.queue->find(id)->started_at == 10);
-        f.queue->record_publication(id, JobState::running, kRecord);
-        CHECK(f.queue->record_publication(id, JobState::publishing, kRecord).state == JobState::publishing);
-        const auto end = f.queue->finish(id, {outcome, "", 200, 100}, 20);
+        f.queue->save_recovery(id, {JobState::running, kRecord});
+        CHECK(f.queue->save_recovery(id, {JobState::publishing, kRecord}).state == JobState::publishing);
+        const auto end = f.queue->finish(id, ending.sized(200, 100), 20);
         CHECK(end.next == nullptr);
         CHECK(end.job.state == state);
         CHECK(end.job.ended_at == 20);
-        CHECK(end.job.starts == 0);
+        CHECK(end.job.attempts == 0);
         CHECK(end.job.size_before == 200);
         CHECK(end.job.size_after == 100);
-        CHECK(end.job.publication.is_null());
+        CHECK(end.job.recovery.empty());
         CHECK(f.queue->find("/a") == &end.job);
         // The next backup under that name is a new job.
         CHECK(f.add("/a") == 2);
@@ -107,7 +110,7 @@ TEST_CASE("a damaged archive fails at once") {
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    const auto end = f.finish(id, WorkerOutcome::failed, 2, "at byte 512: bad magic");
+    const auto end = f.finish(id, outcome::failed, 2, "at byte 512: bad magic");
     CHECK(end.job.state == JobState::failed);
     CHECK(end.job.reason == "at byte 512: bad magic");
     CHECK(end.job.ended_at == 2);
@@ -117,13 +120,13 @@ TEST_CASE("transient failures wait longer each time, and the eighth in a row is 
     Fixture f;
     const auto id = f.add("/a");
     std::int64_t now = 0;
-    for (std::uint32_t tries = 1; tries < kMostTries; ++tries) {
+    for (std::uint32_t tries = 1; tries < kMostFailedAttempts; ++tries) {
         f.queue->start(id, "", now);
-        const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: I/O error").job;
+        const Job& job = f.finish(id, outcome::retry, now, "read: I/O error").job;
         REQUIRE(job.state == JobState::waiting);
         CHECK(job.reason == "read: I/O error");
-        CHECK(job.tries == tries);
-        CHECK(job.starts == 0);
+        CHECK(job.failed_attempts == tries);
+        CHECK(job.attempts == 0);
         CHECK(job.retry_at == now + transient_delay(tries));
         now = *job.retry_at;
         f.restart(now);
@@ -131,23 +134,23 @@ TEST_CASE("transient failures wait longer each time, and the eighth in a row is 
     f.queue->start(id, "", now);
     CHECK(f.queue->find(id)->reason.empty());
     CHECK_FALSE(f.queue->find(id)->retry_at);
-    const Job& job = f.finish(id, WorkerOutcome::transient, now, "read: stale handle").job;
+    const Job& job = f.finish(id, outcome::retry, now, "read: stale handle").job;
     CHECK(job.state == JobState::failed);
     CHECK(job.reason == "read: stale handle");
 }
 
-TEST_CASE("a lack of space or storage, and a busy archive, wait without a limit") {
-    for (const auto outcome : {WorkerOutcome::no_space, WorkerOutcome::no_storage, WorkerOutcome::busy}) {
+TEST_CASE("a lack of space or storage, and an archive that is locked or too recent, wait without a limit") {
+    for (const auto ending : {outcome::no_space, outcome::no_storage, outcome::locked, outcome::too_recent}) {
         Fixture f;
         const auto id = f.add("/a");
         f.queue->start(id, "", 0);
-        f.finish(id, WorkerOutcome::transient, 0, "read: I/O error");
+        f.finish(id, outcome::retry, 0, "read: I/O error");
         std::int64_t now = 60;
         for (int i = 0; i < 100; ++i) {
             f.queue->start(id, "", now);
-            const Job& job = f.finish(id, outcome, now, "lacking").job;
+            const Job& job = f.finish(id, ending, now, "lacking").job;
             REQUIRE(job.state == JobState::waiting);
-            CHECK(job.tries == 0);  // no longer in a row
+            CHECK(job.failed_attempts == 0);  // no longer in a row
             CHECK(job.retry_at == now + condition_delay(now));
             now = *job.retry_at;
         }
@@ -165,7 +168,7 @@ TEST_CASE("three deaths of the worker end a job, and a result in between starts 
     CHECK(die().job.state == JobState::queued);
     CHECK(die().job.state == JobState::queued);
     f.queue->start(id, "", 1);
-    f.finish(id, WorkerOutcome::busy, 2, "locked");
+    f.finish(id, outcome::locked, 2, "locked");
     CHECK(die().job.state == JobState::queued);
     CHECK(die().job.state == JobState::queued);
     f.restart();
@@ -181,9 +184,9 @@ TEST_CASE("a worker that was told to stop is not a death") {
     f.queue->worker_died(id, "signal 9", 2);
     for (int i = 0; i < 10; ++i) {
         f.queue->start(id, "", 1);
-        const Job& job = f.finish(id, WorkerOutcome::cancelled, 2).job;
+        const Job& job = f.finish(id, outcome::stopped, 2).job;
         CHECK(job.state == JobState::queued);
-        CHECK(job.starts == 1);
+        CHECK(job.attempts == 1);
     }
 }
 
@@ -196,9 +199,9 @@ TEST_CASE("a path that is named again while it runs gets a job of its own afterw
     CHECK(again.job.id == id);
     CHECK(again.job.run_again);
     CHECK(again.job.state == JobState::running);
-    f.queue->record_publication(id, JobState::publishing, kRecord);
+    f.queue->save_recovery(id, {JobState::publishing, kRecord});
     f.add("/a");
-    const auto end = f.finish(id, WorkerOutcome::done, 5);
+    const auto end = f.finish(id, outcome::done, 5);
     REQUIRE(end.next != nullptr);
     CHECK(end.job.state == JobState::done);
     CHECK(end.next->id == 2);
@@ -218,22 +221,21 @@ TEST_CASE("the hook's word for the next run outlives a later naming without it")
     f.queue->start(id, "", 1);
     f.add("/a", true);
     f.add("/a", false);
-    CHECK(f.finish(id, WorkerOutcome::vanished, 5).next->announced);
+    CHECK(f.finish(id, outcome::vanished, 5).next->announced);
 }
 
 TEST_CASE("a job that was named again while it ran is queued instead of waiting") {
-    for (const auto outcome :
-         {WorkerOutcome::transient, WorkerOutcome::no_storage, WorkerOutcome::cancelled}) {
+    for (const auto ending : {outcome::retry, outcome::no_storage, outcome::stopped}) {
         Fixture f;
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
         f.add("/a", true);
-        const auto end = f.finish(id, outcome, 5, "changed while reading");
+        const auto end = f.finish(id, ending, 5, "changed while reading");
         CHECK(end.next == nullptr);
         CHECK(end.job.state == JobState::queued);
         CHECK_FALSE(end.job.run_again);
         CHECK(end.job.announced);
-        CHECK(end.job.tries == 0);
+        CHECK(end.job.failed_attempts == 0);
         CHECK(end.job.reason.empty());
     }
 }
@@ -242,7 +244,7 @@ TEST_CASE("a waiting job is queued at once when a hook names it, and only then")
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    f.finish(id, WorkerOutcome::transient, 2, "read: I/O error");
+    f.finish(id, outcome::retry, 2, "read: I/O error");
     const Job before = *f.queue->find(id);
     CHECK(f.add("/a", false, 3) == id);
     CHECK(*f.queue->find(id) == before);
@@ -250,7 +252,7 @@ TEST_CASE("a waiting job is queued at once when a hook names it, and only then")
     const Job& job = *f.queue->find(id);
     CHECK(job.state == JobState::queued);
     CHECK(job.queued_at == 4);
-    CHECK(job.tries == 0);
+    CHECK(job.failed_attempts == 0);
     CHECK(job.announced);
     CHECK(job.reason.empty());
     CHECK_FALSE(job.retry_at);
@@ -264,7 +266,7 @@ TEST_CASE("a job that does not run is cancelled at once") {
     CHECK(f.queue->cancel(queued, 6).ended_at == 5);
     const auto waiting = f.add("/waiting");
     f.queue->start(waiting, "", 1);
-    f.finish(waiting, WorkerOutcome::no_space, 2, "no space");
+    f.finish(waiting, outcome::no_space, 2, "no space");
     const Job& job = f.queue->cancel(waiting, 7);
     CHECK(job.state == JobState::cancelled);
     CHECK(job.reason.empty());
@@ -272,55 +274,54 @@ TEST_CASE("a job that does not run is cancelled at once") {
 }
 
 TEST_CASE("a job that runs is cancelled when its worker is gone, unless it has ended by then") {
-    const auto settled = [](WorkerOutcome outcome) {
-        api::WorkerResult result{outcome, "why"};
-        result.settled = true;
+    const auto cleaned_up = [](Outcome ending) {
+        auto result = ending.because("why");
+        result.cleaned_up = true;
         return result;
     };
     const auto run_and_cancel = [](Fixture& f) {
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::publishing, kRecord);
+        f.queue->save_recovery(id, {JobState::publishing, kRecord});
         CHECK(f.queue->cancel(id, 2).state == JobState::publishing);
         return id;
     };
-    for (const auto outcome :
-         {WorkerOutcome::cancelled, WorkerOutcome::transient, WorkerOutcome::no_storage}) {
+    for (const auto ending : {outcome::stopped, outcome::retry, outcome::no_storage}) {
         Fixture f;
-        const auto end = f.queue->finish(run_and_cancel(f), settled(outcome), 3);
+        const auto end = f.queue->finish(run_and_cancel(f), cleaned_up(ending), 3);
         CHECK(end.job.state == JobState::cancelled);
         CHECK(end.job.reason.empty());
         CHECK(end.job.ended_at == 3);
-        CHECK(end.job.publication.is_null());
+        CHECK(end.job.recovery.empty());
         CHECK(end.next == nullptr);
         // The wish was for one run only.
         const auto id = f.queue->retry(end.job.id, 4).id;
         f.queue->start(id, "", 5);
-        CHECK(f.finish(id, WorkerOutcome::cancelled, 6).job.state == JobState::queued);
+        CHECK(f.finish(id, outcome::stopped, 6).job.state == JobState::queued);
     }
     {
         Fixture f;
-        CHECK(f.finish(run_and_cancel(f), WorkerOutcome::done, 3).job.state == JobState::done);
+        CHECK(f.finish(run_and_cancel(f), outcome::done, 3).job.state == JobState::done);
     }
     {
         // What is named after the wish is another archive.
         Fixture f;
         const auto id = run_and_cancel(f);
         f.add("/a", true);
-        const auto end = f.queue->finish(id, settled(WorkerOutcome::cancelled), 3);
+        const auto end = f.queue->finish(id, cleaned_up(outcome::stopped), 3);
         CHECK(end.job.state == JobState::cancelled);
         REQUIRE(end.next != nullptr);
         CHECK(end.next->state == JobState::queued);
         CHECK(end.next->announced);
     }
     {
-        // It also is where something is left to settle.
+        // It also is where there is something to recover.
         Fixture f;
         const auto id = run_and_cancel(f);
         f.add("/a", true);
         const auto end = f.queue->worker_died(id, "signal 9", 3);
         CHECK(end.job.state == JobState::queued);
-        CHECK_FALSE(only_settles(end.job));
+        CHECK_FALSE(only_recovers(end.job));
         CHECK(end.job.announced);
     }
 }
@@ -330,7 +331,7 @@ TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has 
     const auto id = f.add("/a", true);
     f.queue->start(id, "", 1);
     CHECK(f.queue->retry(id, 2).state == JobState::running);
-    f.finish(id, WorkerOutcome::failed, 3, "bad magic");
+    f.finish(id, outcome::failed, 3, "bad magic");
     const Job& job = f.queue->retry(id, 4);
     CHECK(job.id == id);
     CHECK(job.state == JobState::queued);
@@ -340,7 +341,7 @@ TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has 
     CHECK_FALSE(job.started_at);
     CHECK(f.queue->find("/a") == &job);
     f.queue->start(id, "", 5);
-    f.finish(id, WorkerOutcome::no_space, 6, "no space");
+    f.finish(id, outcome::no_space, 6, "no space");
     CHECK(f.queue->retry(id, 7).state == JobState::queued);
     f.queue->cancel(id, 8);
     const auto other = f.add("/a");
@@ -348,30 +349,30 @@ TEST_CASE("retrying: an end or a wait becomes a queued job, unless the path has 
     CHECK(f.queue->find(id)->state == JobState::cancelled);
 }
 
-TEST_CASE("what a killed worker must settle is kept through deaths, the end and a retry") {
+TEST_CASE("the recovery record of a killed worker is kept through deaths, the end and a retry") {
     Fixture f;
     const auto id = f.add("/a");
     for (int i = 0; i < 3; ++i) {
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::publishing, kRecord);
+        f.queue->save_recovery(id, {JobState::publishing, kRecord});
         f.queue->worker_died(id, "signal 9", 2);
     }
     // It has failed, but runs once more to clean up.
     CHECK(f.queue->find(id)->state == JobState::queued);
-    CHECK(only_settles(*f.queue->find(id)));
-    CHECK(only_settles(f.queue->start(id, "", 3)));
+    CHECK(only_recovers(*f.queue->find(id)));
+    CHECK(only_recovers(f.queue->start(id, "", 3)));
     SUBCASE("which works") {
-        f.finish(id, WorkerOutcome::failed, 3, f.queue->find(id)->reason);
+        f.finish(id, outcome::failed, 3, f.queue->find(id)->reason);
         CHECK(f.queue->find(id)->reason == "worker died (signal 9)");
     }
     SUBCASE("which fails too") { f.queue->worker_died(id, "signal 9", 3); }
     CHECK(f.queue->find(id)->state == JobState::failed);
-    CHECK(f.queue->find(id)->publication == kRecord);
-    CHECK_FALSE(only_settles(f.queue->retry(id, 3)));
-    CHECK(f.queue->find(id)->publication == kRecord);
+    CHECK(f.queue->find(id)->recovery == kRecord);
+    CHECK_FALSE(only_recovers(f.queue->retry(id, 3)));
+    CHECK(f.queue->find(id)->recovery == kRecord);
     f.queue->start(id, "", 4);
-    f.finish(id, WorkerOutcome::no_storage, 5, "not mounted");
-    CHECK(f.queue->find(id)->publication == kRecord);
+    f.finish(id, outcome::no_storage, 5, "not mounted");
+    CHECK(f.queue->find(id)->recovery == kRecord);
 }
 
 TEST_CASE("after a crash what ran is queued again, with its starts and its record") {
@@ -381,15 +382,15 @@ TEST_CASE("after a crash what ran is queued again, with its starts and its recor
     f.queue->start(running, "", 1);
     f.add("/running", true);
     f.queue->start(publishing, "", 1);
-    f.queue->record_publication(publishing, JobState::publishing, kRecord);
+    f.queue->save_recovery(publishing, {JobState::publishing, kRecord});
     f.restart();
     CHECK(f.queue->jobs().size() == 2);
     CHECK(f.queue->find(running)->state == JobState::queued);
-    CHECK(f.queue->find(running)->starts == 1);
+    CHECK(f.queue->find(running)->attempts == 1);
     CHECK(f.queue->find(running)->announced);
     CHECK_FALSE(f.queue->find(running)->run_again);
     CHECK(f.queue->find(publishing)->state == JobState::queued);
-    CHECK(f.queue->find(publishing)->publication == kRecord);
+    CHECK(f.queue->find(publishing)->recovery == kRecord);
 }
 
 TEST_CASE("a crash between the end of a job and its next one loses neither") {
@@ -397,7 +398,7 @@ TEST_CASE("a crash between the end of a job and its next one loses neither") {
     const auto id = f.add("/a", true);
     f.queue->start(id, "", 1);
     f.add("/a", true);
-    f.finish(id, WorkerOutcome::done, 2);
+    f.finish(id, outcome::done, 2);
     // As if the second file had not been written.
     REQUIRE(std::filesystem::remove((f.state / "queue/2.json")));
     f.restart(7);
@@ -431,7 +432,7 @@ TEST_CASE("ends are pruned by age and by number, the oldest first") {
     for (const std::string path : {"/1", "/2", "/3", "/4", "/5"}) f.queue->cancel(f.add(path), now++);
     const auto alive = f.add("/alive");
     std::vector<std::uint64_t> ids;
-    for (const Job* job : f.queue->recent_ends(3)) ids.push_back(job->id);
+    for (const Job* job : f.queue->recently_ended(3)) ids.push_back(job->id);
     CHECK(ids == std::vector<std::uint64_t>{5, 4, 3});
     CHECK(f.queue->prune(102, 100) == std::vector<std::uint64_t>{1, 2});
     CHECK(f.queue->prune(0, 2) == std::vector<std::uint64_t>{3});
@@ -448,15 +449,14 @@ TEST_CASE("a move that the state does not allow is an error and changes nothing"
     Fixture f;
     const auto id = f.add("/a");
     CHECK_THROWS_WITH_AS(f.queue->start(7, "", 1), "there is no job 7", base::Error);
-    CHECK_THROWS_WITH_AS(f.finish(id, WorkerOutcome::done, 1), "job 1 is queued, it does not run",
-                         base::Error);
+    CHECK_THROWS_WITH_AS(f.finish(id, outcome::done, 1), "job 1 is queued, it does not run", base::Error);
     CHECK_THROWS_WITH_AS(f.queue->worker_died(id, "signal 9", 1), "job 1 is queued, it does not run",
                          base::Error);
-    CHECK_THROWS_WITH_AS(f.queue->record_publication(id, JobState::publishing, kRecord),
+    CHECK_THROWS_WITH_AS(f.queue->save_recovery(id, {JobState::publishing, kRecord}),
                          "job 1 is queued, it does not run", base::Error);
     f.queue->start(id, "", 1);
     CHECK_THROWS_WITH_AS(f.queue->start(id, "", 1), "job 1 is running, it cannot be started", base::Error);
-    f.finish(id, WorkerOutcome::done, 1);
+    f.finish(id, outcome::done, 1);
     CHECK_THROWS_WITH_AS(f.queue->start(id, "", 1), "job 1 is done, it cannot be started", base::Error);
     CHECK(f.queue->find("/nothing") == nullptr);
 }
@@ -498,7 +498,7 @@ std::map<std::uint64_t, Job> as_loaded(std::map<std::uint64_t, Job> jobs) {
         if (job.state != JobState::running && job.state != JobState::publishing) continue;
         job.state = JobState::queued;
         if (job.run_again) {
-            job.settles_to.reset();
+            job.state_after_recovery.reset();
             job.reason.clear();
         }
         job.run_again = false;
@@ -540,7 +540,7 @@ TEST_CASE(
             switch (below(10)) {
                 case 0:
                 case 1: {
-                    const bool is_new = !job || is_end(job->state);
+                    const bool is_new = !job || is_final(job->state);
                     const auto enqueued = f.queue->enqueue({path, "/mnt"}, below(2) != 0, now);
                     CHECK(enqueued.created == is_new);
                     if (enqueued.created) created(enqueued.job);
@@ -555,10 +555,12 @@ TEST_CASE(
                     owed.erase(path);
                     break;
                 case 5:
-                    if (runs) f.queue->record_publication(job->id, JobState::publishing, {{"step", step}});
+                    if (runs)
+                        f.queue->save_recovery(job->id,
+                                               {JobState::publishing, fmt::format("{{\"step\":{}}}", step)});
                     break;
                 case 6:
-                    if (runs) ended(f.finish(job->id, static_cast<WorkerOutcome>(below(10)), now, "r"));
+                    if (runs) ended(f.finish(job->id, outcome::all[below(outcome::all.size())], now, "r"));
                     break;
                 case 7:
                     if (runs) ended(f.queue->worker_died(job->id, "signal 9", now));
@@ -567,7 +569,7 @@ TEST_CASE(
                     if (job && below(3) == 0) {
                         const Job& cancelled = f.queue->cancel(job->id, now);
                         if (cancelled.state == JobState::cancelled ||
-                            (cancelled.state == JobState::queued && only_settles(cancelled)))
+                            (cancelled.state == JobState::queued && only_recovers(cancelled)))
                             owed.erase(path);
                     } else if (job) {
                         f.queue->retry(job->id, now);
@@ -583,10 +585,10 @@ TEST_CASE(
             api::JobCounts counts;
             for (const auto& [id, one] : jobs) {
                 ++counts[one.state];
-                if (is_end(one.state) && !had_ended.contains(id)) {
+                if (is_final(one.state) && !had_ended.contains(id)) {
                     had_ended.insert(id);
                     ++ends[one.state];
-                } else if (!is_end(one.state)) {
+                } else if (!is_final(one.state)) {
                     had_ended.erase(id);
                 }
             }
@@ -602,15 +604,15 @@ TEST_CASE(
             std::map<std::string, const Job*> live;
             for (const auto& [id, one] : jobs) {
                 REQUIRE(one.id == id);
-                if (!is_end(one.state)) REQUIRE(live.emplace(one.path, &one).second);
+                if (!is_final(one.state)) REQUIRE(live.emplace(one.path, &one).second);
                 REQUIRE((one.state == JobState::waiting) == one.retry_at.has_value());
-                REQUIRE((!is_end(one.state) || one.ended_at));
-                REQUIRE(is_end(one.state) == one.end_number.has_value());
+                REQUIRE((!is_final(one.state) || one.ended_at));
+                REQUIRE(is_final(one.state) == one.end_number.has_value());
                 REQUIRE((one.state == JobState::waiting) == one.waiting_for.has_value());
                 // A failed job that was cancelled keeps its reason.
                 if (one.state == JobState::cancelled) continue;
-                if (only_settles(one))
-                    REQUIRE(!one.publication.is_null());
+                if (only_recovers(one))
+                    REQUIRE(!one.recovery.empty());
                 else
                     REQUIRE((one.state == JobState::waiting || one.state == JobState::failed) ==
                             !one.reason.empty());
@@ -621,162 +623,163 @@ TEST_CASE(
                 const Job& one = *live[named];
                 const bool is_running = one.state == JobState::running || one.state == JobState::publishing;
                 REQUIRE((!is_running || one.run_again));
-                REQUIRE((is_running || !only_settles(one)));
+                REQUIRE((is_running || !only_recovers(one)));
             }
             REQUIRE(fresh_load(f.state, now) == as_loaded(jobs));
         }
     }
 }
 
-TEST_CASE("what a failed job left is settled by the next job of its path, even after many others") {
+TEST_CASE("the next job of a path recovers from its failed one, even after many others") {
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    f.queue->record_publication(id, JobState::publishing, kRecord);
-    f.finish(id, WorkerOutcome::failed, 2, "it cannot be settled");
+    f.queue->save_recovery(id, {JobState::publishing, kRecord});
+    f.finish(id, outcome::failed, 2, "it cannot be recovered");
     f.add("/b");
     CHECK(f.queue->prune(1000, 0).empty());
     f.restart();
     const auto next = f.add("/a");
     REQUIRE(next != id);
-    CHECK(f.queue->find(next)->publication == kRecord);
+    CHECK(f.queue->find(next)->recovery == kRecord);
     CHECK(f.queue->prune(1000, 0).size() == 1);
 }
 
 TEST_CASE(
-    "a job that lingers waits as long as the worker says, and then ends as of when its archive was there") {
+    "a grace period lasts as long as the worker says, and the job ends as of when its archive was there") {
     Fixture f;
     const auto id = f.add("/a", true, 5);
     f.queue->start(id, "/mnt/nas", 10);
-    f.queue->record_publication(id, JobState::publishing, kRecord);
-    api::WorkerResult result{WorkerOutcome::lingering, "the old file is kept", 200, 100};
+    f.queue->save_recovery(id, {JobState::publishing, kRecord});
+    auto result = outcome::in_grace_period.sized(200, 100);
+    result.reason = "the old file is kept";
     result.retry_after_seconds = 900;
-    const Job& lingers = f.queue->finish(id, result, 30).job;
-    CHECK(lingers.state == JobState::waiting);
-    CHECK(lingers.waiting_for == api::WaitReason::linger);
-    CHECK(lingers.retry_at == 930);
-    CHECK(lingers.publication == kRecord);
-    CHECK(lingers.mount_point == "/mnt/nas");
+    const Job& waits = f.queue->finish(id, result, 30).job;
+    CHECK(waits.state == JobState::waiting);
+    CHECK(waits.waiting_for == api::WaitReason::grace_period);
+    CHECK(waits.retry_at == 930);
+    CHECK(waits.recovery == kRecord);
+    CHECK(waits.mount_point == "/mnt/nas");
     CHECK(f.queue->totals() == api::Totals());
     f.restart(40);
     f.queue->start(id, "/", 930);
-    const Job& job = f.finish(id, WorkerOutcome::done, 931).job;
+    const Job& job = f.finish(id, outcome::done, 931).job;
     CHECK(job.started_at == 10);
     CHECK(job.ended_at == 30);
     CHECK(job.mount_point == "/mnt/nas");
     CHECK(f.queue->totals().duration_seconds == 20);
 }
 
-TEST_CASE("one that lingers is not cut short by being named again, and not lost by being cancelled") {
-    api::WorkerResult result{WorkerOutcome::lingering, "the old file is kept", 200, 100};
+TEST_CASE("a grace period is not cut short by queueing the path again, and not lost by a cancel") {
+    auto result = outcome::in_grace_period.sized(200, 100);
+    result.reason = "the old file is kept";
     result.retry_after_seconds = 900;
     for (const bool while_running : {true, false}) {
         Fixture f;
         const auto id = f.add("/a", true, 5);
         f.queue->start(id, "", 10);
-        f.queue->record_publication(id, JobState::publishing, kRecord);
+        f.queue->save_recovery(id, {JobState::publishing, kRecord});
         if (while_running) f.add("/a", true, 20);
         f.queue->finish(id, result, 30);
         if (!while_running) f.add("/a", true, 40);
         CHECK(f.queue->jobs().size() == 1);
-        CHECK(f.queue->find(id)->waiting_for == api::WaitReason::linger);
+        CHECK(f.queue->find(id)->waiting_for == api::WaitReason::grace_period);
         CHECK(f.queue->find(id)->retry_at == 930);
         // To cancel it is to let it end now.
         const Job& cancelled = f.queue->cancel(id, 50);
         CHECK(cancelled.state == JobState::queued);
-        CHECK_FALSE(only_settles(cancelled));
+        CHECK_FALSE(only_recovers(cancelled));
     }
     Fixture f;
     const auto id = f.add("/a", true, 5);
     f.queue->start(id, "", 10);
-    f.queue->record_publication(id, JobState::publishing, kRecord);
+    f.queue->save_recovery(id, {JobState::publishing, kRecord});
     f.queue->cancel(id, 20);
-    CHECK(f.queue->finish(id, result, 30).job.waiting_for == api::WaitReason::linger);
+    CHECK(f.queue->finish(id, result, 30).job.waiting_for == api::WaitReason::grace_period);
 }
 
-TEST_CASE("a cancelled job whose last run left something ends when that is settled, also after a restart") {
+TEST_CASE("a cancelled job whose last run left something ends after recovery, also after a restart") {
     for (const bool died : {true, false}) {
         Fixture f;
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::running, kRecord);
+        f.queue->save_recovery(id, {JobState::running, kRecord});
         if (died) {
             f.queue->cancel(id, 2);
             f.queue->worker_died(id, "signal 9", 3);
         } else {
-            f.finish(id, WorkerOutcome::transient, 2, "EIO");
+            f.finish(id, outcome::retry, 2, "EIO");
             f.queue->cancel(id, 3);
         }
         f.restart();
-        CHECK(only_settles(*f.queue->find(id)));
+        CHECK(only_recovers(*f.queue->find(id)));
         const auto reason = f.queue->find(id)->reason;
         f.queue->start(id, "", 4);
         // To be stopped in the middle of it changes nothing.
-        f.finish(id, WorkerOutcome::cancelled, 5);
-        CHECK(only_settles(*f.queue->find(id)));
+        f.finish(id, outcome::stopped, 5);
+        CHECK(only_recovers(*f.queue->find(id)));
         f.queue->start(id, "", 6);
-        api::WorkerResult result{WorkerOutcome::failed, reason};
-        result.settled = true;
+        auto result = outcome::failed.because(reason);
+        result.cleaned_up = true;
         const Job& end = f.queue->finish(id, result, 7).job;
         CHECK(end.state == JobState::cancelled);
-        CHECK(end.publication.is_null());
+        CHECK(end.recovery.empty());
         CHECK(end.reason.empty());
     }
 }
 
-TEST_CASE("what is given up stays so until it is settled, however long that takes") {
+TEST_CASE("what is given up stays so until it is recovered, however long that takes") {
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    f.queue->record_publication(id, JobState::running, kRecord);
+    f.queue->save_recovery(id, {JobState::running, kRecord});
     f.queue->worker_died(id, "signal 9", 2);
     f.queue->cancel(id, 3);
-    for (const auto outcome : {WorkerOutcome::no_storage, WorkerOutcome::busy, WorkerOutcome::transient}) {
+    for (const auto ending : {outcome::no_storage, outcome::locked, outcome::retry}) {
         f.queue->start(id, "", 4);
-        CHECK(f.finish(id, outcome, 5, "not now").job.reason == "not now");
-        CHECK(only_settles(*f.queue->find(id)));
+        CHECK(f.finish(id, ending, 5, "not now").job.reason == "not now");
+        CHECK(only_recovers(*f.queue->find(id)));
         f.restart();
     }
     f.queue->start(id, "", 6);
     f.queue->worker_died(id, "signal 9", 7);
-    CHECK(only_settles(*f.queue->find(id)));
+    CHECK(only_recovers(*f.queue->find(id)));
     f.queue->start(id, "", 8);
-    const Job& end = f.finish(id, WorkerOutcome::failed, 9).job;
+    const Job& end = f.finish(id, outcome::failed, 9).job;
     CHECK(end.state == JobState::cancelled);
     CHECK(end.reason.empty());
 }
 
-TEST_CASE("a path that is named while its job is only settled is repacked, however that run ends") {
+TEST_CASE("a path that is queued while its job only recovers is repacked, however that run ends") {
     const auto begin = [](Fixture& f) {
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::running, kRecord);
-        f.finish(id, WorkerOutcome::transient, 2, "EIO");
+        f.queue->save_recovery(id, {JobState::running, kRecord});
+        f.finish(id, outcome::retry, 2, "EIO");
         f.queue->cancel(id, 3);
-        REQUIRE(only_settles(f.queue->start(id, "", 4)));
+        REQUIRE(only_recovers(f.queue->start(id, "", 4)));
         f.add("/a", true, 5);
         return id;
     };
-    for (const auto outcome :
-         {WorkerOutcome::transient, WorkerOutcome::no_storage, WorkerOutcome::cancelled}) {
+    for (const auto ending : {outcome::retry, outcome::no_storage, outcome::stopped}) {
         Fixture f;
-        const Job& job = f.finish(begin(f), outcome, 6, "not now").job;
+        const Job& job = f.finish(begin(f), ending, 6, "not now").job;
         CHECK(job.state == JobState::queued);
-        CHECK_FALSE(only_settles(job));
+        CHECK_FALSE(only_recovers(job));
     }
     {
         Fixture f;
-        CHECK_FALSE(only_settles(f.queue->worker_died(begin(f), "signal 9", 6).job));
+        CHECK_FALSE(only_recovers(f.queue->worker_died(begin(f), "signal 9", 6).job));
     }
     {
         Fixture f;
         const auto id = begin(f);
         f.restart();
-        CHECK_FALSE(only_settles(*f.queue->find(id)));
+        CHECK_FALSE(only_recovers(*f.queue->find(id)));
     }
     {
         Fixture f;
-        const auto end = f.finish(begin(f), WorkerOutcome::failed, 6);
+        const auto end = f.finish(begin(f), outcome::failed, 6);
         CHECK(end.job.state == JobState::cancelled);
         CHECK(end.next != nullptr);
     }
@@ -785,43 +788,43 @@ TEST_CASE("a path that is named while its job is only settled is repacked, howev
 TEST_CASE("why a job failed is still known when it was long in settling") {
     Fixture f;
     const auto id = f.add("/a");
-    for (std::uint32_t death = 1; death <= kMostDeaths; ++death) {
+    for (std::uint32_t death = 1; death <= kMostAttempts; ++death) {
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::running, kRecord);
+        f.queue->save_recovery(id, {JobState::running, kRecord});
         f.queue->worker_died(id, "signal 9", 2);
     }
-    REQUIRE(only_settles(*f.queue->find(id)));
+    REQUIRE(only_recovers(*f.queue->find(id)));
     f.queue->start(id, "", 3);
-    CHECK(f.finish(id, WorkerOutcome::no_storage, 4, "nothing is mounted").job.waiting_for ==
+    CHECK(f.finish(id, outcome::no_storage, 4, "nothing is mounted").job.waiting_for ==
           api::WaitReason::storage);
     f.queue->start(id, "", 5);
-    const Job& end = f.finish(id, WorkerOutcome::failed, 6, "worker died (signal 9)").job;
+    const Job& end = f.finish(id, outcome::failed, 6, "worker died (signal 9)").job;
     CHECK(end.state == JobState::failed);
     CHECK(end.reason == "worker died (signal 9)");
 }
 
-TEST_CASE("a job that is only to be settled is run whole when its path is named again") {
+TEST_CASE("a job that is only to recover is run whole when its path is queued again") {
     for (const bool announced : {true, false}) {
         Fixture f;
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
-        f.queue->record_publication(id, JobState::running, kRecord);
-        f.finish(id, WorkerOutcome::transient, 2, "EIO");
-        CHECK(only_settles(f.queue->cancel(id, 3)));
+        f.queue->save_recovery(id, {JobState::running, kRecord});
+        f.finish(id, outcome::retry, 2, "EIO");
+        CHECK(only_recovers(f.queue->cancel(id, 3)));
         const auto again = f.queue->enqueue({"/a", "/mnt"}, announced, 4);
         CHECK(again.moved);
-        CHECK_FALSE(only_settles(again.job));
-        CHECK(again.job.publication == kRecord);
+        CHECK_FALSE(only_recovers(again.job));
+        CHECK(again.job.recovery == kRecord);
     }
 }
 
-TEST_CASE("what is settled needs no record, and can be forgotten") {
+TEST_CASE("what is cleaned up needs no record, and can be forgotten") {
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    f.queue->record_publication(id, JobState::running, kRecord);
-    api::WorkerResult result{WorkerOutcome::failed, "bad magic"};
-    result.settled = true;
+    f.queue->save_recovery(id, {JobState::running, kRecord});
+    auto result = outcome::failed.because("bad magic");
+    result.cleaned_up = true;
     f.queue->finish(id, result, 2);
     f.add("/b");
     CHECK(f.queue->prune(1000, 0) == std::vector<std::uint64_t>{id});
@@ -831,35 +834,34 @@ TEST_CASE("a job remembers the most special mount that its path was seen on, and
     Fixture f;
     const auto id = f.queue->enqueue({"/mnt/nas/a", "/"}, false, 0).job.id;
     CHECK(f.queue->start(id, "/mnt/nas", 1).mount_point == "/mnt/nas");
-    f.finish(id, WorkerOutcome::no_storage, 2, "nothing is mounted");
+    f.finish(id, outcome::no_storage, 2, "nothing is mounted");
     CHECK(f.queue->start(id, "/", 3).mount_point == "/mnt/nas");
-    f.queue->record_publication(id, JobState::running, kRecord);
-    f.finish(id, WorkerOutcome::no_storage, 4, "nothing is mounted");
+    f.queue->save_recovery(id, {JobState::running, kRecord});
+    f.finish(id, outcome::no_storage, 4, "nothing is mounted");
     CHECK(f.queue->retry(id, 5).mount_point == "/mnt/nas");
     f.queue->start(id, "/mnt/nas", 6);
-    api::WorkerResult result{WorkerOutcome::no_storage, "nothing is mounted"};
-    result.settled = true;
+    auto result = outcome::no_storage.because("nothing is mounted");
+    result.cleaned_up = true;
     f.queue->finish(id, result, 7);
     CHECK(f.queue->retry(id, 8).mount_point.empty());
     CHECK(f.queue->start(id, "/", 9).mount_point == "/");
 }
 
 TEST_CASE("what a waiting job waits for is told, and that a worker knows when to look again") {
-    const std::pair<WorkerOutcome, api::WaitReason> table[] = {
-        {WorkerOutcome::transient, api::WaitReason::retry},
-        {WorkerOutcome::no_space, api::WaitReason::space},
-        {WorkerOutcome::no_storage, api::WaitReason::storage},
-        {WorkerOutcome::busy, api::WaitReason::busy},
+    const std::pair<Outcome, api::WaitReason> table[] = {
+        {outcome::retry, api::WaitReason::retry},           {outcome::no_space, api::WaitReason::space},
+        {outcome::no_storage, api::WaitReason::storage},    {outcome::locked, api::WaitReason::locked},
+        {outcome::too_recent, api::WaitReason::too_recent},
     };
-    for (const auto& [outcome, reason] : table) {
+    for (const auto& [ending, reason] : table) {
         Fixture f;
         const auto id = f.add("/a");
         f.queue->start(id, "", 1);
-        api::WorkerResult result{outcome, "why"};
+        auto result = ending.because("why");
         result.retry_after_seconds = 7;
         const Job& job = f.queue->finish(id, result, 2).job;
         CHECK(job.waiting_for == reason);
-        if (outcome != WorkerOutcome::transient) CHECK(job.retry_at == 9);
+        if (ending != outcome::retry) CHECK(job.retry_at == 9);
     }
 }
 
@@ -867,7 +869,7 @@ TEST_CASE("a failed job that is cancelled is off the list of failures, and is co
     Fixture f;
     const auto id = f.add("/a");
     f.queue->start(id, "", 1);
-    f.finish(id, WorkerOutcome::failed, 2, "bad magic");
+    f.finish(id, outcome::failed, 2, "bad magic");
     CHECK(f.queue->cancel(id, 3).state == JobState::cancelled);
     CHECK(f.queue->find(id)->reason == "bad magic");
     CHECK(f.queue->totals().failed == 1);
@@ -880,7 +882,7 @@ TEST_CASE("totals outlive the jobs that they count, a crash at any time, and a f
     for (int i = 0; i < 5; ++i) {
         const auto id = f.add("/" + std::to_string(i));
         f.queue->start(id, "", i);
-        f.queue->finish(id, {WorkerOutcome::done, "", 100, 90}, i + 1);
+        f.queue->finish(id, outcome::done.sized(100, 90), i + 1);
         if (i == 2) CHECK(f.queue->prune(100, 0).size() == 2);
         f.restart();
         CHECK(f.queue->totals().done == static_cast<std::uint64_t>(i + 1));

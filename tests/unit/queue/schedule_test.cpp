@@ -169,7 +169,7 @@ TEST_CASE("law: on any history no rule is broken and every ready job is picked i
             }
         }
         // Nothing new: the queue drains.
-        const auto is_left = [](const auto& entry) { return !api::is_end(entry.second.state); };
+        const auto is_left = [](const auto& entry) { return !api::is_final(entry.second.state); };
         for (int round = 0; round < 5000 && std::any_of(jobs.begin(), jobs.end(), is_left); ++round) {
             now += 10;
             finish_one(true);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include "state_directory.hpp"
 
@@ -71,13 +72,13 @@ TEST_CASE("jobs come back as they were saved, by id, without progress") {
     full.started_at = 1;
     full.ended_at = 2;
     full.retry_at = 3;
-    full.starts = 2;
-    full.tries = 7;
+    full.attempts = 2;
+    full.failed_attempts = 7;
     full.run_again = true;
     full.size_before = INT64_MAX;
     full.size_after = 0;
     full.mount_point = "/mnt";
-    full.publication = {{"temporary", ".vmad-x.tmp"}, {"inode", 17}};
+    full.recovery = R"({"inode":17,"temporary":".vmad-x.tmp"})";
     spool.save(full);
     api::Job with_progress = full;
     with_progress.progress = api::JobProgress{"repacking", 1, 2, 3, 4};

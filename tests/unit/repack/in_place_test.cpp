@@ -87,7 +87,7 @@ TEST_CASE("a missing, a young, a damaged and a busy archive") {
                     publish::StorageMissing);
     stage.options.announced = false;
     const auto young = repack::repack_in_place(fs, stage.path(), stage.options);
-    CHECK(young.outcome == InPlaceOutcome::too_young);
+    CHECK(young.outcome == InPlaceOutcome::too_recent);
     CHECK(young.ready_in_seconds > 0);
     CHECK(young.ready_in_seconds <= publish::kMinimumAgeSeconds);
     stage.options.announced = true;
@@ -98,7 +98,7 @@ TEST_CASE("a missing, a young, a damaged and a busy archive") {
         const auto lock = publish::InodeLock::take(other, stage.options.lock_directory,
                                                    publish::identity_of(other.status(file)));
         REQUIRE(lock);
-        CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::busy);
+        CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::locked);
     }
     stage.archives.write("a.vma", stage.original.substr(0, stage.original.size() - 1));
     CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options), base::FormatError);
@@ -140,7 +140,7 @@ TEST_CASE("whichever operation fails, the name holds the whole old or new archiv
                 CHECK((content == stage.original || content == stage.canonical));
                 io::FileSystem good;
                 if (stage.record)
-                    CHECK(repack::settle_in_place(good, stage.path(), stage.options, *stage.record));
+                    CHECK(repack::recover_in_place(good, stage.path(), stage.options, *stage.record));
                 CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
                 const auto outcome = repack::repack_in_place(good, stage.path(), stage.options).outcome;
                 CHECK((outcome == InPlaceOutcome::done || outcome == InPlaceOutcome::unchanged));
@@ -154,23 +154,23 @@ TEST_CASE("whichever operation fails, the name holds the whole old or new archiv
 TEST_CASE("on a network file system the old file is kept until it is settled, elsewhere never") {
     for (const char* type : {"nfs4", "ext4"}) {
         for (const bool has_exchange : {true, false}) {
-            for (const bool linger : {true, false}) {
+            for (const bool keep : {true, false}) {
                 CAPTURE(type);
                 CAPTURE(has_exchange);
-                CAPTURE(linger);
+                CAPTURE(keep);
                 Stage stage;
                 support::PretendedMount fs;
                 fs.pretend(stage.archives.path(), type);
                 fs.has_exchange = has_exchange;
-                stage.options.linger = linger;
-                const bool lingers = linger && std::string(type) == "nfs4";
+                stage.options.keep_original = keep;
+                const bool kept = keep && std::string(type) == "nfs4";
                 const auto result = repack::repack_in_place(fs, stage.path(), stage.options);
-                CHECK(result.outcome == (lingers ? InPlaceOutcome::lingering : InPlaceOutcome::done));
+                CHECK(result.outcome == (kept ? InPlaceOutcome::in_grace_period : InPlaceOutcome::done));
                 CHECK(result.size_before == stage.original.size());
                 CHECK(result.size_after == stage.canonical.size());
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
-                CHECK(stage.archives.names().size() == (lingers ? 2 : 1));
-                if (lingers) {
+                CHECK(stage.archives.names().size() == (kept ? 2 : 1));
+                if (kept) {
                     const auto kept = has_exchange ? stage.record->temporary : stage.record->old;
                     CHECK(stage.archives.read(kept) == stage.original);
                     // It is nobody's archive, and the new one is left alone.
@@ -179,8 +179,8 @@ TEST_CASE("on a network file system the old file is kept until it is settled, el
                     CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome ==
                           InPlaceOutcome::unchanged);
                 }
-                CHECK(repack::settle_in_place(fs, stage.path(), stage.options, *stage.record) ==
-                      publish::RecoveryOutcome::published);
+                CHECK(repack::recover_in_place(fs, stage.path(), stage.options, *stage.record) ==
+                      InPlaceOutcome::done);
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
                 CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
             }
@@ -257,7 +257,7 @@ TEST_CASE("a disk that is full at any operation leaves a compressed archive as i
             }
             io::FileSystem good;
             if (stage.record)
-                CHECK(repack::settle_in_place(good, stage.path(), stage.options, *stage.record));
+                CHECK(repack::recover_in_place(good, stage.path(), stage.options, *stage.record));
             CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
             const auto content = stage.archives.read("a.vma");
             if (content != original) CHECK(testing::uncompressed(testing::to_bytes(content)) == expected);

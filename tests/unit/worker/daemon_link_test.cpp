@@ -45,10 +45,10 @@ TEST_CASE("an order arrives, events leave, and a record waits for its confirmati
     orders.put(api::to_line(order));
     CHECK(link.receive_order() == order);
     orders.put(api::kRecordedLine);
-    link.record({{"name", "a.vma"}});
+    link.record({api::JobState::running, R"({"name":"a.vma"})"});
     const auto event = events.take();
-    CHECK(std::get<api::WorkerPublication>(api::worker_event_from_line(event.substr(0, event.size() - 1)))
-              .record == nlohmann::json{{"name", "a.vma"}});
+    CHECK(std::get<api::WorkerRecord>(api::worker_event_from_line(event.substr(0, event.size() - 1)))
+              .recovery == R"({"name":"a.vma"})");
 }
 
 TEST_CASE("without the daemon nothing goes on") {
@@ -62,11 +62,11 @@ TEST_CASE("without the daemon nothing goes on") {
     }
     SUBCASE("gone before the confirmation") {
         orders.write.reset();
-        CHECK_THROWS_AS(link.record(nlohmann::json::object()), DaemonGone);
+        CHECK_THROWS_AS(link.record({api::JobState::running, "{}"}), DaemonGone);
     }
     SUBCASE("another answer than the confirmation") {
         orders.put("\"no\"\n");
-        CHECK_THROWS_AS(link.record(nlohmann::json::object()), DaemonGone);
+        CHECK_THROWS_AS(link.record({api::JobState::running, "{}"}), DaemonGone);
     }
     SUBCASE("gone when an event is sent") {
         events.read.reset();

@@ -1,4 +1,4 @@
-#include "ctl/arguments.hpp"
+#include "cli/arguments.hpp"
 
 #include <sstream>
 
@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 
-namespace vmad::ctl {
+namespace vmad::cli {
 namespace {
 
 /// As CLI11's own, but without the names of options that exclude or need each other, for which lines have no
@@ -175,4 +175,4 @@ std::optional<std::string> ArgumentParser::parse(int argc, const char* const* ar
     return std::nullopt;
 }
 
-}  // namespace vmad::ctl
+}  // namespace vmad::cli

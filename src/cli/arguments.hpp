@@ -1,7 +1,7 @@
 // What may stand on a command line: flags, options with a value, operands and subcommands.
 //
-// The one face of CLI11 in ctl, so that only one file has to compile its many inline functions, which are
-// slow. It has what the commands use, no more; a new need gets a function here.
+// The one face of CLI11, so that only one file has to compile its many inline functions, which are
+// slow. It has what vmad and vmactl use, no more; a new need gets a function here.
 //
 // Argument and Arguments are handles, copied at will, of something that the ArgumentParser owns: they are of
 // use as long as that is. Texts are copied. Variables are written to by parse(), and outlive it. NAMES are
@@ -19,7 +19,7 @@ class App;
 class Option;
 }  // namespace CLI
 
-namespace vmad::ctl {
+namespace vmad::cli {
 
 /// A flag, an option or an operand. The functions that return *this refine its declaration.
 class Argument {
@@ -106,4 +106,4 @@ class ArgumentParser {
     std::unique_ptr<CLI::App> app_;
 };
 
-}  // namespace vmad::ctl
+}  // namespace vmad::cli
