@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_fields.hpp"
 #include "canon/layout.hpp"
 #include "publish/file_identity.hpp"
 
@@ -21,23 +22,20 @@ io::Attributes published_digest_attribute(const canon::Digest& digest, std::uint
     return {{kAttribute, value.dump()}};
 }
 
-std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& file) {
+std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& file) try {
     const auto text = fs.attribute(file, kAttribute);
     if (!text) return std::nullopt;
-    // Anybody who may write to the file may write anything here: what cannot be read says nothing.
+    const auto status = fs.status(file);
     const auto value = nlohmann::json::parse(*text, nullptr, false);
     if (!value.is_object()) return std::nullopt;
-    const auto status = fs.status(file);
-    const auto says = [&](const char* key, const nlohmann::json& expected) {
-        const auto found = value.find(key);
-        return found != value.end() && *found == expected;
-    };
-    const auto digest = value.find("digest");
-    if (!says("layout", canon::kLayoutVersion) || !says("size", status.st_size) ||
-        !says("modified", publish::nanoseconds(status.st_mtim)) || digest == value.end() ||
-        !digest->is_string())
-        return std::nullopt;
-    return digest->get<std::string>();
+    base::Fields fields(value, kAttribute);
+    const bool is_of_file = fields.get<int>("layout") == canon::kLayoutVersion &&
+                            fields.get<std::int64_t>("size") == status.st_size &&
+                            fields.get<std::int64_t>("modified") == publish::nanoseconds(status.st_mtim);
+    return is_of_file ? std::optional(fields.get<std::string>("digest")) : std::nullopt;
+} catch (const base::FieldError&) {
+    // Anybody who may write to the file may write anything here: what cannot be read says nothing.
+    return std::nullopt;
 }
 
 }  // namespace vmad::verify

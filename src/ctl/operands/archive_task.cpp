@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.hpp"
+
 namespace vmad::ctl {
 
 namespace {
@@ -38,7 +40,7 @@ void add_threads_option(cli::Arguments& arguments, unsigned& threads) {
                 "Number of worker threads (default: half of the\n"
                 "CPUs, at most 4)")
         .help_text("N")
-        .between(1, 64);
+        .between(1U, base::kMaxThreads);
 }
 
 access::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {

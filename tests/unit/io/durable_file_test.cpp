@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <new>
 #include <set>
 #include <string>
 #include <vector>
@@ -56,7 +57,7 @@ TEST_CASE("writing makes an entry or replaces it, mode 0600") {
     CHECK((status.st_mode & 07777) == 0600);
 }
 
-TEST_CASE("a file is dressed before it has its name, and again when the old one is put back") {
+TEST_CASE("a file gets its attributes before it has its name, and again when the old one is put back") {
     const TemporaryDirectory place(TemporaryDirectory::fast_base());
     const File directory = open_directory(place);
     FaultFileSystem fs;
@@ -94,6 +95,33 @@ TEST_CASE("removing says whether there was something") {
     place.write("name", "x");
     CHECK(remove_durably(fs, directory, "name"));
     CHECK(place.names().empty());
+}
+
+TEST_CASE("the first failure is reported, whatever happens while it is undone") {
+    const TemporaryDirectory place(TemporaryDirectory::fast_base());
+    const File directory = open_directory(place);
+    for (const std::string first : {"write_at", "sync"}) {
+        CAPTURE(first);
+        FaultFileSystem fs;
+        bool has_failed = false;
+        fs.before = [&](const Call& call) {
+            if (has_failed) throw std::bad_alloc();
+            has_failed = call.operation == first;
+            if (has_failed) FaultFileSystem::fail(EIO, call);
+        };
+        CHECK_THROWS_AS(write_durably(fs, directory, "name", "new"), base::SystemError);
+    }
+}
+
+TEST_CASE("a full disk or quota is told apart, and keeps errno") {
+    for (const int number : {ENOSPC, EDQUOT}) {
+        try {
+            FaultFileSystem::fail(number, {1, "write_at", "/a"});
+        } catch (const NoSpace& error) {
+            CHECK(error.number() == number);
+        }
+    }
+    CHECK(NoSpace("too little is left").number() == ENOSPC);
 }
 
 TEST_CASE("law: whichever operation fails, the entry is as it was and nothing is left beside it") {
