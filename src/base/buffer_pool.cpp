@@ -33,29 +33,29 @@ Buffer::~Buffer() {
 BufferPool::BufferPool(std::size_t large, std::size_t small, std::uint64_t limit)
     : state_(std::make_shared<State>()) {
     state_->limit = limit;
-    state_->shelves[0].size = large;
-    state_->shelves[1].size = small;
+    state_->size_classes[0].size = large;
+    state_->size_classes[1].size = small;
 }
 
 std::unique_ptr<Buffer> BufferPool::take(State& state, std::size_t size) {
     // A mostly empty buffer would cost its owner far more than it holds.
-    for (auto& shelf : state.shelves)
-        if (size <= shelf.size && size >= shelf.size / 4) size = shelf.size;
+    for (auto& size_class : state.size_classes)
+        if (size <= size_class.size && size >= size_class.size / 4) size = size_class.size;
     std::vector<std::unique_ptr<Buffer>> surplus;  // freed outside the lock
     {
         const std::lock_guard lock(state.mutex);
-        for (auto& shelf : state.shelves) {
-            if (size != shelf.size || shelf.unused.empty()) continue;
-            auto buffer = std::move(shelf.unused.back());
-            shelf.unused.pop_back();
+        for (auto& size_class : state.size_classes) {
+            if (size != size_class.size || size_class.unused.empty()) continue;
+            auto buffer = std::move(size_class.unused.back());
+            size_class.unused.pop_back();
             return buffer;
         }
         state.bytes += size;
-        for (auto& shelf : state.shelves) {
-            while (state.bytes > state.limit && !shelf.unused.empty()) {
-                state.bytes -= shelf.size;
-                surplus.push_back(std::move(shelf.unused.back()));
-                shelf.unused.pop_back();
+        for (auto& size_class : state.size_classes) {
+            while (state.bytes > state.limit && !size_class.unused.empty()) {
+                state.bytes -= size_class.size;
+                surplus.push_back(std::move(size_class.unused.back()));
+                size_class.unused.pop_back();
             }
         }
     }
@@ -64,9 +64,9 @@ std::unique_ptr<Buffer> BufferPool::take(State& state, std::size_t size) {
 
 void BufferPool::give_back(State& state, std::unique_ptr<Buffer> buffer) noexcept {
     const std::lock_guard lock(state.mutex);
-    for (auto& shelf : state.shelves) {
-        if (buffer->capacity() == shelf.size && state.bytes <= state.limit) {
-            shelf.unused.push_back(std::move(buffer));
+    for (auto& size_class : state.size_classes) {
+        if (buffer->capacity() == size_class.size && state.bytes <= state.limit) {
+            size_class.unused.push_back(std::move(buffer));
             return;
         }
     }

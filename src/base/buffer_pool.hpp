@@ -43,7 +43,7 @@ class BufferPool {
 
   private:
     /// Buffers of one size.
-    struct Shelf {
+    struct SizeClass {
         std::size_t size = 0;
         std::vector<std::unique_ptr<Buffer>> unused;
     };
@@ -51,7 +51,7 @@ class BufferPool {
         std::mutex mutex;
         std::uint64_t limit = 0;
         std::uint64_t bytes = 0;  ///< of all buffers, used and unused
-        std::array<Shelf, 2> shelves;
+        std::array<SizeClass, 2> size_classes;
     };
     static std::unique_ptr<Buffer> take(State& state, std::size_t size);
     static void give_back(State& state, std::unique_ptr<Buffer> buffer) noexcept;

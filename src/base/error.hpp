@@ -31,7 +31,7 @@ class SystemError : public Error {
 };
 
 /// An archive is not what it has to be. what() is a sentence to be prefixed with the path. Thrown as it is
-/// where no place can be named: a digest that differs tells none.
+/// where no place can be named: a digest that differs does not say where.
 class InvalidArchive : public Error {
   public:
     /// `rule` is a stable id in kebab-case, for programs and tests: "content-digest", "extent-md5".

@@ -64,9 +64,10 @@ void copy_user_attributes(FileSystem& fs, const File& from, const File& to, cons
 }  // namespace
 
 void copy_metadata(FileSystem& fs, const File& from, const File& to, const Attributes& extra) {
-    copy_user_attributes(fs, from, to, extra);  // first: a plain user may not do it to a read-only file
-    copy_owner(fs, from, to);                   // before the mode: it clears bits of it
-    copy_acl(fs, from, to);                     // before the mode: it sets the bits of the group
+    // First the attributes: an unprivileged user may not set them on a read-only file.
+    copy_user_attributes(fs, from, to, extra);
+    copy_owner(fs, from, to);  // before the mode: it clears bits of it
+    copy_acl(fs, from, to);    // before the mode: it sets the bits of the group
     copy_mode(fs, from, to);
 }
 

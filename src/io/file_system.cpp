@@ -100,7 +100,8 @@ std::optional<File> FileSystem::reopen_direct(const File& file) {
     const std::string path = "/proc/self/fd/" + std::to_string(file.fd());
     const int fd = restarted([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC); });
     if (fd >= 0) return File(base::UniqueFd(fd), file.path());
-    // EACCES: the file is a plain user's no longer, or /proc is not mounted; nothing is lost without.
+    // EACCES: an unprivileged user does not own the file any more, or /proc is not mounted; nothing is lost
+    // without.
     if (errno_is_one_of({EINVAL, EOPNOTSUPP, EACCES, EPERM, ENOENT, ELOOP})) return std::nullopt;
     throw_file_error("open", file.path());
 }
@@ -291,7 +292,8 @@ void FileSystem::remove_attribute(const File& file, const std::string& name) {
 }
 
 void FileSystem::link_unnamed(const File& file, const File& directory, const std::string& name) {
-    // By /proc, as open(2) shows it: AT_EMPTY_PATH needs a capability that a plain user does not have.
+    // By /proc, as open(2) shows it: AT_EMPTY_PATH needs a capability that an unprivileged user does not
+    // have.
     const std::string source = "/proc/self/fd/" + std::to_string(file.fd());
     if (::linkat(AT_FDCWD, source.c_str(), directory.fd(), name.c_str(), AT_SYMLINK_FOLLOW) != 0)
         throw_file_error("link", directory.entry(name));

@@ -1,4 +1,4 @@
-// Which mount a path lies on, told from /proc/self/mountinfo (proc_pid_mountinfo(5)) alone.
+// Which mount a path lies on, read from /proc/self/mountinfo (proc_pid_mountinfo(5)) alone.
 //
 // Nothing here touches the storage itself: no stat, no open, so a hung share cannot hang the caller. The
 // price is that paths are taken literally: absolute, without "..", symbolic links not followed. A table is

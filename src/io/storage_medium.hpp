@@ -1,4 +1,4 @@
-// What the bytes of a file lie on, as far as /proc and /sys tell: a file system that other machines see too,
+// What the bytes of a file lie on, as far as /proc and /sys say: a file system that other machines see too,
 // a disk that rotates. Never touches the storage itself.
 #pragma once
 
@@ -12,12 +12,13 @@ namespace vmad::io {
 [[nodiscard]] bool is_network_type(std::string_view mount_type) noexcept;
 
 /// True when `file` lies on a mount of such a type, by whatever path it was opened: then somebody elsewhere
-/// may be reading it, and nobody here can tell. Throws base::Error when the table of mounts cannot be read.
+/// may be reading it, and nobody here can know. Throws base::Error when the table of mounts cannot be read.
 [[nodiscard]] bool is_on_network(FileSystem& fs, const File& file);
 
 /// True when the kernel knows that the block device below `file` does not rotate (queue/rotational in
 /// Documentation/ABI/stable/sysfs-block), so that reading and writing at once do not hinder each other. False
-/// for all else: disks that rotate, file systems on no block device or on several, and what cannot be told.
+/// for all else: disks that rotate, file systems on no block device or on several, and what cannot be found
+/// out.
 [[nodiscard]] bool is_on_solid_state(FileSystem& fs, const File& file);
 
 }  // namespace vmad::io

@@ -137,7 +137,7 @@ OpenedTarget open_target(io::FileSystem& fs, ArchiveEntry entry, bool announced,
     if (!file) return Vanished{};
     const auto status = fs.status(*file);
     check_replaceable(fs, entry, *file, status);
-    // A time far in the future tells of a wrong clock, not of a writer; it must not keep the job waiting.
+    // A time far in the future means a wrong clock, not of a writer; it must not keep the job waiting.
     const auto age = now_seconds - static_cast<std::int64_t>(status.st_mtim.tv_sec);
     if (!announced && age < kMinimumAgeSeconds && age > -kMinimumAgeSeconds)
         return TooYoung{kMinimumAgeSeconds - age};

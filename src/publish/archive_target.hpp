@@ -25,7 +25,8 @@ struct ArchiveEntry {
     std::string name;
 };
 
-/// A regular file without other hard links, not immutable, open for reading, and what it was when it was opened.
+/// A regular file without other hard links, not immutable, open for reading, and what it was when it was
+/// opened.
 struct ArchiveTarget {
     io::File directory;
     std::string name;

@@ -94,7 +94,7 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
         close_files();
         swapped = swap();
     } catch (const base::Error&) {
-        // A network file system may report an error for what it has done: the directory tells.
+        // A network file system may report an error for what it has done: the directory shows what happened.
         error = std::current_exception();
     }
     const auto state = finish_replacement(fs_, original_.directory, record_,
@@ -118,7 +118,7 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
     }
     if (error) std::rethrow_exception(error);
     if (!swapped) return PublishOutcome::changed;  // in its metadata, so what seal() copied is out of date
-    throw base::Error("the file system did nothing when told to replace " +
+    throw base::Error("the file system reported success but did not replace " +
                       original_.directory.entry(record_.name));
 }
 

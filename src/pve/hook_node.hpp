@@ -1,6 +1,6 @@
-// What a node has that decides whether vzdump tells vmad of backups: /etc/vzdump.conf, the hook, the scripts
-// that the hook runs, and backup jobs with a script of their own. It looks, and changes nothing: that is
-// hook_setup.hpp. One thread.
+// What a node has that decides whether vzdump announces backups to vmad: /etc/vzdump.conf, the hook, the
+// scripts that the hook runs, and backup jobs with a script of their own. It looks, and changes nothing: that
+// is hook_setup.hpp. One thread.
 //
 // Every path is one of the node's, absolute, and found as the node itself would find it: below the root
 // directory, symbolic links included.
@@ -63,7 +63,7 @@ class HookNode {
 
     /// Those with a script of their own. Throws base::Error when the file makes no sense.
     [[nodiscard]] std::vector<BackupJob> jobs() const;
-    /// Those of jobs() that run here and do not tell vmad.
+    /// Those of jobs() that run here and do not announce backups to vmad.
     [[nodiscard]] std::vector<BackupJob> overriding_jobs() const;
 
   private:

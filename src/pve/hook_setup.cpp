@@ -51,14 +51,14 @@ class ConfigFile {
     void back_up() const {
         const auto name = file_name(kConfigBackupFile);
         if (text_)
-            io::write_durably(fs_, etc_, name, *text_, [&](const io::File& file) { dress(file); });
+            io::write_durably(fs_, etc_, name, *text_, [&](const io::File& file) { set_attributes(file); });
         else
             io::remove_durably(fs_, etc_, name);
     }
     [[nodiscard]] std::optional<std::string> backup() const { return node_.read(kConfigBackupFile); }
 
     void write(const std::string& text) const {
-        io::write_durably(fs_, directory(), name_, text, [&](const io::File& file) { dress(file); });
+        io::write_durably(fs_, directory(), name_, text, [&](const io::File& file) { set_attributes(file); });
     }
     /// True unless the file is elsewhere.
     [[nodiscard]] bool can_be_removed() const noexcept { return !elsewhere_; }
@@ -76,7 +76,7 @@ class ConfigFile {
         original_ = std::move(original);
     }
     [[nodiscard]] const io::File& directory() const noexcept { return elsewhere_ ? *elsewhere_ : etc_; }
-    void dress(const io::File& file) const {
+    void set_attributes(const io::File& file) const {
         if (original_)
             io::copy_metadata(fs_, *original_, file, {});
         else
@@ -145,7 +145,7 @@ std::string earlier_script(const HookNode& node, const ConfigFile& config, bool&
                         "an absolute path",
                         node.shown(kHookDirectory), kEarlierScriptName, *target));
     }
-    // A script that the hook runs by another entry has no link, so only the backup tells.
+    // A script that the hook runs by another entry has no link, so only the backup shows it.
     const auto before = config.backup().value_or("");
     const std::string script(vzdump_script(before));
     const bool was_kept =

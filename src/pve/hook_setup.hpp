@@ -2,7 +2,7 @@
 //
 // vzdump takes one script, so the one that it ran before becomes the first that the hook runs. Each step is
 // durable before the next begins, and they are in such an order that vzdump runs that script, itself or by
-// the hook, whichever step fails. What to tell the administrator is for the caller. One thread.
+// the hook, whichever step fails. What to report to the administrator is for the caller. One thread.
 #pragma once
 
 #include <string>
@@ -22,8 +22,8 @@ struct HookChange {
     bool removed_file = false;
 };
 
-/// Nothing changes where vzdump tells vmad already. Throws base::Error when the hook cannot be run,
-/// base::UsageError when the earlier script cannot be run from kHookDirectory, base::SystemError.
+/// Nothing changes where vzdump announces backups to vmad already. Throws base::Error when the hook cannot be
+/// run, base::UsageError when the earlier script cannot be run from kHookDirectory, base::SystemError.
 [[nodiscard]] HookChange enable_hook(const HookNode& node);
 
 /// Nothing changes where the script is not the hook. Throws base::Error when kEarlierScriptName is a link to

@@ -1,4 +1,4 @@
-// Whether a backup run is under way, told from the lock that vzdump holds from before its first hook call
+// Whether a backup run is under way, read off the lock that vzdump holds from before its first hook call
 // until after its last.
 //
 // The lock is looked up in /proc/locks, never taken: even a moment's shared lock of ours could make a vzdump

@@ -1,4 +1,4 @@
-// One value of a settings file, and the ways to read it: the only place that knows how a kind of value is
+// One value of a settings file, and the ways to read it: the only place that knows how a type of value is
 // spelled and limited.
 //
 // Every reading throws base::UsageError "FILE:LINE:COLUMN: what is wrong; what to write instead".

@@ -415,7 +415,7 @@ TEST_CASE("an exchange that says that it was done, and was not, is an error") {
     ReplaceFile file(fs, std::get<ArchiveTarget>(std::move(target)), [](const RecoveryRecord&) {});
     file.seal();
     CHECK_THROWS_WITH_AS((void)file.publish(),
-                         ("the file system did nothing when told to replace " + storage / kName).c_str(),
+                         ("the file system reported success but did not replace " + storage / kName).c_str(),
                          vmad::base::Error);
     CHECK(storage.read(kName) == "old");
     CHECK(storage.names() == std::set<std::string>{kName});
