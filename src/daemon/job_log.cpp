@@ -111,7 +111,7 @@ class Fields {
     void send() {
         std::vector<iovec> slices;
         for (auto& text : texts_) slices.push_back({text.data(), text.size()});
-        // There is nobody to tell that the journal cannot be written.
+        // A journal that cannot be written is nobody's concern here.
         (void)sd_journal_sendv(slices.data(), static_cast<int>(slices.size()));
     }
 

@@ -87,7 +87,7 @@ std::optional<JobRunner::Held> JobRunner::held() const {
     try {
         if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
     } catch (const base::Error& error) {
-        log_warning("cannot tell whether vzdump runs, so jobs do not wait for it", error.what());
+        log_warning("cannot check whether vzdump is running, so jobs do not wait for it", error.what());
     }
     return std::nullopt;
 }

@@ -120,7 +120,7 @@ std::string metrics_text(const api::Status& status) {
     out.time("vmad_oldest_job_timestamp_seconds",
              "Time at which the oldest unfinished job was queued, in seconds since the epoch.",
              status.oldest_at);
-    // The other holds come and go without a change of any job, so that the file would not tell.
+    // The other holds come and go without a change of any job, which would not update the file.
     out.single("vmad_paused", "gauge", "Whether the queue is paused (1) or not (0).",
                status.hold == api::Hold::paused ? 1 : 0);
     out.begin("vmad_jobs_ended_total", "counter", "Number of finished jobs, by result.");

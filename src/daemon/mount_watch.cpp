@@ -26,7 +26,7 @@ int MountWatch::on_event(sd_event_source*, int, std::uint32_t, void* self) noexc
         watch.table_ = io::MountTable::read(watch.fs_);
         watch.on_change_();
     } catch (const std::exception& error) {
-        log_error("cannot tell what is mounted", error.what());
+        log_error("cannot read the mount table", error.what());
     }
     return 0;
 }

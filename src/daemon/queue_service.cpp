@@ -16,7 +16,7 @@
 #include "io/temporary_name.hpp"
 #include "pve/backup_name.hpp"
 #include "queue/incoming.hpp"
-#include "queue/job_path.hpp"
+#include "queue/queue.hpp"
 
 namespace vmad::daemon {
 namespace {

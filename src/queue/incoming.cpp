@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 #include "io/durable_entry.hpp"
-#include "queue/job_path.hpp"
+#include "queue/queue.hpp"
 
 namespace vmad::queue {
 namespace {

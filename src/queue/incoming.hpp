@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "io/file_system.hpp"
-#include "queue/bad_file.hpp"
+#include "queue/spool.hpp"
 
 namespace vmad::queue {
 

@@ -3,16 +3,27 @@
 #include <algorithm>
 #include <utility>
 
+#include <climits>
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "queue/job_path.hpp"
+#include "base/path.hpp"
+#include "base/text.hpp"
 #include "queue/transition.hpp"
 
 namespace vmad::queue {
 
 using api::Job;
 using api::JobState;
+
+std::optional<std::string> fault_of_path(const std::string& path) {
+    if (!path.starts_with('/')) return "not absolute";
+    if (path.find('\0') != path.npos) return "cut short by a NUL";
+    if (path.size() >= PATH_MAX) return "too long";
+    if (!base::is_utf8(path)) return "not UTF-8";
+    if (base::has_component(path, "..")) return "not free of \"..\"";
+    return std::nullopt;
+}
 
 Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     Spool::Contents contents = spool.load();

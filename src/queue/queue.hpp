@@ -27,6 +27,10 @@
 
 namespace vmad::queue {
 
+/// What is wrong with a path, such as "not absolute"; nothing when a job can have it: JSON can hold it, and
+/// the kernel takes it as it stands.
+[[nodiscard]] std::optional<std::string> fault_of_path(const std::string& path);
+
 class Queue {
   public:
     /// Loads the spool, which outlives the object. Jobs that ran when the last daemon stopped are queued
@@ -90,7 +94,7 @@ class Queue {
 
     struct Finished {
         const api::Job& job;
-        const api::Job* next;  ///< the new job for a path that was named again while this one ran, or null
+        const api::Job* next;  ///< the new job for a path that was queued again while this one ran, or null
     };
     /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job.
     /// waiting: for retry it waits longer each time, and fails the kMostFailedAttempts-th time in a row; for

@@ -61,6 +61,14 @@ api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::stri
 
 }  // namespace
 
+void set_aside(io::FileSystem& fs, const io::File& directory, const std::string& name) {
+    std::string aside = name + ".bad";
+    for (int i = 1; fs.status_at(directory, aside); ++i) aside = name + '.' + std::to_string(i) + ".bad";
+    fs.rename(directory, name, aside);
+}
+
+bool is_set_aside(std::string_view name) noexcept { return name.ends_with(".bad"); }
+
 Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
     const bool made = fs.make_directory(state_dir, kDirectoryMode);
     state_ = open_directory(fs, state_dir);

@@ -12,14 +12,28 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/job.hpp"
 #include "api/totals.hpp"
 #include "io/file_system.hpp"
-#include "queue/bad_file.hpp"
 
 namespace vmad::queue {
+
+/// A file in the state directory that makes no sense, for the log.
+struct BadFile {
+    std::string name;  ///< as it was, without the directory
+    std::string reason;
+    friend bool operator==(const BadFile&, const BadFile&) = default;
+};
+
+/// Puts such a file out of the way: renames it to NAME.bad, or NAME.1.bad and so on where that is taken, so
+/// that somebody can look at it. Throws base::SystemError.
+void set_aside(io::FileSystem& fs, const io::File& directory, const std::string& name);
+
+/// True for the names that set_aside gives.
+[[nodiscard]] bool is_set_aside(std::string_view name) noexcept;
 
 class Spool {
   public:

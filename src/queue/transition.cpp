@@ -1,10 +1,9 @@
 #include "queue/transition.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
-
-#include "queue/retry.hpp"
 
 namespace vmad::queue {
 
@@ -13,6 +12,10 @@ using api::JobState;
 using api::WaitReason;
 
 namespace {
+
+constexpr std::int64_t kMinute = 60;
+constexpr std::int64_t kLongestTransientDelay = 60 * kMinute;
+constexpr std::int64_t kLongestConditionDelay = 10 * kMinute;
 
 void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
     // In the grace period it waits all the same: the run after it looks at the archive's name anew.
@@ -61,6 +64,17 @@ void wait_or_fail(Job& job, const api::WorkerResult& result, std::uint32_t faile
 }
 
 }  // namespace
+
+std::int64_t transient_delay(std::uint32_t tries) noexcept {
+    std::int64_t delay = kMinute;
+    for (std::uint32_t i = 1; i < tries && delay < kLongestTransientDelay; ++i) delay *= 2;
+    return std::min(delay, kLongestTransientDelay);
+}
+
+// The time in the queue is durable already and doubles from look to look, so no counter needs to be kept.
+std::int64_t condition_delay(std::int64_t seconds_in_queue) noexcept {
+    return std::clamp(seconds_in_queue, kMinute, kLongestConditionDelay);
+}
 
 bool is_running(const Job& job) {
     return job.state == JobState::running || job.state == JobState::publishing;

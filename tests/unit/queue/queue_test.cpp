@@ -10,8 +10,6 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "queue/job_path.hpp"
-#include "queue/retry.hpp"
 #include "queue/transition.hpp"
 #include "state_directory.hpp"
 #include "support/run_outcome.hpp"

@@ -1,8 +1,8 @@
-#include "queue/retry.hpp"
-
 #include <cstdint>
 
 #include <doctest/doctest.h>
+
+#include "queue/transition.hpp"
 
 using namespace vmad::queue;
 
