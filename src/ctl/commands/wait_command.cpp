@@ -6,7 +6,6 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
