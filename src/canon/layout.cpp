@@ -36,7 +36,8 @@ Layout::Layout(const vma::Header& source) {
         const auto clusters = device.cluster_count();
         devices_.push_back({id, device.size_bytes, clusters, extent_count_});
         first_extent_of_[device.id] = extent_count_;
-        extent_count_ += base::divide_up<std::uint64_t>(clusters, vma::kSlotsPerExtent);
+        extent_count_ += base::round_up<std::uint64_t>(
+            base::divide_up<std::uint64_t>(clusters, kClustersPerRegion), kExtentsPerGroup);
         canonical.devices.push_back({id, device.name, device.size_bytes});
     }
     // An archive without devices has one extent without slots.
@@ -50,14 +51,14 @@ ExtentPlan Layout::plan(std::uint64_t extent) const {
         std::upper_bound(devices_.begin(), devices_.end(), extent,
                          [](auto number, const auto& device) { return number < device.first_extent; });
     const auto& device = *std::prev(after);
-    const auto first = (extent - device.first_extent) * vma::kSlotsPerExtent;
-    const auto count = std::min<std::uint64_t>(vma::kSlotsPerExtent, device.cluster_count - first);
+    const auto first = (extent - device.first_extent) * kClustersPerRegion;
+    if (first >= device.cluster_count) return {device.id, device.size_bytes, 0, 0};
+    const auto count = std::min<std::uint64_t>(kClustersPerRegion, device.cluster_count - first);
     return {device.id, device.size_bytes, static_cast<std::uint32_t>(first), static_cast<unsigned>(count)};
 }
 
 Place Layout::place(std::uint8_t source_device_id, std::uint32_t cluster) const noexcept {
-    return {first_extent_of_[source_device_id] + cluster / vma::kSlotsPerExtent,
-            cluster % vma::kSlotsPerExtent};
+    return {first_extent_of_[source_device_id] + cluster / kClustersPerRegion, cluster % kClustersPerRegion};
 }
 
 }  // namespace vmad::canon

@@ -1,8 +1,9 @@
 // The canonical layout, version 1: where each cluster of a guest stands, whatever order it was dumped in.
 //
-// Computed from the archive's header alone. Devices by descending byte order of their names, each from a
-// fresh extent on, clusters ascending, 59 to an extent. Changing anything here costs every user a full copy.
-// Pure; any thread once it is built.
+// Computed from the archive's header alone. Devices by descending byte order of their names; an extent for
+// each aligned region of 2 MiB, its clusters ascending; then as many empty extents as make the number of the
+// device's extents a multiple of eight, so that every device begins on a multiple of 4096. FORMAT.md has all
+// of it. Changing anything here costs every user a full copy. Pure; any thread once it is built.
 #pragma once
 
 #include <optional>
@@ -13,6 +14,13 @@
 namespace vmad::canon {
 
 inline constexpr int kLayoutVersion = 1;
+inline constexpr unsigned kClustersPerRegion = 32;
+/// A region of a device is what one extent holds.
+inline constexpr std::size_t kRegionBytes = kClustersPerRegion * vma::kClusterSize;
+inline constexpr std::size_t kMaxRegionExtent = vma::kExtentHeaderSize + kRegionBytes;
+/// Each device has a multiple of this many extents. So the extents of a group, by their numbers in the
+/// archive, are of one device.
+inline constexpr unsigned kExtentsPerGroup = 8;
 /// The uuid of every canonical archive.
 extern const vma::Uuid kCanonicalUuid;
 
@@ -22,9 +30,10 @@ struct Place {
     unsigned slot = 0;         ///< in that extent
 };
 
-/// What one canonical extent holds: `cluster_count` clusters of one device from `first_cluster` on.
+/// What one canonical extent holds: `cluster_count` clusters of one device from `first_cluster` on. None in
+/// the extents that fill a device up, and in the one of an archive without devices.
 struct ExtentPlan {
-    std::uint8_t device_id = 0;           ///< canonical id; 0 in the one extent of an archive without devices
+    std::uint8_t device_id = 0;           ///< canonical id; 0 in an archive without devices
     std::uint64_t device_size_bytes = 0;  ///< of the whole device: its last cluster may be cut
     std::uint32_t first_cluster = 0;
     unsigned cluster_count = 0;

@@ -31,10 +31,14 @@ class SealedExtent {
     SealedExtent(const SealedExtent&) = delete;
     SealedExtent& operator=(const SealedExtent&) = delete;
 
-    /// Header and blocks in order, ready for a gathering write; at most 1 + 59 * 16 of them. A writer may use
+    /// Header and blocks in order, ready for a gathering write; at most 1 + 32 * 16 of them. A writer may use
     /// them up.
     [[nodiscard]] std::span<iovec> slices() noexcept { return slices_; }
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+    [[nodiscard]] bool has_payload() const noexcept { return size_bytes_ > header_.size(); }
+    [[nodiscard]] const std::array<std::byte, vma::kExtentHeaderSize>& header() const noexcept {
+        return header_;
+    }
 
   private:
     std::array<std::byte, vma::kExtentHeaderSize> header_;

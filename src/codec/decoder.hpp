@@ -34,9 +34,9 @@ class Decoder : public io::ByteSource {
     [[nodiscard]] const std::string& warning() const noexcept { return warning_; }
     /// Every zstd frame so far had its content's size and a checksum.
     [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
-    /// The zstd stream was read to its end, and ends in a seek table of exactly the frames that were read, as
-    /// SeekTable::encode() writes it, and has no other skippable frame.
-    [[nodiscard]] bool has_seek_table() const noexcept { return has_seek_table_; }
+    /// The zstd stream was read to its end, and has the fillings and the seek table of a canonical one, and
+    /// no other skippable frame.
+    [[nodiscard]] bool is_canonical_form() const noexcept { return is_canonical_form_; }
 
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
 
@@ -44,7 +44,7 @@ class Decoder : public io::ByteSource {
     FrameEnds frame_ends_;
     std::string warning_;
     bool frames_checked_ = true;
-    bool has_seek_table_ = false;
+    bool is_canonical_form_ = false;
 };
 
 struct DecodeOptions {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codec/zstd_filling.hpp"
 #include "codec/zstd_frames.hpp"
 
 namespace vmad::codec {
@@ -15,13 +16,13 @@ constexpr std::size_t kMaxStep = std::size_t{128} << 10;
 
 std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::File& file,
                                                  const SeekFrame& frame, std::size_t limit_bytes) {
-    // A frame larger than any content of the limit makes of itself is none of ours.
-    if (frame.bytes > limit_bytes || frame.stored_bytes > ZSTD_compressBound(limit_bytes))
+    // A frame larger than any content of the limit makes of itself, with its filling, is none of ours.
+    if (frame.bytes > limit_bytes || frame.stored_bytes > ZSTD_compressBound(limit_bytes) + 2 * kPageBytes)
         return std::nullopt;
     std::vector<std::byte> stored(frame.stored_bytes);
     if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return std::nullopt;
     std::optional<std::vector<std::byte>> content(frame.bytes);
-    if (!decompress_frame(make_zstd_context().get(), stored, *content)) content.reset();
+    if (!decompress_entry(make_zstd_context().get(), stored, *content)) content.reset();
     return content;
 }
 

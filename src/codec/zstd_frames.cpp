@@ -66,12 +66,29 @@ std::optional<ZstdFrameHead> read_frame_head(std::span<const std::byte> bytes) {
     return head;
 }
 
-bool decompress_frame(ZSTD_DCtx* context, std::span<const std::byte> stored, std::span<std::byte> content) {
+std::optional<std::span<const std::byte>> take_frame(std::span<const std::byte>& stored) {
     const auto head = read_frame_head(stored.first(std::min(stored.size(), kMaxFrameHeaderBytes)));
-    return head && !head->window_too_large &&
-           ZSTD_findFrameCompressedSize(stored.data(), stored.size()) == stored.size() &&
-           ZSTD_decompressDCtx(context, content.data(), content.size(), stored.data(), stored.size()) ==
-               content.size();
+    if (!head || head->window_too_large) return std::nullopt;
+    const auto size = ZSTD_findFrameCompressedSize(stored.data(), stored.size());
+    if (ZSTD_isError(size) != 0 || size > stored.size()) return std::nullopt;
+    const auto frame = stored.first(size);
+    stored = stored.subspan(size);
+    return frame;
+}
+
+bool decompress_entry(ZSTD_DCtx* context, std::span<const std::byte> stored, std::span<std::byte> content) {
+    if (stored.empty()) return false;
+    bool has_frame = false;
+    while (!stored.empty()) {
+        const auto frame = take_frame(stored);
+        if (!frame) return false;
+        if (read_frame_head(*frame)->skippable) continue;
+        if (has_frame || ZSTD_decompressDCtx(context, content.data(), content.size(), frame->data(),
+                                             frame->size()) != content.size())
+            return false;
+        has_frame = true;
+    }
+    return has_frame || content.empty();
 }
 
 ZstdFrames::ZstdFrames(io::ByteSource& stored, const base::CancelFlag* cancel,
@@ -79,8 +96,8 @@ ZstdFrames::ZstdFrames(io::ByteSource& stored, const base::CancelFlag* cancel,
     : input_(stored, start.stored_offset, cancel),
       context_(make_zstd_context()),
       seek_table_(std::move(seek_table)),
-      frame_index_(start.frame_index),
-      table_check_(start.table_check),
+      entry_{start.entry, start.stored_offset, start.offset},
+      form_check_(start.form_check),
       offset_(start.offset) {
     frame_ends_ = start.frame_ends;
     frames_checked_ = start.frames_checked;
@@ -107,15 +124,15 @@ bool ZstdFrames::begin_frame() {
     frame_stored_offset_ = input_.offset();
     frame_offset_ = offset_;
     if (bytes.empty()) {
-        if (seek_table_ && frame_index_ < seek_table_->frames.size()) give_up_table(frame_stored_offset_);
-        has_seek_table_ = table_check_.matches();
+        if (seek_table_ && entry_.number < seek_table_->size()) give_up_table();
+        is_canonical_form_ = form_check_.matches();
         return false;
     }
     const auto head = read_frame_head(bytes.first(std::min(bytes.size(), kMaxFrameHeaderBytes)));
     if (!head)
         throw base::FormatError(
-            offset_,
-            "zstd-frame", fmt::format("bytes that are no zstd frame follow at byte {} of the file", input_.offset()));
+            offset_, "zstd-frame",
+            fmt::format("bytes that are no zstd frame follow at byte {} of the file", input_.offset()));
     if (head->skippable) {
         skip_frame();
         return true;
@@ -135,17 +152,17 @@ void ZstdFrames::skip_frame() {
     const auto bytes = input_.peek(kSkippableHeaderBytes);
     if (bytes.size() < kSkippableHeaderBytes) throw_truncated(input_.offset() + bytes.size());
     std::uint64_t left = base::load_le<std::uint32_t>(bytes.data() + kMagicBytes);
-    table_check_.begin_skippable(bytes.first<kSkippableHeaderBytes>());
+    form_check_.begin_skippable(bytes.first<kSkippableHeaderBytes>());
     input_.consume(kSkippableHeaderBytes);
     while (left > 0) {
         const auto available = input_.peek(1);
         if (available.empty()) throw_truncated(input_.offset());
         const auto step = std::min<std::uint64_t>(available.size(), left);
-        table_check_.add_content(available.first(step));
+        form_check_.add_content(available.first(step));
         input_.consume(step);
         left -= step;
     }
-    compare_with_table();
+    compare_with_table(true);
 }
 
 /// Gives the decompressor just what it asks for, mostly a block. So the places where it stops, and with them
@@ -158,41 +175,56 @@ void ZstdFrames::decompress_into(ZSTD_outBuffer& out) {
     next_bytes_ = ZSTD_decompressStream(context_.get(), &out, &in);
     if (ZSTD_getErrorCode(next_bytes_) == ZSTD_error_memory_allocation) throw std::bad_alloc();
     if (ZSTD_isError(next_bytes_) != 0)
-        throw base::FormatError(offset_, "zstd-stream", fmt::format("the zstd stream is damaged at byte {} of the file: {}",
-                                                     input_.offset(), ZSTD_getErrorName(next_bytes_)));
+        throw base::FormatError(offset_, "zstd-stream",
+                                fmt::format("the zstd stream is damaged at byte {} of the file: {}",
+                                            input_.offset(), ZSTD_getErrorName(next_bytes_)));
+    const auto tail = available.subspan(in.pos - std::min(in.pos, frame_tail_.size()),
+                                        std::min(in.pos, frame_tail_.size()));
+    std::copy(frame_tail_.begin() + static_cast<std::ptrdiff_t>(tail.size()), frame_tail_.end(),
+              frame_tail_.begin());
+    std::copy(tail.begin(), tail.end(), frame_tail_.end() - static_cast<std::ptrdiff_t>(tail.size()));
     input_.consume(in.pos);
     offset_ += out.pos - begin;
     if (next_bytes_ == 0) {
-        in_frame_ = false;
-        frame_ends_.add(offset_);
-        table_check_.add_frame(input_.offset() - frame_stored_offset_, offset_ - frame_offset_);
-        compare_with_table();
+        end_frame();
     } else if (in.size < wanted && in.pos == in.size && out.pos < out.size) {
         throw_truncated(input_.offset());
     }
 }
 
-/// The present frame has ended. The frames behind those of the table are the table itself.
-void ZstdFrames::compare_with_table() {
-    if (!seek_table_ || frame_index_ == seek_table_->frames.size()) return;
-    const auto& frame = seek_table_->frames[frame_index_];
-    ++frame_index_;
-    if (frame.stored_bytes != input_.offset() - frame_stored_offset_ ||
-        frame.bytes != offset_ - frame_offset_)
-        give_up_table(frame_stored_offset_);
+void ZstdFrames::end_frame() {
+    in_frame_ = false;
+    frame_ends_.add(offset_);
+    form_check_.add_frame(
+        {input_.offset() - frame_stored_offset_, offset_ - frame_offset_, frame_checksum(frame_tail_)});
+    compare_with_table(false);
 }
 
-void ZstdFrames::give_up_table(std::uint64_t stored_offset) {
+/// The present frame has ended. It may be all of its entry in the table, or skippable ones may follow. The
+/// frames behind those of the table are the table itself.
+void ZstdFrames::compare_with_table(bool skippable) {
+    if (!seek_table_ || entry_.number == seek_table_->size()) return;
+    const auto& expected = (*seek_table_)[entry_.number];
+    const auto stored_bytes = input_.offset() - entry_.stored_offset;
+    const auto bytes = offset_ - entry_.offset;
+    if (stored_bytes > expected.stored_bytes || (entry_.has_frame && !skippable) ||
+        (stored_bytes == expected.stored_bytes && bytes != expected.bytes))
+        return give_up_table();
+    entry_.has_frame = entry_.has_frame || !skippable;
+    if (stored_bytes == expected.stored_bytes) entry_ = {entry_.number + 1, input_.offset(), offset_};
+}
+
+void ZstdFrames::give_up_table() {
     seek_table_.reset();
     warning_ = fmt::format(
         "the seek table does not match the frames from byte {} of the file on, so it was not used",
-        stored_offset);
+        entry_.stored_offset);
 }
 
 void ZstdFrames::throw_truncated(std::uint64_t file_bytes) const {
     throw base::FormatError(
-        offset_,
-        "zstd-truncated", fmt::format("the zstd stream ends in the middle of a frame, at byte {} of the file", file_bytes));
+        offset_, "zstd-truncated",
+        fmt::format("the zstd stream ends in the middle of a frame, at byte {} of the file", file_bytes));
 }
 
 }  // namespace vmad::codec

@@ -11,8 +11,8 @@
 #include <zstd.h>
 
 #include "codec/decoder.hpp"
-#include "codec/seek_table_check.hpp"
 #include "codec/stored_input.hpp"
+#include "codec/zstd_form_check.hpp"
 
 namespace vmad::codec {
 
@@ -40,21 +40,25 @@ struct ZstdFrameHead {
 /// frame begins like that.
 [[nodiscard]] std::optional<ZstdFrameHead> read_frame_head(std::span<const std::byte> bytes);
 
-/// Decompresses a frame in one go. False when `stored` is not exactly one frame, skippable or not, that holds
-/// content.size() bytes, or its window is too large.
-[[nodiscard]] bool decompress_frame(ZSTD_DCtx* context, std::span<const std::byte> stored,
+/// Takes the first frame off `stored`. Nothing when none of a window that we take begins there, or it is cut
+/// off.
+[[nodiscard]] std::optional<std::span<const std::byte>> take_frame(std::span<const std::byte>& stored);
+
+/// Decompresses what an entry of a seek table stands for in one go. False when `stored` is not a frame, alone
+/// or with skippable ones beside it, or skippable ones alone, or does not hold content.size() bytes.
+[[nodiscard]] bool decompress_entry(ZSTD_DCtx* context, std::span<const std::byte> stored,
                                     std::span<std::byte> content);
 
 class ZstdFrames final : public Decoder {
   public:
-    /// Where a stream is entered, between two frames.
+    /// Where a stream is entered, between two entries of the seek table.
     struct Start {
         std::uint64_t stored_offset = 0;
-        std::uint64_t offset = 0;     ///< of the decompressed bytes
-        std::size_t frame_index = 0;  ///< in the seek table
+        std::uint64_t offset = 0;  ///< of the decompressed bytes
+        std::uint64_t entry = 0;   ///< of the seek table
         FrameEnds frame_ends;
         bool frames_checked = true;
-        SeekTableCheck table_check;
+        ZstdFormCheck form_check;
     };
 
     /// `seek_table` is only compared with the frames. `stored` and the flag, if any, outlive this object.
@@ -70,20 +74,29 @@ class ZstdFrames final : public Decoder {
     [[nodiscard]] bool begin_frame();
     void skip_frame();
     void decompress_into(ZSTD_outBuffer& out);
-    void compare_with_table();
-    void give_up_table(std::uint64_t stored_offset);
+    void end_frame();
+    void compare_with_table(bool skippable);
+    void give_up_table();
     [[noreturn]] void throw_truncated(std::uint64_t file_bytes) const;
 
     StoredInput input_;
     ZstdContext context_;
     std::optional<SeekTable> seek_table_;  ///< as long as the frames are as it says
-    std::size_t frame_index_;
-    SeekTableCheck table_check_;
+    /// The entry of the table that the present frame is part of.
+    struct Entry {
+        std::uint64_t number = 0;
+        std::uint64_t stored_offset = 0;
+        std::uint64_t offset = 0;
+        bool has_frame = false;  ///< one that is not skippable
+    };
+    Entry entry_;
+    ZstdFormCheck form_check_;
     std::uint64_t offset_;  ///< of the next decompressed byte
     bool in_frame_ = false;
     std::uint64_t frame_stored_offset_ = 0;  ///< of the present frame
     std::uint64_t frame_offset_ = 0;
-    std::size_t next_bytes_ = 0;  ///< how much input the decompressor wants next
+    std::array<std::byte, 4> frame_tail_{};  ///< its last bytes so far
+    std::size_t next_bytes_ = 0;             ///< how much input the decompressor wants next
 };
 
 }  // namespace vmad::codec

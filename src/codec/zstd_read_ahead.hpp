@@ -14,7 +14,7 @@
 namespace vmad::codec {
 
 /// Frames larger than this, stored or decompressed, are not read whole: memory is bounded by this and the
-/// number of threads. The frames that we write have up to 3.7 MiB; only a header may have more.
+/// number of threads. The frames that we write have up to 2 MiB; only a header may have more.
 inline constexpr std::size_t kMaxReadAheadFrameBytes = std::size_t{8} << 20;
 
 /// There is a table, a second thread, and no frame is too large.
@@ -30,8 +30,9 @@ class ZstdReadAhead final : public Decoder {
     [[nodiscard]] io::SourceProgress progress() const override { return stored_.progress(); }
 
   private:
-    /// A frame that is being decompressed. Its buffers are used again.
+    /// A frame, with the skippable ones beside it, that is being decompressed. Its buffers are used again.
     struct Slot {
+        SeekFrame frame;  ///< as the table has it
         std::vector<std::byte> stored;
         std::size_t stored_bytes = 0;  ///< fewer than the frame's where the source has ended
         std::vector<std::byte> content;
@@ -39,7 +40,7 @@ class ZstdReadAhead final : public Decoder {
         std::future<bool> matches;  ///< the table; last, so that its task ends before the rest goes
     };
 
-    [[nodiscard]] Slot& slot(std::size_t frame_index) { return slots_[frame_index % slots_.size()]; }
+    [[nodiscard]] Slot& slot(std::uint64_t entry) { return slots_[entry % slots_.size()]; }
     [[nodiscard]] bool open_frame();
     void close_frame();
     void fill_slots();
@@ -48,14 +49,14 @@ class ZstdReadAhead final : public Decoder {
     io::ByteSource& stored_;
     const base::CancelFlag* cancel_;
     SeekTable seek_table_;
-    SeekTableCheck table_check_;
+    ZstdFormCheck form_check_;
     std::vector<Slot> slots_;
     bool source_ended_ = false;
-    std::size_t filled_ = 0;       ///< so many frames were read
-    std::size_t frame_index_ = 0;  ///< of the frame that is handed out
-    bool frame_open_ = false;      ///< it is decompressed, and as the table says
-    std::size_t handed_out_ = 0;   ///< so many bytes of it
-    std::uint64_t offset_ = 0;     ///< decompressed, where it begins
+    std::uint64_t filled_ = 0;    ///< so many entries of the table were read
+    std::uint64_t entry_ = 0;     ///< the one that is handed out
+    bool frame_open_ = false;     ///< it is decompressed, and as the table says
+    std::size_t handed_out_ = 0;  ///< so many bytes of it
+    std::uint64_t offset_ = 0;    ///< decompressed, where it begins
     std::uint64_t stored_offset_ = 0;
     std::unique_ptr<io::ByteSource> rest_;  ///< what is in slots, then the source itself
     std::unique_ptr<ZstdFrames> plain_;     ///< decodes the rest

@@ -16,11 +16,12 @@ constexpr std::uint64_t kMaxSourceOffset = (std::uint64_t{1} << (64 - kMaskBits)
 // An entry of the spilled index packs the record's offset above the number of its clusters.
 constexpr unsigned kCountBits = 6;
 constexpr std::uint64_t kCountMask = (1 << kCountBits) - 1;
-static_assert(vma::kSlotsPerExtent <= kCountMask);
+static_assert(canon::kClustersPerRegion <= kCountMask);
 
 constexpr std::uint64_t kMinNearExtents = 2;
 /// No more is read than this as long as the writers have work.
-constexpr std::uint64_t kEnoughBytes = 8 * vma::kMaxExtentPayload;
+constexpr std::uint64_t kEnoughBytes = 16 * canon::kRegionBytes;
+constexpr std::size_t kEnoughExtents = 1024;
 /// At least this many extents are kept in mind.
 constexpr std::uint64_t kMinOpenExtents = 2;
 
@@ -49,7 +50,7 @@ Assembler::Assembler(const canon::Layout& layout, base::BufferPool& buffers, Spi
       spill_file_(spill),
       overflow_(overflow),
       budget_bytes_(budget_bytes),
-      near_extents_(std::max(kMinNearExtents, budget_bytes / 2 / vma::kMaxExtentPayload)),
+      near_extents_(std::max(kMinNearExtents, budget_bytes / 2 / canon::kRegionBytes)),
       max_open_extents_(std::max(kMinOpenExtents, budget_bytes / 4 / (sizeof(OpenExtent) + 64))),
       spilled_(layout.extent_count()) {}
 
@@ -121,17 +122,21 @@ void Assembler::release(const Held& held) {
 
 bool Assembler::must_wait() const {
     // What waits for the writers only gets cold in the processor's caches.
-    if (pinned_bytes_ > kEnoughBytes && next_is_complete()) return true;
-    return pinned_bytes_ > budget_bytes_ && (relief_is_near() || spilling_);
+    if ((pinned_bytes_ > kEnoughBytes || open_.size() > kEnoughExtents) && next_is_complete()) return true;
+    return is_over_budget() && (relief_is_near() || spilling_);
+}
+
+bool Assembler::is_over_budget() const {
+    return pinned_bytes_ > budget_bytes_ || open_.size() > max_open_extents_;
 }
 
 bool Assembler::relief_is_near() const { return being_written_ > 0 || next_is_complete(); }
 
 void Assembler::keep_within_budget(Lock& lock) {
-    if (spilling_) return;
+    // The writers free memory soon when they have work; else they wait for a cluster that is still to come.
+    if (!is_over_budget() || relief_is_near() || spilling_) return;
     while (open_.size() > max_open_extents_ && std::prev(open_.end())->first != next_ && !aborted_)
         spill(lock, std::prev(open_.end())->first);
-    // The writers free memory soon when they have work; else they wait for a cluster that is still to come.
     if (pinned_bytes_ <= budget_bytes_ || relief_is_near() || spilling_) return;
     if (overflow_ == Overflow::spill) return spill_payload(lock);
     while (pinned_bytes_ > budget_bytes_ && !held_.empty()) {
@@ -167,7 +172,7 @@ void Assembler::spill(Lock& lock, std::uint64_t extent) {
     const auto open = open_.extract(extent).mapped();
     const auto held = held_.extract(extent);
     std::vector<SpilledCluster> clusters;
-    for (unsigned slot = 0; slot < vma::kSlotsPerExtent; ++slot) {
+    for (unsigned slot = 0; slot < canon::kClustersPerRegion; ++slot) {
         if ((open.filled >> slot & 1) == 0) continue;
         const auto* blocks =
             overflow_ == Overflow::spill && held ? held.mapped()->slices[slot].blocks : nullptr;
@@ -222,8 +227,22 @@ std::optional<AssembledExtent> Assembler::next() {
     }
     if (held) pinned_bytes_ -= sizeof(Held);
     ++next_;
+    while (next_ % canon::kExtentsPerGroup != 0 && next_is_empty()) {
+        open_.erase(next_);
+        ++next_;
+        ++result.empty_followers;
+    }
     ++being_written_;
     return result;
+}
+
+/// Complete, and known to store nothing: thin disks have millions of such extents.
+bool Assembler::next_is_empty() const {
+    if (!next_is_complete() || spilled_.find(next_).clusters > 0) return false;
+    const auto open = open_.find(next_);
+    return open == open_.end() || std::ranges::all_of(open->second.places, [](std::uint64_t place) {
+               return static_cast<std::uint16_t>(place) == 0;
+           });
 }
 
 void Assembler::written(const AssembledExtent& extent) {

@@ -36,8 +36,10 @@ struct AssembledCluster {
 struct AssembledExtent {
     std::uint64_t number = 0;
     canon::ExtentPlan plan;
-    std::array<AssembledCluster, vma::kSlotsPerExtent> clusters;  ///< the first plan.cluster_count are used
+    std::array<AssembledCluster, canon::kClustersPerRegion>
+        clusters;                              ///< the first plan.cluster_count are used
     std::uint64_t spilled = SpillFile::kNone;  ///< the chain of records that hold the others
+    unsigned empty_followers = 0;  ///< so many extents behind this one, in its group, store nothing at all
 };
 
 /// What becomes of payload that the budget has no room for.
@@ -58,7 +60,8 @@ class Assembler {
     /// The source has been added to its end.
     void end();
 
-    /// The next extent in canonical order, waiting for it. Nothing at the end, or after abort. Any thread.
+    /// The next extent in canonical order, waiting for it, with those behind it that can go along. Nothing at
+    /// the end, or after abort. Any thread.
     [[nodiscard]] std::optional<AssembledExtent> next();
     /// The payload of an extent from next() is no longer needed: its memory counts no longer. Any thread.
     void written(const AssembledExtent& extent);
@@ -72,7 +75,7 @@ class Assembler {
     /// Source offset (48 bits) and mask of each cluster: eight bytes a cluster, because of these there may be
     /// many.
     struct OpenExtent {
-        std::array<std::uint64_t, vma::kSlotsPerExtent> places{};
+        std::array<std::uint64_t, canon::kClustersPerRegion> places{};
         std::uint64_t filled = 0;  ///< a bit for each slot
     };
     struct Slice {
@@ -81,7 +84,7 @@ class Assembler {
     };
     /// The payload of an open extent, as far as it is in memory.
     struct Held {
-        std::array<Slice, vma::kSlotsPerExtent> slices;
+        std::array<Slice, canon::kClustersPerRegion> slices;
         unsigned count = 0;
     };
     using HeldMap = std::map<std::uint64_t, std::unique_ptr<Held>>;
@@ -105,7 +108,9 @@ class Assembler {
     };
 
     [[nodiscard]] bool next_is_complete() const;
+    [[nodiscard]] bool next_is_empty() const;
     [[nodiscard]] bool must_wait() const;
+    [[nodiscard]] bool is_over_budget() const;
     [[nodiscard]] bool relief_is_near() const;
     void place(std::uint64_t extent, unsigned slot, std::uint64_t source_offset, std::uint16_t mask,
                const Slice& blocks);

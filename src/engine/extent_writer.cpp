@@ -3,13 +3,13 @@
 #include <thread>
 
 #include "canon/sealed_extent.hpp"
+#include "io/slices.hpp"
 
 namespace vmad::engine {
 namespace {
 
-constexpr std::size_t kMaxExtent = vma::kExtentHeaderSize + vma::kMaxExtentPayload;
 /// Compressed data that cannot be compressed is longer than it was, by far less than this.
-constexpr std::size_t kLargestFrame = kMaxExtent + kMaxExtent / 128;
+constexpr std::size_t kLargestFrame = canon::kMaxRegionExtent + canon::kMaxRegionExtent / 128;
 
 /// Each thread has one under way, and one may wait for the writer.
 unsigned pieces_for(unsigned threads) { return 2 * threads; }
@@ -21,13 +21,16 @@ struct ExtentWriter::Piece {
     AssembledExtent extent;
     LoadedPayload payload;
     std::optional<canon::SealedExtent> sealed;
-    std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed; none in a format without frames
+    std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed, when it is to be in a frame of its own
     std::size_t frame_bytes = 0;
+    std::uint64_t number = 0;
+    std::vector<std::array<std::byte, vma::kExtentHeaderSize>> followers;  ///< extents without payload
 };
 
-ExtentWriter::ExtentWriter(Assembler& assembler, PayloadLoader& loader, ArchiveOutput& output,
-                           Options options)
-    : assembler_(assembler),
+ExtentWriter::ExtentWriter(const canon::Layout& layout, Assembler& assembler, PayloadLoader& loader,
+                           ArchiveOutput& output, Options options)
+    : layout_(layout),
+      assembler_(assembler),
       loader_(loader),
       output_(output),
       options_(std::move(options)),
@@ -37,18 +40,18 @@ ExtentWriter::ExtentWriter(Assembler& assembler, PayloadLoader& loader, ArchiveO
 
 ExtentWriter::~ExtentWriter() = default;
 
-std::uint64_t ExtentWriter::run(const canon::Layout& layout) {
+std::uint64_t ExtentWriter::run() {
     std::vector<std::thread> threads;
     std::uint64_t written = 0;
     try {
-        write_header(layout.header());
+        write_header(layout_.header());
         for (unsigned i = 0; i < options_.threads; ++i) threads.emplace_back([this] { work(); });
         while (auto piece = pieces_.pop()) {
             options_.cancel.check();
             write(**piece);
-            ++written;
+            written += 1 + (*piece)->followers.size();
         }
-        if (written == layout.extent_count()) output_.finish();
+        if (written == layout_.extent_count()) output_.finish();
     } catch (...) {
         fail();
     }
@@ -64,12 +67,13 @@ void ExtentWriter::fail() noexcept {
 }
 
 void ExtentWriter::write_header(const std::vector<std::byte>& header) {
-    iovec slice{const_cast<std::byte*>(header.data()), header.size()};  // writing leaves the bytes alone
+    auto slice = io::const_slice(header);
     const auto encoder = output_.make_encoder();
-    if (!encoder) return output_.append({&slice, 1}, header.size());
+    has_frames_ = encoder != nullptr;
+    if (!has_frames_) return output_.append({&slice, 1}, header.size());
     std::vector<std::byte> frame(encoder->bound(header.size()));
     frame.resize(encoder->encode({&slice, 1}, frame));
-    output_.append_frame(frame, header.size());
+    output_.append_header(frame, header.size());
 }
 
 void ExtentWriter::work() {
@@ -92,7 +96,7 @@ void ExtentWriter::prepare(codec::FrameEncoder* encoder) {
         }
         if (!ticket) return;
         auto piece = seal(std::move(*extent));
-        if (encoder != nullptr) compress(*piece, *encoder);
+        if (encoder != nullptr && piece->sealed->has_payload()) compress(*piece, *encoder);
         pieces_.put(*ticket, std::move(piece));
     }
 }
@@ -101,10 +105,14 @@ std::unique_ptr<ExtentWriter::Piece> ExtentWriter::seal(AssembledExtent extent) 
     auto piece = std::make_unique<Piece>();
     piece->extent = std::move(extent);
     piece->payload = loader_.complete(piece->extent);
-    std::array<canon::StoredCluster, vma::kSlotsPerExtent> clusters;
+    std::array<canon::StoredCluster, canon::kClustersPerRegion> clusters;
     for (unsigned i = 0; i < piece->extent.plan.cluster_count; ++i)
         clusters[i] = {piece->extent.clusters[i].mask, piece->extent.clusters[i].blocks};
     piece->sealed.emplace(piece->extent.plan, clusters);
+    piece->number = piece->extent.number;
+    static const std::array<canon::StoredCluster, canon::kClustersPerRegion> kNothing{};
+    for (unsigned i = 1; i <= piece->extent.empty_followers; ++i)
+        piece->followers.push_back(canon::SealedExtent(layout_.plan(piece->number + i), kNothing).header());
     return piece;
 }
 
@@ -120,10 +128,27 @@ void ExtentWriter::compress(Piece& piece, codec::FrameEncoder& encoder) {
 }
 
 void ExtentWriter::write(Piece& piece) {
-    if (piece.frame)
-        return output_.append_frame({piece.frame->data(), piece.frame_bytes}, piece.sealed->size_bytes());
-    output_.append(piece.sealed->slices(), piece.sealed->size_bytes());
-    assembler_.written(piece.extent);
+    if (piece.frame) {
+        output_.append_region({piece.frame->data(), piece.frame_bytes}, piece.sealed->size_bytes());
+    } else {
+        if (has_frames_)
+            output_.append_empty(piece.number, piece.sealed->header());
+        else
+            output_.append(piece.sealed->slices(), piece.sealed->size_bytes());
+        assembler_.written(piece.extent);
+    }
+    write_followers(piece);
+}
+
+void ExtentWriter::write_followers(const Piece& piece) {
+    auto number = piece.number;
+    for (const auto& extent : piece.followers) {
+        auto slice = io::const_slice(extent);
+        if (has_frames_)
+            output_.append_empty(++number, extent);
+        else
+            output_.append({&slice, 1}, extent.size());
+    }
 }
 
 }  // namespace vmad::engine

@@ -20,13 +20,14 @@ class ExtentWriter {
     };
 
     /// All arguments outlive this object.
-    ExtentWriter(Assembler& assembler, PayloadLoader& loader, ArchiveOutput& output, Options options);
+    ExtentWriter(const canon::Layout& layout, Assembler& assembler, PayloadLoader& loader,
+                 ArchiveOutput& output, Options options);
     ~ExtentWriter();
 
     /// Writes the header, and then extents until the assembler hands out no more; then what ends the archive,
     /// if they were all. Returns how many extents there were. Throws the first error of any thread, after it
     /// has aborted the assembler and joined its threads.
-    std::uint64_t run(const canon::Layout& layout);
+    std::uint64_t run();
 
   private:
     struct Piece;
@@ -37,12 +38,15 @@ class ExtentWriter {
     [[nodiscard]] std::unique_ptr<Piece> seal(AssembledExtent extent);
     void compress(Piece& piece, codec::FrameEncoder& encoder);
     void write(Piece& piece);
+    void write_followers(const Piece& piece);
     void fail() noexcept;
 
+    const canon::Layout& layout_;
     Assembler& assembler_;
     PayloadLoader& loader_;
     ArchiveOutput& output_;
     Options options_;
+    bool has_frames_ = false;
     base::BufferPool frames_;
     std::mutex order_;  ///< an extent and its ticket are taken together
     base::OrderedResults<std::unique_ptr<Piece>> pieces_;

@@ -40,7 +40,8 @@ void PayloadLoader::read_again(AssembledExtent& extent, LoadedPayload& payload) 
     for (auto* cluster : dropped) {
         const std::span into(payload.reread->data() + at, vma::stored_bytes(cluster->mask));
         if (io::read_fully_at(fs_, *source_, into, cluster->source_offset) < into.size())
-            throw base::FormatError(cluster->source_offset, "source-truncated", "the archive became shorter while it was read");
+            throw base::FormatError(cluster->source_offset, "source-truncated",
+                                    "the archive became shorter while it was read");
         cluster->blocks = into.data();
         at += into.size();
     }

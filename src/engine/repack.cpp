@@ -2,6 +2,7 @@
 
 #include "access/extent_pump.hpp"
 #include "base/checked.hpp"
+#include "codec/seek_table.hpp"
 #include "engine/archive_output.hpp"
 #include "engine/assembler.hpp"
 #include "engine/extent_writer.hpp"
@@ -23,14 +24,14 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
     if (options.format == codec::ArchiveFormat::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
-        throw base::Unsupported("as .vma.zst, disks of more than 59 TiB in all are not supported");
+        throw base::Unsupported("as .vma.zst, disks of more than 64 TiB in all are not supported");
     SpillFile spill(fs, options.spill);
     Assembler assembler(layout, buffers, spill,
                         source.raw_file() != nullptr ? Overflow::drop : Overflow::spill,
                         options.memory_bytes);
     PayloadLoader loader(fs, source.raw_file(), buffers, spill);
-    ArchiveOutput output(sink, options.format, options.zstd_level, cancel);
-    ExtentWriter writer(assembler, loader, output, {options.task.threads, cancel});
+    ArchiveOutput output(fs, sink, {options.format, options.zstd_level, options.spill}, cancel);
+    ExtentWriter writer(layout, assembler, loader, output, {options.task.threads, cancel});
     std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
 
     access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.task.threads,
@@ -41,7 +42,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
                              },
                              [&] { options.task.report(base::Stage::repacking, source.progress()); },
                              [&](bool failed) { failed ? assembler.abort() : assembler.end(); }});
-    const auto written = writer.run(layout);
+    const auto written = writer.run();
     pump.join();
     if (written != layout.extent_count())
         throw base::Error("the repacked archive would lack extents: please report this as a bug");

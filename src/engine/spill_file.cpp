@@ -1,14 +1,12 @@
 #include "engine/spill_file.hpp"
 
-#include <fcntl.h>
-
 #include <array>
 #include <cstring>
 
 #include "base/error.hpp"
+#include "canon/layout.hpp"
 #include "codec/seek_frame.hpp"
-#include "io/free_space.hpp"
-#include "io/temporary_name.hpp"
+#include "io/slices.hpp"
 #include "vma/format.hpp"
 
 namespace vmad::engine {
@@ -31,35 +29,13 @@ struct RecordCluster {
     std::uint16_t slot;
 };
 
-io::File open_nameless(io::FileSystem& fs, const io::File& directory) {
-    if (auto unnamed = fs.open_unnamed(directory)) return std::move(*unnamed);
-    const auto name = std::string(io::kReservedPrefix) + io::random_hex() + ".tmp";
-    auto file = fs.open_at(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    fs.unlink(directory, name);
-    return file;
-}
-
 }  // namespace
 
-SpillFile::SpillFile(io::FileSystem& fs, SpillPlace place) : fs_(fs), place_(std::move(place)) {}
+SpillFile::SpillFile(io::FileSystem& fs, SpillPlace place) : fs_(fs), store_(fs, std::move(place)) {}
 SpillFile::~SpillFile() = default;
 
-void SpillFile::open() {
-    if (place_.beside != nullptr)
-        if (auto unnamed = fs_.open_unnamed(*place_.beside)) file_ = std::move(*unnamed);
-    if (!file_) {
-        directory_ = fs_.open(place_.directory, O_RDONLY | O_DIRECTORY);
-        file_ = open_nameless(fs_, directory_);
-        place_.beside = &directory_;
-        place_.reserve_beside.reset();
-    }
-    reserve_bytes_ =
-        place_.reserve_beside ? *place_.reserve_beside : io::default_reserve(fs_, *place_.beside);
-    encoder_ = codec::make_frame_encoder(codec::ArchiveFormat::zstd, kLevel);
-}
-
 std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<SpilledCluster>& clusters) {
-    if (!file_) open();
+    if (!encoder_) encoder_ = codec::make_frame_encoder(codec::ArchiveFormat::zstd, kLevel);
     RecordHeader header{previous, static_cast<std::uint32_t>(clusters.size()), 0, 0};
     std::vector<RecordCluster> entries;
     std::vector<iovec> slices;
@@ -67,29 +43,24 @@ std::uint64_t SpillFile::write(std::uint64_t previous, const std::vector<Spilled
         entries.push_back({cluster.source_offset, cluster.mask, cluster.slot});
         const auto size = vma::stored_bytes(cluster.mask);
         if (cluster.blocks == nullptr || size == 0) continue;
-        slices.push_back({const_cast<std::byte*>(cluster.blocks), size});  // it is only read
+        slices.push_back(io::const_slice({cluster.blocks, size}));
         header.payload_bytes += static_cast<std::uint32_t>(size);
     }
     if (header.payload_bytes > 0) {
-        compressed_.resize(encoder_->bound(vma::kMaxExtentPayload));
+        compressed_.resize(encoder_->bound(canon::kRegionBytes));
         header.compressed_bytes = static_cast<std::uint32_t>(encoder_->encode(slices, compressed_));
     }
     const auto entries_bytes = entries.size() * sizeof(RecordCluster);
     const auto size = sizeof header + entries_bytes + header.compressed_bytes;
-    io::require_space(fs_, *place_.beside, size, reserve_bytes_);
-    const std::uint64_t at = end_;
     std::array<iovec, 3> parts{{{&header, sizeof header},
                                 {entries.data(), entries_bytes},
                                 {compressed_.data(), header.compressed_bytes}}};
-    io::write_fully_at(fs_, file_, parts, at);
-    end_ += size;
-    return at;
+    return store_.append(parts, size);
 }
 
 SpillFile::Record SpillFile::read(std::uint64_t at) {
     const auto get = [this](void* into, std::size_t size, std::uint64_t offset) {
-        if (io::read_fully_at(fs_, file_, {static_cast<std::byte*>(into), size}, offset) < size)
-            throw base::Error(file_.path() + ": the spill file became shorter");
+        store_.read({static_cast<std::byte*>(into), size}, offset);
     };
     RecordHeader header;
     get(&header, sizeof header, at);
@@ -99,10 +70,11 @@ SpillFile::Record SpillFile::read(std::uint64_t at) {
     Record record{header.previous, {}, {}};
     const auto payload_at = at + sizeof header + entries_bytes;
     if (header.payload_bytes > 0) {
-        auto payload = codec::read_frame(
-            fs_, file_, {payload_at, header.compressed_bytes, header.payload_bytes}, vma::kMaxExtentPayload);
+        auto payload =
+            codec::read_frame(fs_, store_.file(), {payload_at, header.compressed_bytes, header.payload_bytes},
+                              canon::kRegionBytes);
         if (!payload)
-            throw base::Error(file_.path() + ": the disk gave back something else than was spilled");
+            throw base::Error(store_.file().path() + ": the disk gave back something else than was spilled");
         record.payload = std::move(*payload);
     }
     const std::byte* blocks = record.payload.data();
@@ -112,7 +84,7 @@ SpillFile::Record SpillFile::read(std::uint64_t at) {
             {entry.source_offset, entry.mask, entry.slot, has_blocks ? blocks : nullptr});
         if (has_blocks) blocks += vma::stored_bytes(entry.mask);
     }
-    fs_.discard(file_, at, payload_at + header.compressed_bytes - at);
+    store_.discard(at, payload_at + header.compressed_bytes - at);
     return record;
 }
 

@@ -1,30 +1,17 @@
 // Parks clusters on disk that come long before their turn, when memory is used up.
 //
-// A file without a name, made when it is first needed, that goes away with this object or the process.
 // Clusters are written in records of one extent each; the records of an extent form a chain, of which the
 // caller keeps the last. One thread at a time writes; any may read.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "codec/frame_encoder.hpp"
-#include "io/file_system.hpp"
+#include "engine/temporary_store.hpp"
 
 namespace vmad::engine {
-
-/// Where a spill file may be made.
-struct SpillPlace {
-    const io::File* beside = nullptr;    ///< a directory, used when it has files without names; or none
-    std::string directory = "/var/tmp";  ///< else this one
-    /// To be left free in `beside`; else, and in `directory`, io::default_reserve().
-    std::optional<std::uint64_t> reserve_beside{};
-};
 
 /// A cluster on its way to disk or back.
 struct SpilledCluster {
@@ -58,17 +45,11 @@ class SpillFile {
     [[nodiscard]] Record read(std::uint64_t at);
 
     /// On the disk, all in all.
-    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return end_; }
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return store_.size_bytes(); }
 
   private:
-    void open();
-
     io::FileSystem& fs_;
-    SpillPlace place_;
-    io::File directory_;
-    io::File file_;
-    std::uint64_t reserve_bytes_ = 0;
-    std::atomic<std::uint64_t> end_ = 0;
+    TemporaryStore store_;
     std::unique_ptr<codec::FrameEncoder> encoder_;
     std::vector<std::byte> compressed_;
 };

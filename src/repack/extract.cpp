@@ -12,6 +12,7 @@
 #include "access/extent_pump.hpp"
 #include "canon/sealed_extent.hpp"
 #include "io/new_file.hpp"
+#include "io/slices.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -56,7 +57,8 @@ void check_names(const std::vector<std::string>& names) {
     std::set<std::string> seen;
     for (const auto& name : names) {
         if (name.find('/') != name.npos || name == "." || name == "..")
-            throw base::InvalidArchive("file-name", fmt::format("\"{}\" in the header is not a valid file name", name));
+            throw base::InvalidArchive("file-name",
+                                       fmt::format("\"{}\" in the header is not a valid file name", name));
         if (!seen.insert(name).second)
             throw base::InvalidArchive("file-name", fmt::format("two files would have the name {}", name));
     }
@@ -91,8 +93,7 @@ class DiskWriter {
             auto end = blocks[i].offset;
             for (std::size_t k = i; k < blocks.size(); ++k) {
                 if (blocks[k].device_id != blocks[i].device_id || blocks[k].offset != end) break;
-                // iovec knows no const, but writing leaves the bytes alone.
-                slices.push_back({const_cast<std::byte*>(blocks[k].bytes), blocks[k].size});
+                slices.push_back(io::const_slice({blocks[k].bytes, blocks[k].size}));
                 end += blocks[k].size;
             }
             io::write_fully_at(fs_, *disks_[blocks[i].device_id].file, slices, blocks[i].offset);
@@ -141,26 +142,84 @@ class DiskWriter {
 };
 
 void copy_disks(access::ExtentPump::Read read, const std::function<io::SourceProgress()>& progress,
-                DiskWriter& writer, const access::TaskOptions& task, const base::CancelFlag& cancel) {
-    access::ExtentPump pump(std::move(read), task.threads, cancel,
+                DiskWriter& writer, const access::TaskOptions& task) {
+    access::ExtentPump pump(std::move(read), task.threads, task.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
                              [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
     pump.join();
 }
 
-/// All files, or, unless existing ones are replaced, none when an error comes between.
-void publish(io::FileSystem& fs, const io::File& directory, std::deque<io::NewFile>& files, bool force) {
-    for (auto& file : files) fs.sync(file.file());
-    for (auto& file : files) force ? file.replace() : file.publish();
-    fs.sync(directory);
-    for (auto& file : files) file.keep();
+/// The files of an extraction, without their names as yet.
+class Files {
+  public:
+    /// Makes them, with the configs in place and the disks all zero.
+    Files(io::FileSystem& fs, const io::File& directory, const Plan& plan)
+        : fs_(fs), plan_(plan), writer_(fs) {
+        for (const auto& device : plan.devices) {
+            const auto& file = files_.emplace_back(fs, directory, disk_file_name(device)).file();
+            fs.truncate(file, device.size_bytes);
+            writer_.add(device, file);
+        }
+        for (const auto& config : plan.configs) {
+            auto data = io::const_slice(config.data);
+            io::write_fully_at(fs, files_.emplace_back(fs, directory, config.name).file(), {&data, 1}, 0);
+        }
+    }
+
+    [[nodiscard]] DiskWriter& writer() noexcept { return writer_; }
+
+    /// Makes the disks all zero again.
+    void clear_disks() {
+        for (std::size_t i = 0; i < plan_.devices.size(); ++i) {
+            fs_.truncate(files_[i].file(), 0);
+            fs_.truncate(files_[i].file(), plan_.devices[i].size_bytes);
+        }
+    }
+
+    /// All files, or, unless existing ones are replaced, none when an error comes between.
+    void publish(const io::File& directory, bool force) {
+        for (auto& file : files_) fs_.sync(file.file());
+        for (auto& file : files_) force ? file.replace() : file.publish();
+        fs_.sync(directory);
+        for (auto& file : files_) file.keep();
+    }
+
+  private:
+    io::FileSystem& fs_;
+    const Plan& plan_;
+    std::deque<io::NewFile> files_;
+    DiskWriter writer_;
+};
+
+/// Only the wanted disks, where the archive lets them be found. False when all of it is to be read.
+bool copy_found_disks(io::FileSystem& fs, const io::File& source, const Plan& plan, base::BufferPool& buffers,
+                      Files& files, const access::TaskOptions& task) {
+    auto extents = access::DeviceExtents::find(fs, source, plan.devices, buffers, task.cancel_flag());
+    if (!extents) return false;
+    try {
+        copy_disks([&](vma::Extent& extent) { return extents->next(extent); },
+                   [&] { return extents->progress(); }, files.writer(), task);
+        return true;
+    } catch (const access::NotCanonical&) {
+        files.clear_disks();
+        return false;
+    }
+}
+
+ExtractResult size_of(const Plan& plan, std::uint64_t written_to_disks) {
+    ExtractResult result{file_names(plan), 0, written_to_disks};
+    for (const auto& device : plan.devices) result.size_bytes += device.size_bytes;
+    for (const auto& config : plan.configs) {
+        result.size_bytes += config.data.size();
+        result.written_bytes += config.data.size();
+    }
+    return result;
 }
 
 }  // namespace
 
 ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
                       const std::string& directory, const ExtractOptions& options) {
-    const auto& cancel = options.task.cancel_flag();
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const auto plan = select(reader.header(), options.devices);
@@ -171,45 +230,13 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     const auto into = fs.open(directory, O_RDONLY | O_DIRECTORY);
     if (!options.force) require_absent(fs, into, names);
 
-    ExtractResult result{names, 0, 0};
-    std::deque<io::NewFile> files;
-    DiskWriter writer(fs);
-    for (const auto& device : plan.devices) {
-        const auto& file = files.emplace_back(fs, into, disk_file_name(device)).file();
-        fs.truncate(file, device.size_bytes);
-        writer.add(device, file);
-        result.size_bytes += device.size_bytes;
-    }
-    for (auto config : plan.configs) {
-        iovec data{config.data.data(), config.data.size()};
-        io::write_fully_at(fs, files.emplace_back(fs, into, config.name).file(), {&data, 1}, 0);
-        result.size_bytes += config.data.size();
-        result.written_bytes += config.data.size();
-    }
-    const auto copy_all = [&] {
+    Files files(fs, into, plan);
+    const bool may_seek = source_file != nullptr && !options.devices.empty();
+    if (!may_seek || !copy_found_disks(fs, *source_file, plan, buffers, files, options.task))
         copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
-                   [&] { return source.progress(); }, writer, options.task, cancel);
-    };
-    const bool seekable = source_file != nullptr && source.format() == codec::ArchiveFormat::zstd;
-    auto some = seekable && !options.devices.empty()
-                    ? access::DeviceExtents::find(fs, *source_file, reader, plan.devices, buffers, cancel)
-                    : std::nullopt;
-    try {
-        if (some)
-            copy_disks([&](vma::Extent& extent) { return some->next(extent); },
-                       [&] { return some->progress(); }, writer, options.task, cancel);
-        else
-            copy_all();
-    } catch (const access::SeekTableMismatch&) {
-        for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-            fs.truncate(files[i].file(), 0);
-            fs.truncate(files[i].file(), plan.devices[i].size_bytes);
-        }
-        copy_all();
-    }
-    publish(fs, into, files, options.force);
-    result.written_bytes += writer.written_bytes();
-    return result;
+                   [&] { return source.progress(); }, files.writer(), options.task);
+    files.publish(into, options.force);
+    return size_of(plan, files.writer().written_bytes());
 }
 
 }  // namespace vmad::repack

@@ -1,9 +1,9 @@
 // Restores the disks and configs of an archive as plain files, the way Proxmox's own tool names them.
 //
 // Every rule of the format is checked on the way, over the whole archive, whichever disks are wanted; but of
-// a canonical zstd archive in a file only the wanted disks are read, and checked. The files appear under
-// their names when all of it was good; until then they have none, or a temporary one that goes away with any
-// error. Existing files are never written into.
+// a canonical raw or zstd archive in a file only the wanted disks are read, and checked. The files appear
+// under their names when all of it was good; until then they have none, or a temporary one that goes away
+// with any error. Existing files are never written into.
 #pragma once
 
 #include <string>

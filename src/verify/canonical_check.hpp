@@ -12,7 +12,7 @@ enum class Canonical {
     unknown,  ///< it would have to be decompressed
 };
 
-/// Of a raw archive reads 512 bytes in every 3.7 MiB, of a zstd one with a seek table the first block of each
+/// Of a raw archive reads 512 bytes in every 2 MiB, of a zstd one with a seek table the first block of each
 /// frame: what the blocks hold is not looked at. For gzip and lzo the extended attribute of a published
 /// archive tells. `no` also for what is no valid archive. Throws base::SystemError, base::Cancelled.
 [[nodiscard]] Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file,

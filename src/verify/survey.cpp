@@ -30,6 +30,35 @@ class FirstDeviation {
     std::string text_;
 };
 
+/// Where the frames of a canonical archive end that has these extents.
+class ExpectedFrames {
+  public:
+    explicit ExpectedFrames(std::uint64_t header_bytes) : end_(header_bytes) { ends_.add(end_); }
+
+    /// The next extent, which ends at `end`.
+    void add_extent(std::uint64_t number, std::uint64_t end) {
+        const bool has_payload = end - end_ > vma::kExtentHeaderSize;
+        if (has_payload || number % canon::kExtentsPerGroup == 0) end_run();
+        end_ = end;
+        in_run_ = !has_payload;
+        if (has_payload) ends_.add(end);
+    }
+    [[nodiscard]] const codec::FrameEnds& finish() {
+        end_run();
+        return ends_;
+    }
+
+  private:
+    void end_run() {
+        if (in_run_) ends_.add(end_);
+        in_run_ = false;
+    }
+
+    codec::FrameEnds ends_;
+    std::uint64_t end_;  ///< of the last extent
+    bool in_run_ = false;
+};
+
 void check_layout(const vma::Extent& extent, const canon::Layout& layout, FirstDeviation& deviation) {
     if (extent.number >= layout.extent_count()) return deviation.note(extent.offset, "an extent too many");
     const auto plan = layout.plan(extent.number);
@@ -54,8 +83,7 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
         deviation.note(0, "the header is not canonical");
     std::vector<canon::ContentSum> sums(options.threads, canon::ContentSum(reader.header()));
     std::uint64_t extents = 0;
-    codec::FrameEnds ends;
-    ends.add(reader.offset());
+    ExpectedFrames ends(reader.offset());
     access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.threads,
                             options.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned worker) {
@@ -63,12 +91,13 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
                                  check_layout(extent, layout, deviation);
                              },
                              [&] {
-                                 ends.add(reader.offset());
+                                 ends.add_extent(extents, reader.offset());
                                  ++extents;
                                  options.report(base::Stage::verifying, source.progress());
                              },
                              [](bool) {}});
     pump.join();
+    if (extents < layout.extent_count()) deviation.note(reader.offset(), "extents are missing at the end");
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
     const auto where = deviation.text();
     return {source.format(),
@@ -77,7 +106,7 @@ Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) 
             extents,
             reader.offset(),
             source.progress().done_bytes,
-            where.empty() ? source.stored_deviation(ends) : where,
+            where.empty() ? source.stored_deviation(ends.finish()) : where,
             source.warning()};
 }
 

@@ -1,7 +1,8 @@
 // Which clusters of which device an archive has shown so far: the rules that hold across extents.
 //
 // Every cluster of every device must be stored exactly once. A bit per cluster, but only for regions of which
-// the archive has shown a cluster, so that a number alone does not use up memory. One thread at a time.
+// the archive has shown some clusters and not all: neither a number alone nor an archive in order uses up
+// memory. One thread at a time.
 #pragma once
 
 #include <bitset>
@@ -14,9 +15,9 @@
 
 namespace vmad::vma {
 
-/// How many clusters an archive of unknown length may have, 59 TiB: a few compressed bytes can name clusters
+/// How many clusters an archive of unknown length may have, 64 TiB: a few compressed bytes can name clusters
 /// all over its devices.
-inline constexpr std::uint64_t kMaxUnsizedClusters = std::uint64_t{kSlotsPerExtent} << 24;
+inline constexpr std::uint64_t kMaxUnsizedClusters = std::uint64_t{1} << 30;
 
 class ClusterMap {
   public:
@@ -37,12 +38,16 @@ class ClusterMap {
 
   private:
     static constexpr std::uint32_t kRegionClusters = 1 << 12;
-    using Region = std::bitset<kRegionClusters>;
+    struct Region {
+        std::bitset<kRegionClusters> bits;
+        unsigned count = 0;
+    };
     struct DeviceMap {
         std::string name;
         std::uint64_t cluster_count = 0;
         std::uint64_t missing = 0;
-        std::unordered_map<std::uint32_t, std::unique_ptr<Region>> seen;  ///< by cluster / kRegionClusters
+        std::unordered_map<std::uint32_t, std::unique_ptr<Region>>
+            seen;  ///< by cluster / kRegionClusters; null: all
         [[nodiscard]] std::uint64_t first_missing() const;
     };
     std::array<std::uint8_t, kDeviceSlots> index_{};  ///< id -> 1 + position in devices_, 0 for none

@@ -82,17 +82,17 @@ def concatenated(kind, path):
 
 
 class SeekTable:
-    """The table at the end of a zstd archive that vmad wrote: entries are [stored, decompressed] bytes of a frame."""
+    """The table at the end of a zstd archive that vmad wrote: entries are [stored, decompressed, checksum] of a frame."""
 
     def __init__(self, data):
         count, descriptor, magic = struct.unpack("<IBI", data[-9:])
-        assert (descriptor, magic) == (0, 0x8F92EAB1)
-        self.offset = len(data) - 9 - 8 * count - 8
-        self.entries = [list(entry) for entry in struct.iter_unpack("<II", data[self.offset + 8:-9])]
+        assert (descriptor, magic) == (0x80, 0x8F92EAB1)
+        self.offset = len(data) - 9 - 12 * count - 8
+        self.entries = [list(entry) for entry in struct.iter_unpack("<III", data[self.offset + 8:-9])]
 
     def encode(self):
-        body = b"".join(struct.pack("<II", *entry) for entry in self.entries)
-        body += struct.pack("<IBI", len(self.entries), 0, 0x8F92EAB1)
+        body = b"".join(struct.pack("<III", *entry) for entry in self.entries)
+        body += struct.pack("<IBI", len(self.entries), 0x80, 0x8F92EAB1)
         return struct.pack("<II", 0x184D2A5E, len(body)) + body
 
     def frame_offset(self, number):

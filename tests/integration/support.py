@@ -42,7 +42,7 @@ VMAD = program("src/daemon/vmad", "usr/sbin/vmad")
 VMA_GENERATE = BUILD / "tests/support/vma-generate"
 OFFICIAL = SOURCE / "tests/data/official"
 # A strict reader that shares no code with this project; not part of it, used where it is at hand.
-VMACHECK = SOURCE.parent / "shared/tools/vmacheck.py"
+VMACHECK = SOURCE / "tests/support/vmacheck.py"
 
 # Far longer than anything takes: only a program that hangs meets it.
 HANG_SECONDS = 120

@@ -6,8 +6,10 @@
 #include <set>
 
 #include <xxhash.h>
+#include <zstd.h>
 
 #include "support/archive_index.hpp"
+#include "support/archive_parts.hpp"
 
 namespace vmad::testing {
 
@@ -16,6 +18,7 @@ namespace {
 constexpr std::string_view kCanonicalUuid =
     "\x12\x34\x56\x78\xaa\xbb\xcc\xdd\xee\xff\xaa\xbb\xcc\xdd\xee\xff";
 constexpr std::size_t kHeaderUnit = 65536;
+constexpr std::uint32_t kRegionClusters = 32;
 
 using Block = std::array<std::byte, kBlockBytes>;
 
@@ -115,6 +118,26 @@ XXH128_hash_t hash_of(View bytes) { return XXH3_128bits(bytes.data(), bytes.size
 void append_le(Bytes& to, std::size_t width, std::uint64_t value) {
     to.resize(to.size() + width);
     put_le(&to[to.size() - width], width, value);
+}
+
+Bytes compress(View content, int level) {
+    ZSTD_CCtx* context = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+    Bytes frame(ZSTD_compressBound(content.size()));
+    frame.resize(ZSTD_compress2(context, frame.data(), frame.size(), content.data(), content.size()));
+    ZSTD_freeCCtx(context);
+    return frame;
+}
+
+/// Up to a page, or to the next one, when there is no room for the skippable frame's header and 80 zeros.
+void append_filling(Bytes& stored) {
+    std::size_t end = (stored.size() + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    if (end - stored.size() < 88) end += kBlockBytes;
+    append_le(stored, 4, 0x184d2a50);
+    append_le(stored, 4, end - stored.size() - 4);
+    stored.resize(end - 80, std::byte{0x55});
+    stored.resize(end);
 }
 
 void append_text(Bytes& to, View text) {
@@ -233,13 +256,53 @@ Bytes reference_repack(View archive) {
     for (const std::uint8_t source_id : by_descending_name(source)) {
         const auto& device = source.devices.at(source_id);
         const auto count = static_cast<std::uint32_t>(clusters_of(device.size_bytes));
-        for (std::uint32_t first = 0; first < count; first += kSlotsPerExtent) {
-            const std::uint32_t end = std::min(first + kSlotsPerExtent, count);
+        std::uint32_t extents = 0;
+        for (std::uint32_t first = 0; first < count; first += kRegionClusters, ++extents) {
+            const std::uint32_t end = std::min(first + kRegionClusters, count);
             append_extent(canonical, source, source_id, ids.at(device.name), first, end);
         }
+        for (; extents % 8 != 0; ++extents) append_extent(canonical, source, source_id, 0, 0, 0);
     }
     if (source.devices.empty()) append_extent(canonical, source, 0, 0, 0, 0);
     return canonical;
+}
+
+Bytes reference_zstd(View canonical, int level) {
+    struct Frame {
+        Bytes content;
+        std::size_t group;  // of eight extents; the header has one of its own
+    };
+    const ArchiveParts parts(canonical);
+    std::vector<Frame> frames{{parts.header, SIZE_MAX}};
+    for (std::size_t i = 0; i < parts.extents.size(); ++i) {
+        const auto& [head, data] = parts.extents[i];
+        const auto is_run = [](const Bytes& content) { return content.size() <= 8 * extent_at::kEnd; };
+        if (!data.empty() || !is_run(frames.back().content) || frames.back().group != i / 8)
+            frames.push_back({{}, i / 8});
+        Bytes& content = frames.back().content;
+        content.insert(content.end(), head.begin(), head.end());
+        content.insert(content.end(), data.begin(), data.end());
+    }
+
+    Bytes stored;
+    Bytes entries;
+    std::size_t entry_begin = 0;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const Bytes frame = compress(frames[i].content, level);
+        stored.insert(stored.end(), frame.begin(), frame.end());
+        if (i + 1 < frames.size() && frames[i + 1].content.size() > 4096) append_filling(stored);
+        append_le(entries, 4, stored.size() - entry_begin);
+        append_le(entries, 4, frames[i].content.size());
+        append_le(entries, 4, XXH64(frames[i].content.data(), frames[i].content.size(), 0) & 0xffffffff);
+        entry_begin = stored.size();
+    }
+    append_le(stored, 4, 0x184d2a5e);
+    append_le(stored, 4, entries.size() + 9);
+    stored.insert(stored.end(), entries.begin(), entries.end());
+    append_le(stored, 4, frames.size());
+    append_le(stored, 1, 0x80);
+    append_le(stored, 4, 0x8f92eab1);
+    return stored;
 }
 
 std::string content_digest(View archive) {

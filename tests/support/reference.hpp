@@ -29,6 +29,9 @@ struct Contents {
 /// The canonical archive of the same content and ctime.
 [[nodiscard]] Bytes reference_repack(View archive);
 
+/// How a canonical archive is stored as .vma.zst. The level, and the version of libzstd, are part of it.
+[[nodiscard]] Bytes reference_zstd(View canonical, int level);
+
 /// Device names to the ids that the canonical layout gives them. At most 254 names.
 [[nodiscard]] std::map<std::string, std::uint8_t> reference_ids(const std::vector<std::string>& names);
 

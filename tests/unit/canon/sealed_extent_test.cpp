@@ -76,14 +76,14 @@ TEST_CASE("the rules refuse what the sealing leaves out") {
 }
 
 TEST_CASE("a full extent of separate blocks needs no more slices than a gathering write takes") {
-    const ExtentPlan plan{1, vma::kMaxDeviceSize, 0, vma::kSlotsPerExtent};
+    const ExtentPlan plan{1, vma::kMaxDeviceSize, 0, kClustersPerRegion};
     std::vector<std::byte> blocks(16 * vma::kBlockSize, std::byte{1});
     // Every other block zero, so that no two slices touch.
     for (std::size_t n = 0; n < 16; n += 2)
         std::fill_n(blocks.begin() + static_cast<std::ptrdiff_t>(n * vma::kBlockSize), vma::kBlockSize,
                     std::byte{0});
-    const std::vector<StoredCluster> clusters(vma::kSlotsPerExtent, {0xffff, blocks.data()});
+    const std::vector<StoredCluster> clusters(kClustersPerRegion, {0xffff, blocks.data()});
     SealedExtent sealed(plan, clusters);
-    CHECK(sealed.slices().size() == 1 + 59 * 8);
+    CHECK(sealed.slices().size() == 1 + 32 * 8);
     CHECK(accepted(joined(sealed), plan));
 }

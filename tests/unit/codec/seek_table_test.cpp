@@ -8,12 +8,22 @@
 namespace vmad::codec {
 namespace {
 
-FoundSeekTable find(View stored) {
+struct Found {
+    std::optional<FrameTable> table;
+    std::string defect;
+    bool has_checksums = false;
+};
+
+Found find(View stored) {
     io::FileSystem fs;
-    return read_seek_table(fs, testing::memory_file(stored));
+    const auto file = testing::memory_file(stored);
+    auto found = read_seek_table(fs, file);
+    if (!found.table) return {std::nullopt, found.defect};
+    const bool has_checksums = found.table->has_checksums();
+    return {FrameTable::read(std::move(*found.table)), found.defect, has_checksums};
 }
 
-void check_equal(const SeekTable& a, const SeekTable& b) {
+void check_equal(const FrameTable& a, const FrameTable& b) {
     REQUIRE(a.frames.size() == b.frames.size());
     for (std::size_t i = 0; i < a.frames.size(); ++i) {
         CHECK(a.frames[i].stored_offset == b.frames[i].stored_offset);
@@ -23,16 +33,20 @@ void check_equal(const SeekTable& a, const SeekTable& b) {
 }
 
 TEST_CASE("the encoded bytes are those of the format") {
-    SeekTable table;
-    CHECK(table.encode() ==
-          bytes_of(std::string("\x5e\x2a\x4d\x18\x09\0\0\0\0\0\0\0\0\xb1\xea\x92\x8f", 17)));
-    table.add(0x01020304, 0x05060708);
-    table.add(1, 0xffffffff);
-    CHECK(table.encode() ==
-          bytes_of(std::string("\x5e\x2a\x4d\x18\x19\0\0\0\4\3\2\1\x8\7\6\5\1\0\0\0\xff\xff\xff\xff"
-                               "\2\0\0\0\0\xb1\xea\x92\x8f",
-                               33)));
-    CHECK(table.frames[1].stored_offset == 0x01020304);
+    const auto all = [](std::uint64_t count, const std::vector<std::array<std::byte, 12>>& entries) {
+        Bytes table;
+        append(table, SeekTable::encode_header(count));
+        for (const auto& entry : entries) append(table, entry);
+        append(table, SeekTable::encode_footer(count));
+        return table;
+    };
+    CHECK(all(0, {}) == bytes_of(std::string("\x5e\x2a\x4d\x18\x09\0\0\0\0\0\0\0\x80\xb1\xea\x92\x8f", 17)));
+    CHECK(
+        all(2, {SeekTable::encode_entry(0x01020304, 0x05060708, 0x090a0b0c),
+                SeekTable::encode_entry(1, 0xffffffff, 0)}) ==
+        bytes_of(std::string("\x5e\x2a\x4d\x18\x21\0\0\0\4\3\2\1\x8\7\6\5\xc\xb\xa\x9\1\0\0\0\xff\xff\xff\xff"
+                             "\0\0\0\0\2\0\0\0\x80\xb1\xea\x92\x8f",
+                             41)));
 }
 
 TEST_CASE("a table that was encoded behind its frames is found again") {
@@ -44,7 +58,7 @@ TEST_CASE("a table that was encoded behind its frames is found again") {
         CHECK(found.defect == "");
         check_equal(*found.table, stream.table);
     }
-    SeekTable many;
+    FrameTable many;
     for (std::uint32_t i = 0; i < 10000; ++i) many.add(i % 7, i);
     Bytes stored(many.frames.back().stored_offset + many.frames.back().stored_bytes);
     append(stored, many.encode());
@@ -70,12 +84,13 @@ Bytes with_checksums(std::size_t before, unsigned descriptor) {
 }
 
 TEST_CASE("checksums in a table are passed over, unused bits ignored") {
-    SeekTable expected;
+    FrameTable expected;
     expected.add(10, 1000);
     expected.add(20, 2000);
     for (const unsigned descriptor : {0x80U, 0x81U, 0x83U}) {
         const auto found = find(with_checksums(30, descriptor));
         REQUIRE(found.table);
+        CHECK(found.has_checksums);
         check_equal(*found.table, expected);
     }
 }
@@ -94,7 +109,7 @@ TEST_CASE("a table that does not fit its file is none, and why is said") {
     CHECK(defect(with_checksums(31, 0x80)) == "its frames have 30 bytes, the file has 31 before it");
     CHECK(defect(with_checksums(30, 0)) == "it does not begin at byte 38, where 2 frames put it");
 
-    SeekTable table;
+    FrameTable table;
     table.add(30, 100);
     Bytes good(30);
     append(good, table.encode());
@@ -128,7 +143,7 @@ TEST_CASE("no memory is taken for more frames than any archive has") {
     iovec slice{footer.data(), footer.size()};
     io::write_fully_at(fs, file, {&slice, 1}, size - 9);
     CHECK(read_seek_table(fs, file).defect ==
-          "the file ends in a seek table that does not fit it: it has 16777473 frames, more than 16777472");
+          "the file ends in a seek table that does not fit it: it has 33558529 frames, more than 33558528");
 }
 
 TEST_CASE("single frames are read by the table") {

@@ -13,6 +13,7 @@
 
 #include "codec/decoder.hpp"
 #include "codec/frame_encoder.hpp"
+#include "support/frame_table.hpp"
 #include "support/memory_file.hpp"
 #include "support/random.hpp"
 #include "support/temporary_directory.hpp"
@@ -20,6 +21,7 @@
 namespace vmad::codec {
 
 using testing::Bytes;
+using testing::FrameTable;
 using testing::Random;
 using testing::View;
 
@@ -51,7 +53,7 @@ inline Bytes encode(FrameEncoder& encoder, View piece) {
 struct Stream {
     Bytes stored;
     Bytes content;
-    SeekTable table;
+    FrameTable table;
     FrameEnds ends;
 };
 

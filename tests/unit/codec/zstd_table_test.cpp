@@ -17,22 +17,24 @@ std::string warning_from(std::uint64_t stored_offset) {
 }
 
 /// The same sizes once more, with offsets that follow from them.
-SeekTable rebuilt(const SeekTable& table) {
-    SeekTable result;
+FrameTable rebuilt(const FrameTable& table) {
+    FrameTable result;
     for (const auto& frame : table.frames) result.add(frame.stored_bytes, frame.bytes);
     return result;
 }
 
 /// Behind the frames, so that the table is one that read_seek_table() would find.
-Bytes with_table(const Stream& stream, const SeekTable& table) {
+Bytes with_table(const Stream& stream, const FrameTable& table) {
     auto stored = stream.stored;
     append(stored, table.encode());
     return stored;
 }
 
-void check_warning(const Stream& stream, const SeekTable& wrong, std::uint64_t stored_offset) {
+void check_warning(const Stream& stream, const FrameTable& wrong, std::uint64_t stored_offset) {
     const auto stored = with_table(stream, wrong);
-    const auto found = read_seek_table(*std::make_unique<io::FileSystem>(), testing::memory_file(stored));
+    io::FileSystem fs;
+    const auto file = testing::memory_file(stored);
+    const auto found = read_seek_table(fs, file);
     REQUIRE(found.table);
     auto expected = sound(stream);
     expected.warning = warning_from(stored_offset);
@@ -49,29 +51,29 @@ TEST_CASE("a table that is wrong in one frame is used up to there, and then no m
     const auto& frames = stream.table.frames;
     for (std::size_t k = 0; k + 1 < frames.size(); ++k) {
         CAPTURE(k);
-        const auto check = [&](const std::function<void(SeekTable&)>& change) {
+        const auto check = [&](const std::function<void(FrameTable&)>& change) {
             auto wrong = stream.table;
             change(wrong);
             check_warning(stream, rebuilt(wrong), frames[k].stored_offset);
         };
-        check([k](SeekTable& table) {  // sizes shifted between two frames
+        check([k](FrameTable& table) {  // sizes shifted between two frames
             ++table.frames[k].stored_bytes;
             --table.frames[k + 1].stored_bytes;
         });
-        check([k](SeekTable& table) {
+        check([k](FrameTable& table) {
             --table.frames[k].stored_bytes;
             ++table.frames[k + 1].stored_bytes;
         });
-        check([k](SeekTable& table) { ++table.frames[k].bytes; });
-        check([k](SeekTable& table) { --table.frames[k].bytes; });
-        check([k](SeekTable& table) { table.frames[k].bytes = 0; });
-        check([k](SeekTable& table) { table.frames[k].bytes = 0xffffffff; });  // no reading ahead
-        check([k](SeekTable& table) {                                          // two frames merged
+        check([k](FrameTable& table) { ++table.frames[k].bytes; });
+        check([k](FrameTable& table) { --table.frames[k].bytes; });
+        check([k](FrameTable& table) { table.frames[k].bytes = 0; });
+        check([k](FrameTable& table) { table.frames[k].bytes = 0xffffffff; });  // no reading ahead
+        check([k](FrameTable& table) {                                          // two frames merged
             table.frames[k].stored_bytes += table.frames[k + 1].stored_bytes;
             table.frames[k].bytes += table.frames[k + 1].bytes;
             table.frames.erase(table.frames.begin() + static_cast<std::ptrdiff_t>(k) + 1);
         });
-        check([k](SeekTable& table) {  // one frame split
+        check([k](FrameTable& table) {  // one frame split
             auto half = table.frames[k];
             half.stored_bytes /= 2;
             half.bytes /= 2;
@@ -79,7 +81,7 @@ TEST_CASE("a table that is wrong in one frame is used up to there, and then no m
             table.frames[k].bytes -= half.bytes;
             table.frames.insert(table.frames.begin() + static_cast<std::ptrdiff_t>(k), half);
         });
-        check([k](SeekTable& table) {  // a frame that is not there
+        check([k](FrameTable& table) {  // a frame that is not there
             table.frames.insert(table.frames.begin() + static_cast<std::ptrdiff_t>(k), SeekFrame{});
         });
     }

@@ -109,7 +109,7 @@ TEST_CASE("a table may list skippable frames as frames without content") {
     Random random(6);
     const auto stream = made_up_stream(kZstd, random, 5, 3000);
     Bytes stored;
-    SeekTable table;
+    FrameTable table;
     for (const auto& frame : stream.table.frames) {
         append(stored, skippable(100));
         table.add(108, 0);
@@ -268,7 +268,7 @@ TEST_CASE("a frame of 3 GiB in a few KiB is read through one small buffer, whate
     const std::uint64_t size = std::uint64_t{3} << 30;
     auto stored = bytes_of(output_of("head -c 3221225472 /dev/zero | zstd -q -1 --stream-size=3221225472"));
     CHECK(stored.size() < 1000000);
-    SeekTable table;
+    FrameTable table;
     table.add(static_cast<std::uint32_t>(stored.size()), static_cast<std::uint32_t>(size));
     append(stored, table.encode());
     testing::MemorySource source(stored);

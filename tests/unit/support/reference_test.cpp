@@ -175,5 +175,11 @@ TEST_CASE("the canonical layout, byte by byte where it is short") {
     put(block, 0, "hello");
     header.insert(header.end(), head.begin(), head.end());
     header.insert(header.end(), block.begin(), block.end());
+    // Seven more, without slots.
+    Bytes empty(512);
+    put(empty, 0, std::string_view("VMAE\0\0\0\0", 8));
+    put(empty, 8, uuid);
+    seal(empty, 24);
+    for (int i = 0; i < 7; ++i) header.insert(header.end(), empty.begin(), empty.end());
     CHECK(archive == header);
 }
