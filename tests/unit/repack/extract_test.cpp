@@ -65,6 +65,11 @@ testing::Guest small_guest() {
     return testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}, {"drive-efidisk0", 540672, {.seed = 2}}});
 }
 
+const Bytes& small_archive() {
+    static const auto archive = testing::dump(small_guest());
+    return archive;
+}
+
 bool are_file_names(const testing::Contents& contents) {
     std::set<std::string> names;
     for (const auto& [name, bytes] : contents.disks)
@@ -121,7 +126,7 @@ TEST_CASE("zeros are holes, and files are private") {
 }
 
 TEST_CASE("named disks come alone") {
-    Fixture fixture(testing::dump(small_guest()));
+    Fixture fixture(small_archive());
     repack::ExtractOptions options;
     options.devices = {"drive-efidisk0", "drive-efidisk0"};
     CHECK(fixture.extract(options).files == std::vector<std::string>{"disk-drive-efidisk0.raw"});
@@ -132,7 +137,7 @@ TEST_CASE("named disks come alone") {
 }
 
 TEST_CASE("a disk that is not there is named, and so are those that are") {
-    Fixture fixture(testing::dump(small_guest()));
+    Fixture fixture(small_archive());
     repack::ExtractOptions options;
     options.devices = {"drive-scsi0", "drive-scsi1"};
     CHECK_THROWS_WITH_AS(fixture.extract(options),
@@ -169,7 +174,7 @@ TEST_CASE("names that lead elsewhere are refused before anything is made") {
 }
 
 TEST_CASE("existing files are kept, or replaced when that is wanted") {
-    Fixture fixture(testing::dump(small_guest()));
+    Fixture fixture(small_archive());
     std::filesystem::create_directory(fixture.temporary / "out");
     fixture.temporary.write("out/qemu-server.conf", "mine");
     fixture.temporary.write("out/other", "other");
@@ -190,7 +195,7 @@ TEST_CASE("existing files are kept, or replaced when that is wanted") {
 }
 
 TEST_CASE("a link in the directory is not followed") {
-    Fixture fixture(testing::dump(small_guest()));
+    Fixture fixture(small_archive());
     std::filesystem::create_directory(fixture.temporary / "out");
     std::filesystem::create_symlink("../victim", fixture.temporary / "out/qemu-server.conf");
     CHECK_THROWS_AS(fixture.extract(), base::UsageError);
@@ -222,7 +227,7 @@ TEST_CASE("nothing is left of a damaged archive") {
 
 TEST_CASE("file systems without unnamed files or hard links will do") {
     for (const bool links : {true, false}) {
-        Fixture fixture(testing::dump(small_guest()));
+        Fixture fixture(small_archive());
         fixture.fs.has_unnamed = false;
         fixture.fs.has_links = links;
         CHECK(fixture.extract().files.size() == 3);
@@ -231,7 +236,7 @@ TEST_CASE("file systems without unnamed files or hard links will do") {
 }
 
 TEST_CASE("nothing is left when it is stopped") {
-    Fixture fixture(testing::dump(small_guest()));
+    Fixture fixture(small_archive());
     base::CancelFlag cancel;
     cancel.request();
     repack::ExtractOptions options;
@@ -251,7 +256,7 @@ TEST_CASE("whichever call fails, nothing is left") {
             for (unsigned failing = 1;; ++failing) {
                 CAPTURE(operation);
                 CAPTURE(failing);
-                Fixture fixture(testing::dump(small_guest()));
+                Fixture fixture(small_archive());
                 fixture.fs.has_unnamed = unnamed;
                 std::atomic<unsigned> count = 0;
                 fixture.fs.before = [&](const support::Call& call) {

@@ -21,13 +21,22 @@ std::string text_of(const testing::Bytes& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+const std::string& original_text() {
+    static const auto text = text_of(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})));
+    return text;
+}
+
+const std::string& canonical_text() {
+    static const auto text = text_of(testing::reference_repack(testing::to_bytes(original_text())));
+    return text;
+}
+
 /// A directory with one archive in it, and one for the locks.
 struct Stage {
     support::TemporaryDirectory archives{support::TemporaryDirectory::fast_base()};
     support::TemporaryDirectory state{support::TemporaryDirectory::fast_base()};
-    std::string original = text_of(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})));
-    std::string canonical = text_of(
-        testing::reference_repack(testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}}))));
+    const std::string& original = original_text();
+    const std::string& canonical = canonical_text();
     std::optional<publish::RecoveryRecord> record;
     repack::InPlaceOptions options;
 
@@ -226,7 +235,7 @@ TEST_CASE("the reserve is left free, beside the archive and for what is spilled 
 
 TEST_CASE("a disk that is full at any operation leaves a compressed archive as it was, or replaced") {
     const auto guest =
-        testing::plausible_guest({{"drive-scsi0", 4 << 20, {}}, {"drive-scsi1", 300 << 10, {}}});
+        testing::plausible_guest({{"drive-scsi0", 2560 << 10, {}}, {"drive-scsi1", 300 << 10, {}}});
     testing::DumpOptions order;
     order.ascending = true;  // so that all of the first disk is spilled
     const auto archive = testing::dump(guest, order);

@@ -25,7 +25,10 @@ engine::RepackResult copy_file(io::FileSystem& fs, const std::string& from, cons
     return repack::repack_to_file(fs, source, &file, to, options);
 }
 
-testing::Bytes archive() { return testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}})); }
+testing::Bytes archive() {
+    static const auto bytes = testing::dump(testing::plausible_guest({{"drive-scsi0", 1 << 20, {}}}));
+    return bytes;
+}
 
 }  // namespace
 
