@@ -108,7 +108,8 @@ class MetricsTest(DaemonTest):
 
     def metrics(self):
         wait_until(self.file.exists, "the metrics are written")
-        self.assertEqual([entry.name for entry in self.metrics_dir.iterdir()], ["vmad.prom"])
+        wait_until(lambda: [entry.name for entry in self.metrics_dir.iterdir()] == ["vmad.prom"],
+                   "nothing else lies there once they are")
         self.assertEqual(self.file.stat().st_mode & 0o7777, 0o644)
         return Metrics(self.file.read_text())
 
