@@ -17,9 +17,6 @@ InvalidArchive::InvalidArchive(std::string_view rule, std::string_view sentence)
 FormatError::FormatError(std::uint64_t offset, std::string_view rule, std::string_view sentence)
     : InvalidArchive(rule, fmt::format("at byte {}: {}", offset, sentence)), offset_(offset) {}
 
-FormatError::FormatError(std::uint64_t offset, std::string_view sentence)
-    : FormatError(offset, "format", sentence) {}
-
 void throw_errno(std::string_view operation, std::string_view path) {
     throw SystemError(errno, operation, path);
 }

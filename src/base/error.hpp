@@ -48,8 +48,6 @@ class FormatError : public InvalidArchive {
   public:
     /// `offset` counts bytes from the start of the uncompressed archive.
     FormatError(std::uint64_t offset, std::string_view rule, std::string_view sentence);
-    /// For rules that have no id yet; they share "format".
-    FormatError(std::uint64_t offset, std::string_view sentence);
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
 
   private:

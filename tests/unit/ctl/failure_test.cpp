@@ -42,7 +42,7 @@ TEST_CASE("every exception has its exit code and its words") {
         const char* message;
     };
     const Row rows[] = {
-        {failure_of(base::FormatError(17, "bad")), ExitCode::invalid, "at byte 17: bad"},
+        {failure_of(base::FormatError(17, "rule", "bad")), ExitCode::invalid, "at byte 17: bad"},
         {failure_of(base::Unsupported("with RAM")), ExitCode::invalid, "with RAM"},
         {failure_of(base::UsageError("no")), ExitCode::usage, "no"},
         {failure_of(base::SystemError(EIO, "read", "/x")), ExitCode::failed, "read /x: Input/output error"},
@@ -82,7 +82,7 @@ TEST_CASE("every exception has its exit code and its words") {
         CHECK(row.failure.code == row.code);
         CHECK(row.failure.message == row.message);
     }
-    CHECK(failure_of(base::FormatError(17, "bad")).offset == 17);
+    CHECK(failure_of(base::FormatError(17, "rule", "bad")).offset == 17);
     CHECK_FALSE(failure_of(base::Unsupported("x")).offset);
 }
 
