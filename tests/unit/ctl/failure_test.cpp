@@ -1,5 +1,6 @@
 #include "ctl/failure.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -87,3 +88,13 @@ TEST_CASE("every exception has its exit code and its words") {
 }
 
 TEST_CASE("a wish to stop is no failure") { CHECK_THROWS_AS(failure_of(base::Cancelled()), base::Cancelled); }
+
+TEST_CASE("of several results the worst is kept, in any order") {
+    using enum ExitCode;
+    const ExitCode by_rank[] = {done, busy, failed, invalid};
+    for (int a = 0; a < 4; ++a)
+        for (int b = 0; b < 4; ++b) CHECK(worse(by_rank[a], by_rank[b]) == by_rank[std::max(a, b)]);
+    CHECK(worse(done, usage) == usage);
+    CHECK(worse(no_such_job, busy) == no_such_job);
+    CHECK(worse(usage, invalid) == invalid);
+}
