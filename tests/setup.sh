@@ -1,9 +1,6 @@
 # Sourced by run.sh and demo.sh: installs what the build needs, and builds.
 # shellcheck shell=bash
 
-# Allows ccache, where it is installed, to keep what is compiled with the precompiled header.
-export CCACHE_SLOPPINESS=pch_defines,time_macros
-
 # Time since the script began.
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
