@@ -1,5 +1,5 @@
-// What most sources include, compiled once for all layers (src/meson.build). It saves time and nothing else: every
-// source includes what it uses.
+// What most sources include, compiled once for all layers (src/meson.build). It saves time and nothing else:
+// every source includes what it uses.
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -41,8 +41,8 @@ bool GzipMembers::begin_member() {
     const auto given = std::min(head.size(), sizeof kMagic);
     if (!std::equal(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(given), kMagic))
         throw base::FormatError(
-            offset_,
-            "gzip-member", fmt::format("bytes that are no gzip member follow at byte {} of the file", input_.offset()));
+            offset_, "gzip-member",
+            fmt::format("bytes that are no gzip member follow at byte {} of the file", input_.offset()));
     if (given < sizeof kMagic) throw_truncated(input_.offset() + given);
     inflateReset(&inflater_);
     in_member_ = true;
@@ -68,8 +68,9 @@ void GzipMembers::inflate_into(std::span<std::byte>& room) {
     } else if (result == Z_MEM_ERROR) {
         throw std::bad_alloc();
     } else if (result != Z_OK && result != Z_BUF_ERROR) {
-        throw base::FormatError(offset_, "gzip-stream", fmt::format("the gzip stream is damaged at byte {} of the file: {}",
-                                                     input_.offset(), inflater_.msg ? inflater_.msg : ""));
+        throw base::FormatError(offset_, "gzip-stream",
+                                fmt::format("the gzip stream is damaged at byte {} of the file: {}",
+                                            input_.offset(), inflater_.msg ? inflater_.msg : ""));
     } else if (available.empty() && inflater_.avail_out > 0) {
         throw_truncated(input_.offset());
     }
@@ -77,8 +78,8 @@ void GzipMembers::inflate_into(std::span<std::byte>& room) {
 
 void GzipMembers::throw_truncated(std::uint64_t file_bytes) const {
     throw base::FormatError(
-        offset_,
-        "gzip-truncated", fmt::format("the gzip stream ends in the middle of a member, at byte {} of the file", file_bytes));
+        offset_, "gzip-truncated",
+        fmt::format("the gzip stream ends in the middle of a member, at byte {} of the file", file_bytes));
 }
 
 }  // namespace vmad::codec

@@ -67,8 +67,7 @@ void check_names(const std::vector<std::string>& names) {
 void require_absent(io::FileSystem& fs, const io::File& directory, const std::vector<std::string>& names) {
     for (const auto& name : names)
         if (fs.status_at(directory, name))
-            throw base::UsageError(
-                fmt::format("{} exists; --force replaces it", directory.entry(name)));
+            throw base::UsageError(fmt::format("{} exists; --force replaces it", directory.entry(name)));
 }
 
 /// Writes the stored blocks of extents to the disks' files, in as few calls as their order allows.

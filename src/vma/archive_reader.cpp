@@ -32,7 +32,8 @@ void ArchiveReader::read_header() {
     // What is no archive at all is better named so than "cut off"; so short a file is judged by what it has.
     constexpr std::size_t kUpToHeaderSize = 60;
     if (got < kFixedHeaderSize && got < kUpToHeaderSize)
-        throw FormatError(got, "header-truncated", fmt::format("not a VMA archive: {} bytes are too few for a header", got));
+        throw FormatError(got, "header-truncated",
+                          fmt::format("not a VMA archive: {} bytes are too few for a header", got));
     const auto size = parse_header_size(std::span<const std::byte, kFixedHeaderSize>(raw_header_));
     if (got == kFixedHeaderSize) {
         // Grown step by step, so that a number alone cannot make us allocate 64 MiB.
@@ -42,7 +43,8 @@ void ArchiveReader::read_header() {
             got += read_bytes(source_, raw_header_.data() + got, raw_header_.size() - got);
         }
     }
-    if (got < size) throw FormatError(got, "header-truncated", fmt::format("the header of {} bytes is cut off", size));
+    if (got < size)
+        throw FormatError(got, "header-truncated", fmt::format("the header of {} bytes is cut off", size));
     header_ = parse_header(raw_header_);
     offset_ = size;
 }
@@ -52,10 +54,11 @@ void ArchiveReader::check_end(std::size_t left_over) const {
         throw FormatError(offset_, "no-extent", "the archive ends before its first extent");
     // Too short for an extent: rubbish behind a complete archive, or the first bytes of what is missing.
     if (left_over != 0 && clusters_->complete() && extents_ > 0)
-        throw FormatError(offset_, "trailing-bytes", fmt::format("{} bytes follow the last extent", left_over));
+        throw FormatError(offset_, "trailing-bytes",
+                          fmt::format("{} bytes follow the last extent", left_over));
     if (left_over != 0)
-        throw FormatError(offset_ + left_over,
-                          "extent-truncated", fmt::format("the extent header at byte {} is cut off", offset_));
+        throw FormatError(offset_ + left_over, "extent-truncated",
+                          fmt::format("the extent header at byte {} is cut off", offset_));
     clusters_->require_complete(offset_);
 }
 
@@ -78,8 +81,8 @@ bool ArchiveReader::next(Extent& extent) {
     const auto got = source_.read(into);
     if (got < size)
         throw FormatError(
-            extent.payload_offset() + got,
-            "extent-truncated", fmt::format("the extent at byte {} is cut off: {} of {} bytes of its blocks are there", offset_,
+            extent.payload_offset() + got, "extent-truncated",
+            fmt::format("the extent at byte {} is cut off: {} of {} bytes of its blocks are there", offset_,
                         got, size));
     ahead_bytes_ = got - size;
     offset_ = extent.payload_offset() + size;

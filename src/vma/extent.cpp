@@ -35,10 +35,11 @@ ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> b
     if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
         throw FormatError(offset + kMd5At, "extent-md5", "the extent header's MD5 is wrong: it was damaged");
     if (load_be<std::uint16_t>(bytes.data() + kReservedAt) != 0)
-        throw FormatError(offset + kReservedAt, "extent-reserved", "reserved bytes of the extent header are not zero");
+        throw FormatError(offset + kReservedAt, "extent-reserved",
+                          "reserved bytes of the extent header are not zero");
     if (std::memcmp(bytes.data() + kUuidAt, uuid.data(), uuid.size()) != 0)
-        throw FormatError(offset + kUuidAt,
-                          "extent-uuid", "the extent's uuid is not the archive's: it belongs to another archive");
+        throw FormatError(offset + kUuidAt, "extent-uuid",
+                          "the extent's uuid is not the archive's: it belongs to another archive");
     ExtentHeader header;
     header.block_count = load_be<std::uint16_t>(bytes.data() + kBlockCountAt);
     unsigned blocks = 0;
@@ -51,8 +52,8 @@ ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> b
     }
     if (blocks != header.block_count)
         throw FormatError(
-            offset + kBlockCountAt,
-            "block-count", fmt::format("block_count is {}, but the masks name {} blocks", header.block_count, blocks));
+            offset + kBlockCountAt, "block-count",
+            fmt::format("block_count is {}, but the masks name {} blocks", header.block_count, blocks));
     return header;
 }
 

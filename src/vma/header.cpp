@@ -44,12 +44,12 @@ class BlobArea {
         begin_ = load_be<std::uint32_t>(header.data() + kBlobBufferOffsetAt);
         const auto size = load_be<std::uint32_t>(header.data() + kBlobBufferSizeAt);
         if (begin_ < kFixedHeaderSize || begin_ > header.size())
-            throw FormatError(kBlobBufferOffsetAt,
-                              "blob-area", fmt::format("blob_buffer_offset {} is outside the {} bytes behind the tables",
+            throw FormatError(kBlobBufferOffsetAt, "blob-area",
+                              fmt::format("blob_buffer_offset {} is outside the {} bytes behind the tables",
                                           begin_, header.size() - kFixedHeaderSize));
         if (size > header.size() - begin_)
-            throw FormatError(kBlobBufferSizeAt,
-                              "blob-area", fmt::format("blob_buffer_size {} goes past the header's end", size));
+            throw FormatError(kBlobBufferSizeAt, "blob-area",
+                              fmt::format("blob_buffer_size {} goes past the header's end", size));
         // Only blobs that something points to are kept: a header can hold 32 million empty ones.
         const auto wanted = pointers();
         // Byte 0 is never part of a blob, so that pointer 0 can mean "none".
@@ -67,7 +67,8 @@ class BlobArea {
         const auto pointer = load_be<std::uint32_t>(header_.data() + field);
         const auto found = blobs_.find(pointer);
         if (found == blobs_.end())
-            throw FormatError(field, "blob-pointer", fmt::format("{} points to {}, where no blob begins", what, pointer));
+            throw FormatError(field, "blob-pointer",
+                              fmt::format("{} points to {}, where no blob begins", what, pointer));
         const auto* bytes = reinterpret_cast<const char*>(header_.data() + begin_ + pointer + 2);
         return {bytes, found->second};
     }
@@ -109,8 +110,10 @@ std::vector<Config> parse_configs(std::span<const std::byte> bytes, const BlobAr
         const bool has_name = load_be<std::uint32_t>(bytes.data() + name_at) != 0;
         const bool has_data = load_be<std::uint32_t>(bytes.data() + data_at) != 0;
         if (!has_name && !has_data) continue;
-        if (!has_data) throw FormatError(data_at, "config", fmt::format("config {} has a name but no data", slot));
-        if (!has_name) throw FormatError(name_at, "config", fmt::format("config {} has data but no name", slot));
+        if (!has_data)
+            throw FormatError(data_at, "config", fmt::format("config {} has a name but no data", slot));
+        if (!has_name)
+            throw FormatError(name_at, "config", fmt::format("config {} has data but no name", slot));
         configs.push_back({blobs.name(name_at, fmt::format("the name of config {}", slot)),
                            std::string(blobs.get(data_at, fmt::format("the data of config {}", slot)))});
     }
@@ -119,18 +122,21 @@ std::vector<Config> parse_configs(std::span<const std::byte> bytes, const BlobAr
 
 void check_device_slot(std::size_t at, unsigned id) {
     if (id == 0) throw FormatError(at, "device-slot", "device slot 0 is used; it stands for \"no device\"");
-    if (id > kMaxDeviceId) throw FormatError(at, "device-slot", fmt::format("device slot {} is used; it is reserved", id));
+    if (id > kMaxDeviceId)
+        throw FormatError(at, "device-slot", fmt::format("device slot {} is used; it is reserved", id));
 }
 
 void check_device_size(std::size_t at, const Device& device) {
     const auto size = device.size_bytes;
     if (size == 0) throw FormatError(at, "device-size", fmt::format("device {} has size 0", device.name));
     if (size % kSectorSize != 0)
-        throw FormatError(at, "device-size", fmt::format("the size of device {}, {}, is not a multiple of {}", device.name,
-                                          size, kSectorSize));
+        throw FormatError(at, "device-size",
+                          fmt::format("the size of device {}, {}, is not a multiple of {}", device.name, size,
+                                      kSectorSize));
     if (size > kMaxDeviceSize)
-        throw FormatError(at, "device-size", fmt::format("the size of device {}, {}, is over the limit of {}", device.name,
-                                          size, kMaxDeviceSize));
+        throw FormatError(at, "device-size",
+                          fmt::format("the size of device {}, {}, is over the limit of {}", device.name, size,
+                                      kMaxDeviceSize));
 }
 
 std::vector<Device> parse_devices(std::span<const std::byte> bytes, const BlobArea& blobs) {
@@ -143,7 +149,8 @@ std::vector<Device> parse_devices(std::span<const std::byte> bytes, const BlobAr
         const auto size = load_be<std::uint64_t>(bytes.data() + size_at);
         if (!has_name && size == 0) continue;
         check_device_slot(at, id);
-        if (!has_name) throw FormatError(at, "device-name", fmt::format("device {} has a size but no name", id));
+        if (!has_name)
+            throw FormatError(at, "device-name", fmt::format("device {} has a size but no name", id));
         Device device{static_cast<std::uint8_t>(id), blobs.name(at, fmt::format("the name of device {}", id)),
                       size};
         check_device_size(size_at, device);
@@ -191,18 +198,20 @@ std::uint32_t parse_header_size(std::span<const std::byte, kFixedHeaderSize> fix
                                             kVersionAt, version, kVersion));
     const auto size = load_be<std::uint32_t>(fixed.data() + kHeaderSizeAt);
     if (size <= kFixedHeaderSize || size > kMaxHeaderSize)
-        throw FormatError(kHeaderSizeAt, "header-size", fmt::format("header_size {} is not between {} and {}", size,
-                                                     kFixedHeaderSize + kSectorSize, kMaxHeaderSize));
+        throw FormatError(kHeaderSizeAt, "header-size",
+                          fmt::format("header_size {} is not between {} and {}", size,
+                                      kFixedHeaderSize + kSectorSize, kMaxHeaderSize));
     if (size % kSectorSize != 0)
-        throw FormatError(kHeaderSizeAt,
-                          "header-size", fmt::format("header_size {} is not a multiple of {}", size, kSectorSize));
+        throw FormatError(kHeaderSizeAt, "header-size",
+                          fmt::format("header_size {} is not a multiple of {}", size, kSectorSize));
     return size;
 }
 
 Header parse_header(std::span<const std::byte> bytes) {
     const auto size = parse_header_size(bytes.first<kFixedHeaderSize>());
     if (bytes.size() != size)
-        throw FormatError(bytes.size(), "header-truncated", fmt::format("the header of {} bytes is cut off", size));
+        throw FormatError(bytes.size(), "header-truncated",
+                          fmt::format("the header of {} bytes is cut off", size));
     const auto md5 = checksum(bytes.data(), bytes.size(), kMd5At);
     if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
         throw FormatError(kMd5At, "header-md5", "the header's MD5 is wrong: it was damaged");

@@ -53,7 +53,8 @@ std::vector<std::pair<Region, Piece>> extents_of(const Bytes& archive) {
     Region region;
     for (vma::Extent extent; reader.next(extent); ++region.second) {
         const auto& slot = extent.header.slots[0];
-        if (slot.device_id != 0 && slot.cluster == 0) region = {reader.header().device(slot.device_id)->name, 0};
+        if (slot.device_id != 0 && slot.cluster == 0)
+            region = {reader.header().device(slot.device_id)->name, 0};
         const auto begin = archive.begin() + static_cast<std::ptrdiff_t>(extent.offset);
         const auto size = vma::kExtentHeaderSize + extent.header.payload_bytes();
         extents.push_back({region, {extent.offset, {begin, begin + static_cast<std::ptrdiff_t>(size)}}});
@@ -106,9 +107,10 @@ std::set<Region> difference(const std::map<Region, Piece>& a, const std::map<Reg
 
 /// Three disks without a zero block, but for a few regions of the second one.
 Guest guest() {
-    auto result = testing::plausible_guest({{"drive-scsi0", 9 * kMiB, {.seed = 1, .zero_fraction = 0}},
-                                            {"drive-scsi2", 21 * kMiB + 4608, {.seed = 2, .zero_fraction = 0}},
-                                            {"drive-scsi10", 4 * kMiB, {.seed = 3, .zero_fraction = 0}}});
+    auto result =
+        testing::plausible_guest({{"drive-scsi0", 9 * kMiB, {.seed = 1, .zero_fraction = 0}},
+                                  {"drive-scsi2", 21 * kMiB + 4608, {.seed = 2, .zero_fraction = 0}},
+                                  {"drive-scsi10", 4 * kMiB, {.seed = 3, .zero_fraction = 0}}});
     auto& content = result.disks[1].content;
     for (const std::uint64_t region : {1, 2, 3, 5, 7, 8})
         for (std::uint64_t block = 0; block < kBlocksPerRegion; ++block)
@@ -158,18 +160,17 @@ TEST_CASE("a changed mask changes its extent and moves what follows by whole pag
 
 TEST_CASE("a zero region that gets content changes itself, and the frame that its group shared") {
     // The regions 1 to 3 share a frame; 2 leaves 1 and 3 alone.
-    check_change([](Guest& g) { g.disks[1].content.changed[2 * kBlocksPerRegion] = 7; },
-                 {{"drive-scsi2", 2}}, {{"drive-scsi2", 1}, {"drive-scsi2", 3}});
+    check_change([](Guest& g) { g.disks[1].content.changed[2 * kBlocksPerRegion] = 7; }, {{"drive-scsi2", 2}},
+                 {{"drive-scsi2", 1}, {"drive-scsi2", 3}});
     // 8 begins a group: 7, just before it, is in another frame.
-    check_change([](Guest& g) { g.disks[1].content.changed[8 * kBlocksPerRegion] = 7; },
-                 {{"drive-scsi2", 8}}, {{"drive-scsi2", 8}});
+    check_change([](Guest& g) { g.disks[1].content.changed[8 * kBlocksPerRegion] = 7; }, {{"drive-scsi2", 8}},
+                 {{"drive-scsi2", 8}});
 }
 
 TEST_CASE("a disk that grows changes its last region and what filled it up") {
-    check_change(
-        [](Guest& g) { g.disks[1].size_bytes += 2 * kMiB; },
-        // The cut one has more blocks, the next one is new.
-        {{"drive-scsi2", 10}, {"drive-scsi2", 11}}, {{"drive-scsi2", 11}, {"drive-scsi2", 12}});
+    check_change([](Guest& g) { g.disks[1].size_bytes += 2 * kMiB; },
+                 // The cut one has more blocks, the next one is new.
+                 {{"drive-scsi2", 10}, {"drive-scsi2", 11}}, {{"drive-scsi2", 11}, {"drive-scsi2", 12}});
 }
 
 TEST_CASE("a disk that is added in front moves all others by whole pages") {

@@ -178,10 +178,9 @@ TEST_CASE("existing files are kept, or replaced when that is wanted") {
     std::filesystem::create_directory(fixture.temporary / "out");
     fixture.temporary.write("out/qemu-server.conf", "mine");
     fixture.temporary.write("out/other", "other");
-    CHECK_THROWS_WITH_AS(
-        fixture.extract(),
-        (fixture.temporary / "out/qemu-server.conf exists; --force replaces it").c_str(),
-        base::UsageError);
+    CHECK_THROWS_WITH_AS(fixture.extract(),
+                         (fixture.temporary / "out/qemu-server.conf exists; --force replaces it").c_str(),
+                         base::UsageError);
     CHECK(fixture.names() == std::set<std::string>{"other", "qemu-server.conf"});
     CHECK(fixture.temporary.read("out/qemu-server.conf") == "mine");
     repack::ExtractOptions options;
