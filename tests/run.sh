@@ -93,9 +93,9 @@ if $system; then
     logs+=("$build_dir/system.log" "$dir/meson-logs/integration.json")
 elif $sanitize; then
     configure "$build_dir/plain" -Dwerror=$werror
-    ninja -C "$build_dir/plain"
+    ninja -C "$build_dir/plain" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
 else
-    ninja -C "$dir"
+    ninja -C "$dir" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
 fi
 
 next_step "Testing"
