@@ -36,7 +36,7 @@ box_tree() {
     --customize-hook='rm -f "$1/usr/sbin/policy-rc.d" "$1/etc/resolv.conf"' \
     --customize-hook='echo box > "$1/etc/hostname"' \
     "$SUITE" "$TREE.tmp" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $MIRROR $SUITE main" \
-    > "$CACHE/tree.log" 2>&1 || { tail -30 "$CACHE/tree.log"; return 1; }
+    > "$CACHE/tree-$SUITE.log" 2>&1 || { tail -30 "$CACHE/tree-$SUITE.log"; return 1; }
   rm -rf "$TREE.tmp"/var/lib/apt/lists/* "$TREE.tmp"/var/cache/apt/*.bin
   : > "$TREE.tmp/.ready"; rm -rf "$TREE"; mv "$TREE.tmp" "$TREE"
 }

@@ -21,7 +21,7 @@ build_tree() {
         --customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq --yes --no-install-recommends \
             -o DPkg::Chroot-Directory="$1" build-dep ./' \
         "$SUITE" "$tree.tmp" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $MIRROR $SUITE main" \
-        >"$CACHE/build-tree.log" 2>&1 || { tail -30 "$CACHE/build-tree.log"; return 1; }
+        >"$CACHE/build-$SUITE.log" 2>&1 || { tail -30 "$CACHE/build-$SUITE.log"; return 1; }
     rm -rf "$tree.tmp"/var/lib/apt/lists/* "$tree.tmp"/var/cache/apt/*.bin
     : >"$tree.tmp/.ready"
     rm -rf "$tree"

@@ -31,31 +31,44 @@ else
     trap 'rm -rf "$packages"' EXIT
 fi
 
+# shellcheck source=/dev/null
+release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+
+# build SUITE: its package. The one for the release of this machine comes first: more waits for it.
+build() {
+    local suite=$1 options='' flags='' polite='nice'
+    # One of the two runs the unit tests: those of the other are what tests/run.sh runs.
+    [ "$suite" = trixie ] || options=nocheck
+    if [ "$suite" = "$release" ]; then
+        polite=
+        [ "${VMAD_WERROR:-false}" = false ] || flags=-Werror
+    fi
+    echo "$suite: building the package"
+    DEB_BUILD_OPTIONS=$options DEB_CXXFLAGS_APPEND=$flags $polite ./build_package.sh "$suite" "$packages/$suite" \
+        >"$packages/$suite.log" 2>&1 || { tail -200 "$packages/$suite.log"; return 1; }
+    : >"$packages/$suite.ready"
+    echo "$suite: the package is built, after $((SECONDS / 60)) min $((SECONDS % 60)) s"
+}
+
+# try SUITE: its package, on systems of which each test has its own.
 try() {
-    local suite=$1 name failed=0
+    local suite=$1 name failed=0 tests=()
+    export VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite
+    # The tree that all of them boot.
+    SUITE=$suite PKGS=$(python3 -c 'import system_test; print(",".join(system_test.tree_packages()))') \
+        bash -c '. ../support/systemd-box.sh; box_tree'
     for name in package service vzdump varlinkctl; do
-        VMAD_SUITE=$suite VMAD_PACKAGES=$packages/$suite python3 "test_$name.py" -v 2>&1 |
-            sed "s/^/$suite $name: /" || failed=1
+        { python3 "test_$name.py" -v 2>&1 | sed -u "s/^/$suite $name: /"; } &
+        tests+=($!)
     done
+    for pid in "${tests[@]}"; do wait "$pid" || failed=1; done
     return $failed
 }
 
-# shellcheck source=/dev/null
-release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 tries=()
 [ $# != 0 ] || set -- bookworm trixie
 for suite; do
-    echo "$suite: building the package"
-    # One of the two runs the unit tests: those of the other are what tests/run.sh runs.
-    options='' flags=''
-    [ "$suite" = trixie ] || options=nocheck
-    [ "${VMAD_WERROR:-false}" = false ] || [ "$suite" != "$release" ] || flags=-Werror
-    DEB_BUILD_OPTIONS=$options DEB_CXXFLAGS_APPEND=$flags ./build_package.sh "$suite" "$packages/$suite" >"$packages/$suite.log" 2>&1 ||
-        { tail -200 "$packages/$suite.log"; exit 1; }
-    : >"$packages/$suite.ready"
-    echo "$suite: the package is built"
-    # While the next one is built.
-    try "$suite" &
+    { build "$suite" && try "$suite"; } &
     tries+=($!)
 done
 failed=0
