@@ -52,9 +52,9 @@ class Soak(DaemonTest):
             part.rename(path)
             code, output = self.run_hook(path)
         self.count["hook calls"] += 1
-        if "left in" in output:
-            self.count["left in incoming/"] += 1
-        if code != 0 or ("queued" not in output and "left in" not in output):
+        if "request saved" in output:
+            self.count["saved in incoming/"] += 1
+        if code != 0 or ("queued" not in output and "request saved" not in output):
             self.failures.append(f"hook: exit code {code}: {output}")
 
     def prune(self, number):
@@ -138,7 +138,7 @@ class Soak(DaemonTest):
                           job)
         self.assertEqual(set(last), {str(path) for path in self.expected})
         # No naming makes more than one job.
-        self.assertLessEqual(len(jobs), self.count["hook calls"] + self.count["left in incoming/"])
+        self.assertLessEqual(len(jobs), self.count["hook calls"] + self.count["saved in incoming/"])
 
     def check_files(self):
         kept = {path for path, content in self.expected.items() if content is not None}
