@@ -162,6 +162,14 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     options.lock_directory = order.state_dir + "/locks";
     options.reserve_bytes = order.reserve_bytes;
     options.keep_original = order.grace_period_seconds > 0;
+    options.read_back_chosen = [&](verify::ReadBack read_back) {
+        if (!reports.log) return;
+        reports.log(
+            read_back == verify::ReadBack::behind_writer
+                ? "the copy is verified while it is written: the disk does not rotate"
+                : "the copy is verified when it is complete: the storage is not known to be a local disk "
+                  "that does not rotate");
+    };
     auto job = order.job;
     options.journal = [&](const publish::RecoveryRecord& record) {
         const bool preparing = record.phase == publish::RecoveryRecord::Phase::preparing;

@@ -15,6 +15,8 @@ struct JobReports {
     std::function<void(const api::WorkerRecord&)> record;
     /// From one thread at a time, some times a second.
     std::function<void(const api::JobProgress&)> progress;
+    /// A decision that belongs into the job's log: one sentence without a full stop. May be empty.
+    std::function<void(const std::string&)> log{};
 };
 
 /// Never throws for what is wrong with an archive or a storage: that is the result. What the reports throw

@@ -65,8 +65,11 @@ int worker_main(pid_t daemon) {
         DaemonLink link{base::UniqueFd(api::kWorkerOrderFd), base::UniqueFd(api::kWorkerEventFd)};
         const auto order = link.receive_order();
         io::RateLimitedFileSystem fs(rate, cancel);
-        const JobReports reports{[&](const api::WorkerRecord& record) { link.record(record); },
-                                 [&](const api::JobProgress& progress) { link.send(progress); }};
+        const JobReports reports{
+            .record = [&](const api::WorkerRecord& record) { link.record(record); },
+            .progress = [&](const api::JobProgress& progress) { link.send(progress); },
+            // The daemon puts it into the journal, with the job's fields.
+            .log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }};
         link.send(run_job(fs, order, cancel, reports));
         return 0;
     } catch (const std::exception& error) {
