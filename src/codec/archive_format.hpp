@@ -14,7 +14,7 @@ namespace vmad::codec {
 
 enum class ArchiveFormat { raw, zstd, gzip, lzo };
 
-/// How many first bytes of a file tell its format. A shorter file is told by what it has.
+/// How many first bytes of a file tell its format. A shorter file is judged by what it has.
 inline constexpr std::size_t kFormatBytes = 9;
 
 /// The format of a file that begins with `bytes`. What no compressor has written is `raw`: its reader says

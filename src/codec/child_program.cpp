@@ -39,7 +39,7 @@ bool try_again() { return errno == EINTR || errno == EAGAIN; }
 
 /// A file that takes kMaxComplaintBytes and fails any write beyond: the program is not held up, and needs no
 /// reader.
-base::UniqueFd make_complaint_file() {
+base::UniqueFd make_stderr_file() {
     base::UniqueFd fd(::memfd_create("stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd || ::ftruncate(fd.get(), kMaxComplaintBytes) != 0 ||
         ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_GROW) != 0)
@@ -47,7 +47,7 @@ base::UniqueFd make_complaint_file() {
     return fd;
 }
 
-std::string complaint_in(int fd) {
+std::string stderr_text_in(int fd) {
     std::string text(kMaxComplaintBytes, '\0');
     const auto count = ::pread(fd, text.data(), text.size(), 0);
     text.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
@@ -67,7 +67,7 @@ std::vector<std::string> environment_without(const std::string& name) {
 
 ChildProgram::ChildProgram(const std::string& path, std::vector<std::string> arguments,
                            const std::string& without)
-    : path_(path), errors_(make_complaint_file()) {
+    : path_(path), errors_(make_stderr_file()) {
     std::array<int, 2> pair;
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
         base::throw_errno("socketpair", path_);
@@ -142,7 +142,7 @@ std::optional<ProgramEnd> ChildProgram::wait_end(std::chrono::milliseconds wait)
     socklen_t size = sizeof error;
     // So a socket shows that its other end was closed before it was empty.
     end_->left_input = ::getsockopt(input_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
-    end_->complaint = complaint_in(errors_.get());
+    end_->stderr_text = stderr_text_in(errors_.get());
     return end_;
 }
 

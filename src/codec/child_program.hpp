@@ -23,7 +23,7 @@ struct ProgramEnd {
     int exit_status = 0;      ///< when no signal ended it
     int signal = 0;           ///< that ended it, or 0
     bool left_input = false;  ///< it did not read all that was sent
-    std::string complaint;    ///< the first of what it wrote to stderr; lines end with '\n'
+    std::string stderr_text;  ///< the first of what it wrote to stderr; lines end with '\n'
 };
 
 class ChildProgram {

@@ -1,5 +1,5 @@
 // Compresses and decompresses .lzo through the lzop program, as vzdump does: its stdin and stdout, its exit
-// status checked, its stderr told in the error.
+// status checked, its stderr quoted in the error.
 //
 // lzop is looked for in the PATH only when it is needed. The program dies with the thread that started it,
 // and is killed and reaped by the destructors: one thread makes and destroys the objects, and outlives them.

@@ -61,7 +61,7 @@ void LzopDecoder::feed() noexcept {
     try {
         std::vector<std::byte> piece(kLzopPieceBytes);
         for (std::size_t count = piece.size(); count == piece.size();) {
-            other_.away([&] {
+            other_.outside([&] {
                 iovec slice{piece.data(), piece.size()};
                 count = stored_.read({&slice, 1});
                 const std::lock_guard lock(mutex_);
@@ -83,7 +83,7 @@ bool LzopDecoder::send(std::span<std::byte> bytes) {
         const iovec slice{bytes.data(), bytes.size()};
         const auto count = lzop_.send({&slice, 1}, kLzopSlice);
         if (!count) return false;
-        if (*count > 0) other_.moved();
+        if (*count > 0) other_.note_progress();
         bytes = bytes.subspan(*count);
     }
     return true;
@@ -97,12 +97,12 @@ std::size_t LzopDecoder::read(std::span<iovec> into) {
         watch.begin_slice();
         const auto count = lzop_.receive(into, kLzopSlice);
         if (!count) {
-            watch.in_vain();
+            watch.note_idle();
         } else if (*count == 0) {
             check_end(watch.wait_end());
             ended_ = true;
         } else {
-            watch.moved();
+            watch.note_progress();
             done += *count;
             done_bytes_ += *count;
             io::use_up(into, *count);
@@ -121,7 +121,7 @@ void LzopDecoder::check_end(const ProgramEnd& end) const {
     // It warns of several files behind each other, which are legal, and of something that is none behind the
     // last one (but for zeros, which it passes over): that warning comes second, if both come.
     const bool only_several = end.exit_status == 2 && line.find("multipart archive") != std::string::npos &&
-                              end.complaint.find("garbage") == std::string::npos;
+                              end.stderr_text.find("garbage") == std::string::npos;
     // So lzop words a read that brought too little, with the error of some earlier call. Its stdin is a
     // socket, which does not fail.
     if (end.exit_status == 1 && line.ends_with(": <stdin>")) refuse("it ends too early");

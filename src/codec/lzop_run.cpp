@@ -19,7 +19,7 @@ ChildProgram start_lzop(std::vector<std::string> options) {
 }
 
 std::string first_line(const ProgramEnd& end) {
-    const std::string_view text = end.complaint;
+    const std::string_view text = end.stderr_text;
     const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
     const auto line = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
     return line.empty() ? "it does not say why" : base::printable(line);
@@ -38,9 +38,9 @@ void Watch::begin_slice() {
     began_ = std::chrono::steady_clock::now();
 }
 
-void Watch::in_vain() {
+void Watch::note_idle() {
     const auto moves = other_.moves();
-    if (std::exchange(moves_, moves) != moves || other_.is_away()) {
+    if (std::exchange(moves_, moves) != moves || other_.is_outside()) {
         idle_ = {};
         return;
     }
@@ -60,7 +60,7 @@ ProgramEnd Watch::wait_end() {
             begin_slice();
             return *std::move(end);
         }
-        in_vain();
+        note_idle();
     }
 }
 

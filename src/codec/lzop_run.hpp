@@ -37,20 +37,20 @@ class OtherEnd {
 
     /// Around what may take any time and is not for lzop to do.
     template <typename Work>
-    void away(Work work) {
-        away_ = true;
+    void outside(Work work) {
+        outside_ = true;
         work();
-        away_ = false;
+        outside_ = false;
         ++moves_;
     }
-    void moved() noexcept { ++moves_; }
+    void note_progress() noexcept { ++moves_; }
     void end() {
         const std::lock_guard lock(mutex_);
         ended_ = true;
         changed_.notify_all();
     }
 
-    [[nodiscard]] bool is_away() const noexcept { return away_; }
+    [[nodiscard]] bool is_outside() const noexcept { return outside_; }
     [[nodiscard]] std::uint64_t moves() const noexcept { return moves_; }
     /// Waits up to `wait` until the thread has ended. False when it has not.
     [[nodiscard]] bool wait_end(std::chrono::milliseconds wait) {
@@ -59,7 +59,7 @@ class OtherEnd {
     }
 
   private:
-    std::atomic<bool> away_{false};
+    std::atomic<bool> outside_{false};
     std::atomic<std::uint64_t> moves_{0};
     std::mutex mutex_;
     std::condition_variable changed_;
@@ -75,9 +75,9 @@ class Watch {
 
     /// Before each wait of a slice.
     void begin_slice();
-    void moved() noexcept { idle_ = {}; }
+    void note_progress() noexcept { idle_ = {}; }
     /// After a slice in which nothing came of the wait.
-    void in_vain();
+    void note_idle();
     /// Waits for lzop's end.
     [[nodiscard]] ProgramEnd wait_end();
 

@@ -47,7 +47,7 @@ void LzopSink::State::drain() noexcept {
             const auto count = lzop.receive({&slice, 1}, kLzopSlice);
             if (!count) continue;
             if (*count == 0) break;
-            other.away([&] {
+            other.outside([&] {
                 slice.iov_len = *count;
                 to.append({&slice, 1}, *count);
                 written_bytes = to.written_bytes();
@@ -78,9 +78,9 @@ void LzopSink::append(std::span<iovec> slices, std::uint64_t) {
         if (!count) {
             State::check_end(watch.wait_end(), true);
         } else if (*count == 0) {
-            watch.in_vain();
+            watch.note_idle();
         } else {
-            watch.moved();
+            watch.note_progress();
             io::use_up(slices, *count);
         }
     }
@@ -90,7 +90,7 @@ void LzopSink::finish() {
     Watch watch(state_->lzop, state_->other, state_->cancel, state_->patience);
     state_->lzop.end_input();
     State::check_end(watch.wait_end(), false);
-    for (watch.begin_slice(); !state_->other.wait_end(kLzopSlice); watch.begin_slice()) watch.in_vain();
+    for (watch.begin_slice(); !state_->other.wait_end(kLzopSlice); watch.begin_slice()) watch.note_idle();
     state_->other.error.rethrow();
 }
 

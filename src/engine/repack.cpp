@@ -45,7 +45,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     const auto written = writer.run();
     pump.join();
     if (written != layout.extent_count())
-        throw base::Error("the repacked archive would lack extents: please report this as a bug");
+        throw base::Error("internal error: extents are missing in the repacked archive; please report this");
 
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
     return {{sums[0].finish(), reader.header().configs, reader.header().ctime},

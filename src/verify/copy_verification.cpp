@@ -11,13 +11,13 @@ namespace vmad::verify {
 namespace {
 
 void compare(const Survey& found, codec::ArchiveFormat format, const Fingerprint& expected) {
-    if (found.format != format) throw VerificationError("the copy is of another format than it should be");
+    if (found.format != format) throw VerificationError("the copy has the wrong format");
     if (!found.deviation.empty()) throw VerificationError("the copy is not canonical: " + found.deviation);
     if (found.digest != expected.digest)
-        throw VerificationError(fmt::format("the copy holds other content than its source: digest {}, not {}",
+        throw VerificationError(fmt::format("content digest mismatch: the copy has {}, its source {}",
                                             found.digest.to_hex(), expected.digest.to_hex()));
     if (Fingerprint{found.digest, found.header.configs, found.header.ctime} != expected)
-        throw VerificationError("the copy has other configs or another ctime than its source");
+        throw VerificationError("the configs or the ctime of the copy differ from its source");
 }
 
 }  // namespace

@@ -49,7 +49,9 @@ class TemporaryDirectory {
     [[nodiscard]] std::string read(const std::string& name) const {
         std::ifstream in(*this / name, std::ios::binary);
         if (!in) throw std::runtime_error("cannot read " + (*this / name));
-        return {std::istreambuf_iterator<char>(in), {}};
+        std::string text(std::filesystem::file_size(*this / name), '\0');
+        in.read(text.data(), static_cast<std::streamsize>(text.size()));
+        return text;
     }
     [[nodiscard]] bool has(const std::string& name) const {
         struct stat status {};

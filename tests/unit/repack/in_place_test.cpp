@@ -235,7 +235,7 @@ TEST_CASE("the reserve is left free, beside the archive and for what is spilled 
 
 TEST_CASE("a disk that is full at any operation leaves a compressed archive as it was, or replaced") {
     const auto guest =
-        testing::plausible_guest({{"drive-scsi0", 2560 << 10, {}}, {"drive-scsi1", 300 << 10, {}}});
+        testing::plausible_guest({{"drive-scsi0", 4 << 20, {}}, {"drive-scsi1", 300 << 10, {}}});
     testing::DumpOptions order;
     order.ascending = true;  // so that all of the first disk is spilled
     const auto archive = testing::dump(guest, order);
