@@ -180,11 +180,12 @@ TEST_CASE("on a network file system the old file is kept until it is settled, el
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
                 CHECK(stage.archives.names().size() == (kept ? 2 : 1));
                 if (kept) {
-                    const auto kept = has_exchange ? stage.record->temporary : stage.record->old;
-                    CHECK(stage.archives.read(kept) == stage.original);
+                    const auto old_name = has_exchange ? stage.record->temporary : stage.record->old;
+                    CHECK(stage.archives.read(old_name) == stage.original);
                     // It is nobody's archive, and the new one is left alone.
-                    CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.archives / kept, stage.options),
-                                    base::Error);
+                    CHECK_THROWS_AS(
+                        (void)repack::repack_in_place(fs, stage.archives / old_name, stage.options),
+                        base::Error);
                     CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome ==
                           InPlaceOutcome::unchanged);
                 }
