@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "base/checked.hpp"
 #include "base/error.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::base {
 namespace {

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "base/endian.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::canon {
 namespace {

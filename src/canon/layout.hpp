@@ -1,17 +1,26 @@
 // The canonical layout, version 1: where each cluster of a guest stands, whatever order it was dumped in.
 //
-// Computed from the archive's header alone. Devices by descending byte order of their names; an extent for
-// each aligned region of 2 MiB, its clusters ascending; then as many empty extents as make the number of the
-// device's extents a multiple of eight, so that every device begins on a multiple of 4096. FORMAT.md has all
-// of it. Changing anything here costs every user a full copy. Pure; any thread once it is built.
+// Computed from the archive's header alone. Devices by descending byte order of their names, with ids that
+// depend on the names alone, so that adding a disk does not renumber the others; an extent for each aligned
+// region of 2 MiB, its clusters ascending; then as many empty extents as make the number of the device's
+// extents a multiple of eight, so that every device begins on a multiple of 4096. FORMAT.md has all of it.
+// Changing anything here costs every user a full copy. Pure; any thread once it is built.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "vma/format.hpp"
 
 namespace vmad::canon {
+
+/// The id of each name. `names` are unique and at most 254. The disks that Proxmox knows have fixed ids: ide,
+/// scsi, virtio, sata, efidisk and both spellings of tpmstate, 1 to 60; any other name gets one from 61 on by
+/// its FNV-1a hash, the next free one where that is taken.
+[[nodiscard]] std::map<std::string, std::uint8_t> stable_ids(std::vector<std::string> names);
 
 inline constexpr int kLayoutVersion = 1;
 inline constexpr unsigned kClustersPerRegion = 32;

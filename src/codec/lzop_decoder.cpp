@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "codec/lzop.hpp"
 #include "codec/lzop_run.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::codec {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "base/endian.hpp"
 #include "base/error.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::codec {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/endian.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::codec {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/endian.hpp"
+#include "base/integers.hpp"
 #include "codec/zstd_filling.hpp"
 
 namespace vmad::codec {

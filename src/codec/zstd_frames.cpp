@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <zstd_errors.h>
 
-#include "base/endian.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::codec {
 namespace {

@@ -3,7 +3,7 @@
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
 #include "codec/zstd_filling.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::engine {
 

@@ -3,7 +3,7 @@
 #include <thread>
 
 #include "canon/sealed_extent.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::engine {
 namespace {

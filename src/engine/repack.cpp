@@ -1,7 +1,7 @@
 #include "engine/repack.hpp"
 
 #include "access/extent_pump.hpp"
-#include "base/checked.hpp"
+#include "base/integers.hpp"
 #include "codec/seek_table.hpp"
 #include "engine/archive_output.hpp"
 #include "engine/assembler.hpp"

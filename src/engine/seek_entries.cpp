@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "codec/seek_table.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::engine {
 namespace {

@@ -6,7 +6,7 @@
 #include "base/error.hpp"
 #include "canon/layout.hpp"
 #include "codec/seek_frame.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 #include "vma/format.hpp"
 
 namespace vmad::engine {

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "base/error.hpp"
-#include "io/free_space.hpp"
+#include "io/storage.hpp"
 #include "io/temporary_name.hpp"
 
 namespace vmad::engine {

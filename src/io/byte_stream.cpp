@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/slices.hpp"
-
 namespace vmad::io {
 
 std::size_t PrefixedSource::read(std::span<iovec> into) {

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 #include "io/temporary_name.hpp"
 
 namespace vmad::io {

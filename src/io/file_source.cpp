@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::io {
 namespace {

@@ -18,7 +18,7 @@
 #include <climits>
 
 #include "base/error.hpp"
-#include "io/slices.hpp"
+#include "io/byte_stream.hpp"
 
 namespace vmad::io {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cerrno>
 
+#include "io/byte_stream.hpp"
 #include "io/file_system.hpp"
-#include "io/slices.hpp"
 
 namespace vmad::io {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "io/free_space.hpp"
+#include "io/storage.hpp"
 
 namespace vmad::publish {
 

@@ -21,7 +21,6 @@
 
 #include "api/job.hpp"
 #include "api/status.hpp"
-#include "api/totals.hpp"
 #include "api/worker_messages.hpp"
 #include "queue/spool.hpp"
 

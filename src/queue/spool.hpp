@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "api/job.hpp"
-#include "api/totals.hpp"
+#include "api/status.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::queue {

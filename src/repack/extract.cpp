@@ -11,8 +11,8 @@
 #include "access/device_extents.hpp"
 #include "access/extent_pump.hpp"
 #include "canon/sealed_extent.hpp"
+#include "io/byte_stream.hpp"
 #include "io/new_file.hpp"
-#include "io/slices.hpp"
 
 namespace vmad::repack {
 namespace {

@@ -3,7 +3,7 @@
 #include <ctime>
 
 #include "engine/ordered_writer.hpp"
-#include "io/storage_medium.hpp"
+#include "io/storage.hpp"
 #include "publish/inode_lock.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"

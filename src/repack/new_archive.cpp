@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "engine/ordered_writer.hpp"
-#include "io/free_space.hpp"
 #include "io/new_file.hpp"
+#include "io/storage.hpp"
 
 namespace vmad::repack {
 namespace {

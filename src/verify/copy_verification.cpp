@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "io/direct_source.hpp"
-#include "io/storage_medium.hpp"
+#include "io/storage.hpp"
 
 namespace vmad::verify {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "base/endian.hpp"
 #include "base/error.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::vma {
 namespace {

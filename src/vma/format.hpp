@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "base/checked.hpp"
+#include "base/integers.hpp"
 
 namespace vmad::vma {
 

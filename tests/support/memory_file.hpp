@@ -10,7 +10,6 @@
 
 #include "io/byte_stream.hpp"
 #include "io/file_system.hpp"
-#include "io/slices.hpp"
 #include "support/vma_fields.hpp"
 
 namespace vmad::testing {

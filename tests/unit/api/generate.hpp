@@ -11,7 +11,6 @@
 
 #include "api/job.hpp"
 #include "api/status.hpp"
-#include "api/totals.hpp"
 #include "api/worker_messages.hpp"
 
 class Generate {

@@ -1,5 +1,3 @@
-#include "api/totals.hpp"
-
 #include <algorithm>
 #include <numeric>
 #include <random>
@@ -9,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "api/status.hpp"
 #include "base/error.hpp"
 #include "generate.hpp"
 

@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include "canon/stable_ids.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
 #include "vma/header.hpp"

@@ -1,6 +1,6 @@
-#include "io/free_space.hpp"
-
 #include <doctest/doctest.h>
+
+#include "io/storage.hpp"
 
 using namespace vmad::io;
 

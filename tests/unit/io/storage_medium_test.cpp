@@ -1,8 +1,7 @@
-#include "io/storage_medium.hpp"
-
 #include <doctest/doctest.h>
 
 #include "io/mount_table.hpp"
+#include "io/storage.hpp"
 #include "support/pretended_mount.hpp"
 
 using namespace vmad;

@@ -1,12 +1,21 @@
-// What the bytes of a file lie on, as far as /proc and /sys say: a file system that other machines see too,
-// a disk that rotates. Never touches the storage itself.
+// The storage below a file: how much room it has for a copy beside the original, without being filled to its
+// last block, and what it is, as far as /proc and /sys say: a file system that other machines see too, a disk
+// that rotates.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "io/file_system.hpp"
 
 namespace vmad::io {
+
+/// What is left free by default: 5 % of the file system, at most 1 GiB. 0 where it does not report its size.
+[[nodiscard]] std::uint64_t default_reserve(FileSystem& fs, const File& on);
+
+/// Throws NoSpace unless `more_bytes` fit on the file system of `on` with `reserve_bytes` left free. File
+/// systems that do not report their size always have room.
+void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes);
 
 /// True for the types of mounts that several machines share: "nfs4", "cifs", "fuse.sshfs", …
 [[nodiscard]] bool is_network_type(std::string_view mount_type) noexcept;

@@ -1,8 +1,6 @@
-#include "base/endian.hpp"
-
 #include <doctest/doctest.h>
 
-#include "base/checked.hpp"
+#include "base/integers.hpp"
 
 using namespace vmad::base;
 
