@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "base/integers.hpp"
+
+#include <doctest/doctest.h>
 
 using namespace vmad::base;
 
