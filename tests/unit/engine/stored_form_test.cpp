@@ -7,6 +7,7 @@
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
 #include "engine/engine_run.hpp"
+#include "engine/seek_entries.hpp"
 #include "support/dump.hpp"
 #include "support/frame_table.hpp"
 #include "vma/archive_reader.hpp"
@@ -210,4 +211,21 @@ TEST_CASE("an archive that is in order never spills or reads again, however litt
             CHECK(result.reread_bytes == 0);
         }
     }
+}
+
+TEST_CASE("a seek table for which memory has no room is the same") {
+    io::FileSystem fs;
+    engine::SeekEntries entries(fs, {});
+    Bytes expected;
+    const auto put = [&](const auto& part) { expected.insert(expected.end(), part.begin(), part.end()); };
+    constexpr std::uint32_t kFrames = 1500000;
+    put(codec::SeekTable::encode_header(kFrames));
+    for (std::uint32_t i = 0; i < kFrames; ++i) {
+        entries.add(i, i + 1, i + 2);
+        put(codec::SeekTable::encode_entry(i, i + 1, i + 2));
+    }
+    put(codec::SeekTable::encode_footer(kFrames));
+    testing::MemorySink sink;
+    entries.write_table(sink);
+    CHECK(sink.bytes == expected);
 }
