@@ -7,7 +7,7 @@
 #include "canon/canonical_rules.hpp"
 #include "codec/archive_format.hpp"
 #include "codec/seek_frame.hpp"
-#include "codec/zstd_filling.hpp"
+#include "codec/zstd_form.hpp"
 #include "vma/extent.hpp"
 #include "vma/header.hpp"
 

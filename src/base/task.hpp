@@ -49,4 +49,23 @@ struct Progress {
 /// ends the task.
 using ProgressSink = std::function<void(const Progress&)>;
 
+/// What it refers to outlives the task.
+struct TaskOptions {
+    unsigned threads = 1;  ///< that compute, beside those that read and write; at least 1
+    const CancelFlag* cancel = nullptr;
+    ProgressSink progress;
+
+    /// Never requested when there is none.
+    [[nodiscard]] const CancelFlag& cancel_flag() const noexcept;
+
+    /// Reports how far the source, an io::ByteSource::progress(), is.
+    template <typename SourceProgress>
+    void report(Stage stage, const SourceProgress& source) const {
+        if (progress) progress({stage, source.done_bytes, source.total_bytes});
+    }
+};
+
+/// The number of computing threads that a hypervisor can spare: half of its processors, at most 4.
+[[nodiscard]] unsigned default_threads() noexcept;
+
 }  // namespace vmad::base

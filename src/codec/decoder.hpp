@@ -11,7 +11,6 @@
 
 #include "base/task.hpp"
 #include "codec/archive_format.hpp"
-#include "codec/list_digest.hpp"
 #include "codec/seek_table.hpp"
 #include "io/byte_stream.hpp"
 
@@ -20,6 +19,22 @@ namespace vmad::codec {
 /// The largest window that a zstd stream may ask for, as zstd's own tool has it by default: this much memory
 /// is taken for it. Beyond it base::Unsupported is thrown.
 inline constexpr unsigned kMaxWindowLog = 27;
+
+/// A list of numbers of any length, boiled down so that two of them can be compared: equal for equal lists;
+/// for different ones with a chance of some 2^-64. Guards against accidents, not attackers.
+class ListDigest {
+  public:
+    void add(std::uint64_t number) noexcept {
+        ++count_;
+        hash_ = (hash_ + number) * 0x9e3779b97f4a7c15;
+        hash_ ^= hash_ >> 29;
+    }
+    friend bool operator==(const ListDigest&, const ListDigest&) = default;
+
+  private:
+    std::uint64_t count_ = 0;
+    std::uint64_t hash_ = 0;
+};
 
 /// Where the frames of a stream end: offsets in what they hold, ascending.
 using FrameEnds = ListDigest;

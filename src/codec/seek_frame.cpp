@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "codec/zstd_filling.hpp"
+#include "codec/zstd_form.hpp"
 #include "codec/zstd_frames.hpp"
 
 namespace vmad::codec {

@@ -12,7 +12,7 @@
 
 #include "codec/decoder.hpp"
 #include "codec/stored_input.hpp"
-#include "codec/zstd_form_check.hpp"
+#include "codec/zstd_form.hpp"
 
 namespace vmad::codec {
 

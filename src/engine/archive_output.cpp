@@ -2,7 +2,7 @@
 
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
-#include "codec/zstd_filling.hpp"
+#include "codec/zstd_form.hpp"
 #include "io/byte_stream.hpp"
 
 namespace vmad::engine {

@@ -15,7 +15,7 @@
 namespace vmad::engine {
 
 struct RepackOptions {
-    access::TaskOptions task;
+    base::TaskOptions task;
     codec::ArchiveFormat format = codec::ArchiveFormat::raw;  ///< of the result
     int zstd_level = base::kDefaultZstdLevel;
     /// Size of the reorder buffer; some tens of MiB for what is being read and written come on top.

@@ -141,7 +141,7 @@ class DiskWriter {
 };
 
 void copy_disks(access::ExtentPump::Read read, const std::function<io::SourceProgress()>& progress,
-                DiskWriter& writer, const access::TaskOptions& task) {
+                DiskWriter& writer, const base::TaskOptions& task) {
     access::ExtentPump pump(std::move(read), task.threads, task.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
                              [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
@@ -192,7 +192,7 @@ class Files {
 
 /// Only the wanted disks, where the archive lets them be found. False when all of it is to be read.
 bool copy_found_disks(io::FileSystem& fs, const io::File& source, const Plan& plan, base::BufferPool& buffers,
-                      Files& files, const access::TaskOptions& task) {
+                      Files& files, const base::TaskOptions& task) {
     auto extents = access::DeviceExtents::find(fs, source, plan.devices, buffers, task.cancel_flag());
     if (!extents) return false;
     try {

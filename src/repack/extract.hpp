@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "access/task_options.hpp"
+#include "base/task.hpp"
 #include "codec/archive_source.hpp"
 
 namespace vmad::repack {
 
 struct ExtractOptions {
-    access::TaskOptions task;
+    base::TaskOptions task;
     std::vector<std::string> devices;  ///< only these disks, and no configs; empty: everything
     bool force = false;                ///< existing files are replaced
 };

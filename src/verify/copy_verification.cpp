@@ -29,7 +29,7 @@ ReadBack fitting_read_back(io::FileSystem& fs, const io::File& file) {
 }
 
 CopyVerification::CopyVerification(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                                   access::TaskOptions options, ReadBack read_back)
+                                   base::TaskOptions options, ReadBack read_back)
     : fs_(fs), file_(file), format_(format), options_(std::move(options)) {
     if (read_back == ReadBack::behind_writer)
         survey_ = std::async(std::launch::async, [this] { return read_behind_writer(); });
@@ -80,7 +80,7 @@ Survey CopyVerification::read_whole() {
 }
 
 void verify_copy(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                 const Fingerprint& expected, const access::TaskOptions& options) {
+                 const Fingerprint& expected, const base::TaskOptions& options) {
     CopyVerification(fs, file, format, options, ReadBack::afterwards).finish(expected);
 }
 

@@ -10,8 +10,8 @@
 #include <atomic>
 #include <future>
 
-#include "access/task_options.hpp"
 #include "base/error.hpp"
+#include "base/task.hpp"
 #include "codec/archive_format.hpp"
 #include "io/file_system.hpp"
 #include "io/written_boundary.hpp"
@@ -47,7 +47,7 @@ class CopyVerification {
     /// Of the copy that is to be written to `file`. The references, and what `options` refers to, outlive
     /// this object.
     CopyVerification(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                     access::TaskOptions options, ReadBack read_back);
+                     base::TaskOptions options, ReadBack read_back);
     CopyVerification(const CopyVerification&) = delete;
     CopyVerification& operator=(const CopyVerification&) = delete;
     /// Abandons a verification that has not finished. Never throws.
@@ -68,7 +68,7 @@ class CopyVerification {
     io::FileSystem& fs_;
     const io::File& file_;
     codec::ArchiveFormat format_;
-    access::TaskOptions options_;
+    base::TaskOptions options_;
     io::WrittenBoundary boundary_;
     std::atomic<bool> complete_ = false;  ///< from now on it is this task whose progress counts
     std::future<Survey> survey_;  ///< of the thread that reads behind the writer; none when nothing does
@@ -76,6 +76,6 @@ class CopyVerification {
 
 /// Of a copy that is complete and synced already.
 void verify_copy(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                 const Fingerprint& expected, const access::TaskOptions& options);
+                 const Fingerprint& expected, const base::TaskOptions& options);
 
 }  // namespace vmad::verify

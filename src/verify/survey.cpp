@@ -74,7 +74,7 @@ constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
 }  // namespace
 
-Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options) {
+Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "access/task_options.hpp"
+#include "base/task.hpp"
 #include "canon/digest.hpp"
 #include "codec/archive_source.hpp"
 #include "vma/format.hpp"
@@ -28,6 +28,6 @@ struct Survey {
 
 /// Reads an archive to its end and checks every rule of the format. Throws base::FormatError, Unsupported,
 /// SystemError.
-[[nodiscard]] Survey survey(codec::ArchiveSource& source, const access::TaskOptions& options);
+[[nodiscard]] Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options);
 
 }  // namespace vmad::verify

@@ -147,7 +147,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
                      const JobReports& reports) {
     ProgressMeter meter;
     repack::InPlaceOptions options;
-    options.repack.task.threads = order.threads != 0 ? order.threads : access::default_threads();
+    options.repack.task.threads = order.threads != 0 ? order.threads : base::default_threads();
     options.repack.memory_bytes = order.memory_bytes;
     options.repack.spill.directory = order.spill_dir;
     options.repack.zstd_level = order.zstd_level;

@@ -34,7 +34,7 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
 }
 
 void add_threads_option(cli::Arguments& arguments, unsigned& threads) {
-    threads = access::default_threads();
+    threads = base::default_threads();
     arguments
         .option("--threads", threads,
                 "Number of worker threads (default: half of the\n"
@@ -43,7 +43,7 @@ void add_threads_option(cli::Arguments& arguments, unsigned& threads) {
         .between(1U, base::kMaxThreads);
 }
 
-access::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {
+base::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar) {
     return {threads, &signals.flag(), bar.sink()};
 }
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "access/task_options.hpp"
+#include "base/task.hpp"
 #include "cli/arguments.hpp"
 #include "codec/archive_source.hpp"
 #include "ctl/stop_signals.hpp"
@@ -41,7 +41,6 @@ class ArchiveInput {
 void add_threads_option(cli::Arguments& arguments, unsigned& threads);
 
 /// Options that stop with `signals` and report to `bar`, which outlive what is returned.
-[[nodiscard]] access::TaskOptions task_options(unsigned threads, const StopSignals& signals,
-                                               ProgressBar& bar);
+[[nodiscard]] base::TaskOptions task_options(unsigned threads, const StopSignals& signals, ProgressBar& bar);
 
 }  // namespace vmad::ctl

@@ -1,9 +1,10 @@
 // Streams with fillings before their frames, and which of them have the form of a canonical archive.
+#include "codec/zstd_form.hpp"
+
 #include <functional>
 
 #include <doctest/doctest.h>
 
-#include "codec/zstd_filling.hpp"
 #include "stored_streams.hpp"
 
 namespace vmad::codec {

@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "codec/seek_frame.hpp"
-#include "codec/zstd_filling.hpp"
+#include "codec/zstd_form.hpp"
 #include "engine/engine_run.hpp"
 #include "support/damage.hpp"
 #include "support/dump.hpp"

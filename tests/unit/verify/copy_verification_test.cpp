@@ -233,7 +233,7 @@ namespace {
 
 /// Writes `stored` in steps to a file, verified behind the writer as it grows.
 void write_and_verify(testing::View stored, std::size_t step, codec::ArchiveFormat format,
-                      const verify::Fingerprint& expected, const access::TaskOptions& options = {}) {
+                      const verify::Fingerprint& expected, const base::TaskOptions& options = {}) {
     io::FileSystem fs;
     const auto file = testing::memory_file();
     verify::CopyVerification verification(fs, file, format, options, verify::ReadBack::behind_writer);
@@ -257,7 +257,7 @@ TEST_CASE("law: behind the writer a copy is verified as afterwards, however it g
          {std::size_t{3} << 20, (std::size_t{5} << 20) + 512, std::size_t{64} << 20}) {
         CAPTURE(step);
         for (const unsigned threads : {1U, 3U}) {
-            access::TaskOptions options;
+            base::TaskOptions options;
             options.threads = threads;
             CHECK_NOTHROW(write_and_verify(raw, step, codec::ArchiveFormat::raw, fingerprint, options));
             CHECK_NOTHROW(write_and_verify(zstd, step, codec::ArchiveFormat::zstd, fingerprint, options));

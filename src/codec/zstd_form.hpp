@@ -1,6 +1,11 @@
-// Whether a zstd stream is filled up and ends in a seek table as a canonical one, checked while it goes by.
+// The form of a canonical zstd archive, beyond its frames: what stands before those that hold payload, so
+// that each begins at a multiple of 4096 in the file, where file systems can share it with other archives;
+// and the check, while a stream goes by, that it is filled up so and ends in the seek table of such an
+// archive.
 //
-// Private to this folder. One thread at a time; in memory that does not depend on the number of frames.
+// A filling is a skippable frame: LE32 0x184D2A50, LE32 size of what follows, bytes 0x55, and last 80 zeros:
+// restic and rustic cut their chunks after 64 zeros, so that is at the frame. One thread at a time; in memory
+// that does not depend on the number of frames.
 #pragma once
 
 #include <array>
@@ -9,10 +14,20 @@
 #include <span>
 #include <vector>
 
-#include "codec/list_digest.hpp"
+#include "codec/decoder.hpp"
 #include "codec/seek_table.hpp"
 
 namespace vmad::codec {
+
+inline constexpr std::uint64_t kPageBytes = 4096;
+/// A frame with more content than this holds an extent with payload, any other one extents without it.
+inline constexpr std::uint64_t kMaxContentWithoutPayload = 4096;
+
+/// How many bytes the filling has that begins at byte `stored_offset` of the file: at least 88.
+[[nodiscard]] std::uint64_t filling_bytes(std::uint64_t stored_offset) noexcept;
+
+/// The filling of that many bytes.
+[[nodiscard]] std::vector<std::byte> make_filling(std::uint64_t bytes);
 
 /// A frame that is not skippable.
 struct StoredFrame {
