@@ -64,8 +64,8 @@ class HookRun {
         if (!change.earlier.empty()) {
             print_line(context_, "previous", change.earlier);
             print_line(context_, "",
-                       std::string("run from ") + pve::kHookDirectory + (change.linked ? "/" : "") +
-                           (change.linked ? pve::kEarlierScriptName : ""));
+                       fmt::format("run from {}{}{}", pve::kHookDirectory, change.linked ? "/" : "",
+                                   change.linked ? pve::kEarlierScriptName : ""));
         }
         if (node_.find(pve::kConfigBackupFile, O_PATH))
             print_line(context_, "backup", node_.shown(pve::kConfigBackupFile));
