@@ -61,8 +61,8 @@ WorkerRecord read_record(base::Fields& fields) {
     return record;
 }
 
-WorkerEvent read_event(std::size_t kind, base::Fields& fields) {
-    switch (kind) {
+WorkerEvent read_event(std::size_t type, base::Fields& fields) {
+    switch (type) {
         case 0:
             return fields.get<JobProgress>("progress");
         case 1:

@@ -27,11 +27,11 @@ void OrderedWriter::append(std::span<iovec> slices, std::uint64_t size_bytes) {
 void OrderedWriter::end_window() {
     // Started now, waited for when the next window is full: the device always has one to work on.
     fs_.push_out(file_, window_begin_, offset_ - window_begin_, false);
-    if (window_begin_ > settled_) {
-        fs_.push_out(file_, settled_, window_begin_ - settled_, true);
-        fs_.advise(file_, settled_, window_begin_ - settled_, POSIX_FADV_DONTNEED);
-        settled_ = window_begin_;
-        if (callbacks_.on_device) callbacks_.on_device(settled_);
+    if (window_begin_ > on_device_) {
+        fs_.push_out(file_, on_device_, window_begin_ - on_device_, true);
+        fs_.advise(file_, on_device_, window_begin_ - on_device_, POSIX_FADV_DONTNEED);
+        on_device_ = window_begin_;
+        if (callbacks_.on_device) callbacks_.on_device(on_device_);
     }
     window_begin_ = offset_;
 }

@@ -40,7 +40,7 @@ class OrderedWriter final : public io::ByteSink {
     std::uint64_t offset_ = 0;
     std::uint64_t looked_at_ = 0;  ///< room was last looked for here
     std::uint64_t window_begin_ = 0;
-    std::uint64_t settled_ = 0;  ///< on the device and out of the page cache up to here
+    std::uint64_t on_device_ = 0;  ///< on the device and out of the page cache up to here
 };
 
 }  // namespace vmad::engine

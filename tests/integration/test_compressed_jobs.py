@@ -1,4 +1,4 @@
-"""Compressed archives through the hook, the queue and the worker: each keeps its kind and its name."""
+"""Compressed archives through the hook, the queue and the worker: each keeps its format and its name."""
 
 import os
 import pathlib
@@ -19,15 +19,15 @@ KINDS = {
 
 
 class CompressedArchive:
-    """A made-up backup of one of the kinds, and what it is to hold when it is canonical."""
+    """A made-up backup of one of the formats, and what it is to hold when it is canonical."""
 
-    def __init__(self, test, kind, *arguments, packer=None):
-        self.kind = kind
-        self.path = test.dump / f"vzdump-qemu-100-2026_01_01-02_00_00.vma{kind}"
+    def __init__(self, test, format, *arguments, packer=None):
+        self.format = format
+        self.path = test.dump / f"vzdump-qemu-100-2026_01_01-02_00_00.vma{format}"
         raw, reference = test.dir / "raw", test.dir / "reference"
         generate(raw, *arguments, "--reference", reference)
         with open(self.path, "wb") as out, open(raw, "rb") as source:
-            subprocess.run(packer or KINDS[kind][0], stdin=source, stdout=out, check=True, timeout=60)
+            subprocess.run(packer or KINDS[format][0], stdin=source, stdout=out, check=True, timeout=60)
         self.old = self.path.read_bytes()
         self.new_content = reference.read_bytes()
         raw.unlink()
@@ -36,16 +36,16 @@ class CompressedArchive:
     def content(self, path=None):
         """Decompressed by the stock tool, from its stdin."""
         with open(path or self.path, "rb") as stored:
-            return subprocess.run(KINDS[self.kind][1], stdin=stored, stdout=subprocess.PIPE, check=True,
+            return subprocess.run(KINDS[self.format][1], stdin=stored, stdout=subprocess.PIPE, check=True,
                                   timeout=60).stdout
 
 
 class CompressedJobTest(DaemonTest):
     def test_each_kind_becomes_canonical_and_keeps_its_kind(self):
         daemon = self.start()
-        for kind in KINDS:
-            with self.subTest(kind):
-                archive = CompressedArchive(self, kind)
+        for format in KINDS:
+            with self.subTest(format):
+                archive = CompressedArchive(self, format)
                 archive.path.chmod(0o640)
                 code, output = self.run_hook(archive.path)
                 self.assertEqual((code, output[:22]), (0, "vmad: queued as job " + output[20:22]))
@@ -77,13 +77,13 @@ class CompressedJobTest(DaemonTest):
 
     def test_damaged_archives_fail_and_stay(self):
         daemon = self.start()
-        for kind in KINDS:
-            archive = CompressedArchive(self, kind)
+        for format in KINDS:
+            archive = CompressedArchive(self, format)
             flipped = bytearray(archive.old)
             flipped[len(flipped) // 2] ^= 4
             for name, content in (("cut off", archive.old[:-1]), ("cut in the middle", archive.old[:len(archive.old) // 2]),
                                   ("flipped", bytes(flipped)), ("garbage behind it", archive.old + b"garbage")):
-                with self.subTest(kind=kind, name=name):
+                with self.subTest(format=format, name=name):
                     archive.path.write_bytes(content)
                     job = daemon.wait(daemon.add(archive.path))
                     self.assertEqual(job["state"], "failed", job)

@@ -15,7 +15,7 @@ import termios
 import unittest
 
 import sentences
-from archive_kinds import (ENDINGS, KindTest, RESTORE, SOON_SECONDS, STOP_SIGNALS, SeekTable, canonical,
+from archive_formats import (ENDINGS, FormatTest, RESTORE, SOON_SECONDS, STOP_SIGNALS, SeekTable, canonical,
                            filtered, large, make_archives, small, small_canonical, stored)
 from support import HANG_SECONDS, VMACTL, generate, make_old, sha256, unnamed_file_size, wait_for
 
@@ -34,16 +34,16 @@ def catches(process, number):
     return int(re.search(r"SigCgt:\s*([0-9a-f]+)", status)[1], 16) >> (number - 1) & 1
 
 
-class StreamTest(KindTest):
+class StreamTest(FormatTest):
     def test_a_pipe_gives_what_a_file_gives(self):
-        for kind, path in stored.items():
-            with self.subTest(kind=kind):
+        for format, path in stored.items():
+            with self.subTest(format=format):
                 data = path.read_bytes()
                 result = self.feed_well(data, "repack", "-", "-")
-                self.assert_is_canonical(self.put("x", result), kind)
-                self.assert_is_canonical(self.put("x", self.feed_well(result, "repack", "-", "-")), kind)
-                self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-")), kind)
-                for other in (kind, "gzip" if kind == "zstd" else "zstd"):
+                self.assert_is_canonical(self.put("x", result), format)
+                self.assert_is_canonical(self.put("x", self.feed_well(result, "repack", "-", "-")), format)
+                self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-")), format)
+                for other in (format, "gzip" if format == "zstd" else "zstd"):
                     into = self.dump / f"y{ENDINGS[other]}"
                     told = self.feed_well(data, "repack", "-", into, "--force", "--memory", "16M")
                     self.assertIn(f" {sentences.VERIFIED}, digest ", told.decode())
@@ -54,15 +54,15 @@ class StreamTest(KindTest):
         [expected] = self.succeed_json("verify", stored["raw"])
         self.succeed("extract", stored["raw"], self.dir / "expected")
         out = self.dir / "out"
-        for kind, path in stored.items():
+        for format, path in stored.items():
             for from_file in (False, True):
                 def look(*arguments, path=path, from_file=from_file):
                     with open(path, "rb") as file:
                         return self.feed_well(file if from_file else file.read(), *arguments)
                 survey = json.loads(look("--json", "verify", "-"))
-                self.assertEqual(survey, {**expected, "path": "-", "format": kind, "size_bytes": path.stat().st_size})
+                self.assertEqual(survey, {**expected, "path": "-", "format": format, "size_bytes": path.stat().st_size})
                 info = json.loads(look("--json", "info", "-"))
-                self.assertEqual((info["path"], info["format"], len(info["devices"])), ("-", kind, 3))
+                self.assertEqual((info["path"], info["format"], len(info["devices"])), ("-", format, 3))
                 self.assertNotIn("size_bytes", info)
                 self.assertNotIn("canonical_headers", info)
                 look("extract", "-", out, "--device", "drive-efidisk0")
@@ -73,17 +73,17 @@ class StreamTest(KindTest):
                 shutil.rmtree(out)
 
     def test_standard_input_begins_where_it_stands(self):
-        for kind, path in small.items():
+        for format, path in small.items():
             self.put("x", b"no archive" * 100 + path.read_bytes())
             with open(self.dump / "x", "rb") as file:
                 os.lseek(file.fileno(), 1000, os.SEEK_SET)
-                self.assertEqual(json.loads(self.feed_well(file, "--json", "verify", "-"))["format"], kind)
+                self.assertEqual(json.loads(self.feed_well(file, "--json", "verify", "-"))["format"], format)
 
     def test_a_stream_that_ends_too_early(self):
-        for kind, count in (("raw", 200), ("zstd", 200), ("gzip", 30), ("lzo", 30)):
-            data = small[kind].read_bytes()
+        for format, count in (("raw", 200), ("zstd", 200), ("gzip", 30), ("lzo", 30)):
+            data = small[format].read_bytes()
             for size in {*range(0, len(data), len(data) // count + 1), 1, 3, 8, 9, 10, len(data) - 4, len(data) - 1}:
-                with self.subTest(kind=kind, size=size):
+                with self.subTest(format=format, size=size):
                     result = self.feed(data[:size], "repack", "-", self.dump / "y.vma")
                     self.assert_one_message(result, 6, r"\Avmactl: -: (at byte \d+: )?")
                     self.assertEqual((result.stdout, self.names(self.dump)), (b"", []))
@@ -95,15 +95,15 @@ class StreamTest(KindTest):
         self.assertEqual(self.names(self.dump), [])
 
     def test_the_upstream_dies(self):
-        for kind, path in stored.items():
+        for format, path in stored.items():
             source = subprocess.Popen(["sh", "-c", 'head -c 400000 "$0"; kill -9 $$', path], stdout=subprocess.PIPE)
             with source, source.stdout:
                 result = self.feed(source.stdout, "repack", "-", self.dump / "y.vma")
             self.assert_one_message(result, 6)
-            self.assertEqual(self.names(self.dump), [], kind)
+            self.assertEqual(self.names(self.dump), [], format)
 
     def test_the_upstream_is_slow(self):
-        for kind, path in small.items():
+        for format, path in small.items():
             process = self.start("repack", "-", "-", stdin=subprocess.PIPE, bufsize=0)
             data = path.read_bytes()
             at = 0
@@ -116,7 +116,7 @@ class StreamTest(KindTest):
             process.stdin.close()
             result = process.stdout.read()
             self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (0, b""))
-            self.assertEqual(filtered(RESTORE[kind], result), small_canonical["raw"].read_bytes())
+            self.assertEqual(filtered(RESTORE[format], result), small_canonical["raw"].read_bytes())
 
     def test_what_standard_input_and_output_cannot_be(self):
         for arguments in (("repack", stored["raw"], "-"), ("repack", "-", "-")):
@@ -135,21 +135,21 @@ class StreamTest(KindTest):
         self.assertEqual(self.names(self.dump), [])
 
     def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(self):
-        for kind, path in large().items():
+        for format, path in large().items():
             for count in (0, 1, 100000):
                 process = self.start("repack", path, "-")
                 self.assertEqual(len(process.stdout.read(count)), count)
                 process.stdout.close()
-                self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (-signal.SIGPIPE, b""), kind)
+                self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (-signal.SIGPIPE, b""), format)
         self.assert_nothing_runs()
 
     def test_a_signal_while_nobody_reads(self):
         for number in STOP_SIGNALS:
-            for kind, path in large().items():
+            for format, path in large().items():
                 process = self.start("repack", path, "-")
                 wait_for(lambda process=process: unread_bytes(process.stdout) >= 60000)
                 os.killpg(process.pid, number)
-                self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (128 + number, b""), kind)
+                self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (128 + number, b""), format)
         self.assert_nothing_runs()
 
     def test_a_chain(self):
@@ -172,9 +172,9 @@ class StreamTest(KindTest):
         arguments = {"repack": ("-", self.dump / "y.vma"), "verify": ("-",), "extract": ("-", self.dump / "out")}
         for number in STOP_SIGNALS:
             for command in arguments:
-                for kind, path in small.items():
+                for format, path in small.items():
                     for size in (0, 5, path.stat().st_size // 2):
-                        with self.subTest(number=number, command=command, kind=kind, size=size):
+                        with self.subTest(number=number, command=command, format=format, size=size):
                             process = self.start(command, *arguments[command], stdin=subprocess.PIPE, bufsize=0)
                             wait_for(lambda process=process, number=number: catches(process, number))
                             process.stdin.write(path.read_bytes()[:size])
@@ -188,7 +188,7 @@ class StreamTest(KindTest):
         self.assert_nothing_runs()
 
 
-class InterruptedTest(KindTest):
+class InterruptedTest(FormatTest):
     def test_a_signal_leaves_nothing(self):
         archive = generate(self.dir / "x.vma", "--disk", "drive-scsi0=512M", "--shuffle")
         compressed = self.dump / "x.vma.zst"

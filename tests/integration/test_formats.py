@@ -1,4 +1,4 @@
-"""vmactl on archives of every kind, as vzdump stores them: the commands, what they read, and restores.
+"""vmactl on archives of every format, as vzdump stores them: the commands, what they read, and restores.
 
 The laws: an archive is the same whatever stores it, its canonical form is the same bytes whatever it was stored as, and
 the stock tools restore it.
@@ -12,7 +12,7 @@ import subprocess
 import unittest
 
 import sentences
-from archive_kinds import (COMPRESSED, ENDINGS, KindTest, RESTORE, SeekTable, canonical, concatenated, filtered,
+from archive_formats import (COMPRESSED, ENDINGS, FormatTest, RESTORE, SeekTable, canonical, concatenated, filtered,
                            large, make_archives, stored)
 from support import HANG_SECONDS, VMACHECK, VMACTL, sha256
 
@@ -21,24 +21,24 @@ def setUpModule():
     make_archives()
 
 
-class CommandTest(KindTest):
+class CommandTest(FormatTest):
     def test_the_content_tells_the_kind_and_the_name_does_not(self):
         [expected] = self.succeed_json("verify", stored["raw"])
         self.succeed("extract", stored["raw"], self.dir / "expected")
         files = {name: sha256(self.dir / "expected" / name) for name in self.names(self.dir / "expected")}
         self.assertEqual(len(files), 4)
-        contents = [(kind, path.read_bytes()) for kind, path in stored.items()]
-        contents += [(kind, concatenated(kind, stored["raw"])) for kind in COMPRESSED]
-        for kind, content in contents:
-            for name in ("x", "x.vma.gz" if kind == "zstd" else "x.vma.zst"):
-                with self.subTest(kind=kind, name=name):
+        contents = [(format, path.read_bytes()) for format, path in stored.items()]
+        contents += [(format, concatenated(format, stored["raw"])) for format in COMPRESSED]
+        for format, content in contents:
+            for name in ("x", "x.vma.gz" if format == "zstd" else "x.vma.zst"):
+                with self.subTest(format=format, name=name):
                     path = self.put(name, content)
                     [info] = self.succeed_json("info", path)
-                    self.assertEqual((info["format"], info["size_bytes"]), (kind, len(content)))
-                    self.assertEqual(info.get("canonical_headers"), False if kind in ("raw", "zstd") else None)
-                    self.assertRegex(self.succeed("info", path), rf"\nformat   {kind}\n")
+                    self.assertEqual((info["format"], info["size_bytes"]), (format, len(content)))
+                    self.assertEqual(info.get("canonical_headers"), False if format in ("raw", "zstd") else None)
+                    self.assertRegex(self.succeed("info", path), rf"\nformat   {format}\n")
                     [survey] = self.succeed_json("verify", path)
-                    self.assertEqual(survey, {**expected, "path": str(path), "format": kind, "size_bytes": len(content)})
+                    self.assertEqual(survey, {**expected, "path": str(path), "format": format, "size_bytes": len(content)})
                     out = self.dir / "out"
                     self.succeed("extract", path, out)
                     self.assertEqual({name: sha256(out / name) for name in self.names(out)}, files)
@@ -47,10 +47,10 @@ class CommandTest(KindTest):
     def test_repack_from_every_kind_to_every_kind(self):
         [expected] = self.succeed_json("verify", canonical["raw"])
         for source, path in stored.items():
-            kinds = {**{f"x{ending}": kind for kind, ending in ENDINGS.items()}, "x": source}
+            formats = {**{f"x{ending}": format for format, ending in ENDINGS.items()}, "x": source}
             if source == "raw":
-                kinds.update({"x.zst": "zstd", "x.gz": "gzip", "x.lzo": "lzo", "x.vma.bak": "raw", ".vma.zst": "zstd"})
-            for name, kind in kinds.items():
+                formats.update({"x.zst": "zstd", "x.gz": "gzip", "x.lzo": "lzo", "x.vma.bak": "raw", ".vma.zst": "zstd"})
+            for name, format in formats.items():
                 with self.subTest(source=source, name=name):
                     result = self.dump / name
                     [told] = self.succeed_json("repack", path, result, "--force")
@@ -58,20 +58,20 @@ class CommandTest(KindTest):
                                      (path.stat().st_size, stored["raw"].stat().st_size))
                     self.assertEqual((told["result_bytes"], told["digest"]),
                                      (result.stat().st_size, expected["digest"]))
-                    self.assert_is_canonical(result, kind)
-            for survey in self.succeed_json("verify", *(self.dump / name for name in kinds)):
+                    self.assert_is_canonical(result, format)
+            for survey in self.succeed_json("verify", *(self.dump / name for name in formats)):
                 result = pathlib.Path(survey["path"])
-                self.assertEqual(survey, {**expected, "path": str(result), "format": kinds[result.name],
+                self.assertEqual(survey, {**expected, "path": str(result), "format": formats[result.name],
                                           "size_bytes": result.stat().st_size})
 
     def test_the_result_does_not_depend_on_threads_and_memory(self):
-        for kind, path in stored.items():
+        for format, path in stored.items():
             for options in (("--threads", "1"), ("--threads", "5"), ("--memory", "16M"),
                             ("--memory", "17M", "--threads", "3")):
-                with self.subTest(kind=kind, options=options):
-                    # To standard output, which is of the source's kind, and to files of two others.
-                    self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-", *options)), kind)
-                    name = "y.zst" if kind in ("raw", "lzo") else "y.gz"
+                with self.subTest(format=format, options=options):
+                    # To standard output, which is of the source's format, and to files of two others.
+                    self.assert_is_canonical(self.put("x", self.feed_well(b"", "repack", path, "-", *options)), format)
+                    name = "y.zst" if format in ("raw", "lzo") else "y.gz"
                     self.succeed("repack", path, self.dump / name, "--force", *options)
                     self.assert_is_canonical(self.dump / name, "zstd" if name == "y.zst" else "gzip")
 
@@ -87,14 +87,14 @@ class CommandTest(KindTest):
             self.refuse(2, "repack", stored["zstd"], self.dump / "x.vma.zst", "--level", level)
 
     def test_in_place(self):
-        paths = [self.put("x" + ENDINGS[kind], path.read_bytes()) for kind, path in stored.items()]
-        paths += [self.put(f"several{ENDINGS[kind]}", concatenated(kind, stored["raw"])) for kind in COMPRESSED]
-        kinds = [*stored, *COMPRESSED]
+        paths = [self.put("x" + ENDINGS[format], path.read_bytes()) for format, path in stored.items()]
+        paths += [self.put(f"several{ENDINGS[format]}", concatenated(format, stored["raw"])) for format in COMPRESSED]
+        formats = [*stored, *COMPRESSED]
         sizes = [path.stat().st_size for path in paths]
         code, told = self.in_place(*paths)
         self.assertEqual((code, [one["outcome"] for one in told]), (0, ["done"] * len(paths)))
-        for path, kind, size, one in zip(paths, kinds, sizes, told):
-            self.assert_is_canonical(path, kind)
+        for path, format, size, one in zip(paths, formats, sizes, told):
+            self.assert_is_canonical(path, format)
             self.assertEqual((one["size_before"], one["size_after"]), (size, path.stat().st_size))
         before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in paths]
         if not os.listxattr(paths[0]):
@@ -109,16 +109,16 @@ class CommandTest(KindTest):
         self.assertEqual(len(self.names(self.dump)), len(paths))
 
 
-class RestoreTest(KindTest):
+class RestoreTest(FormatTest):
     def test_the_stock_tools_restore_a_canonical_archive(self):
-        for kind, path in canonical.items():
+        for format, path in canonical.items():
             data = path.read_bytes()
-            self.assertEqual(filtered(RESTORE[kind], data), canonical["raw"].read_bytes(), kind)
-            with subprocess.Popen(["sh", "-c", '"$@" < "$0" | head -c 100000', path, *RESTORE[kind]],
+            self.assertEqual(filtered(RESTORE[format], data), canonical["raw"].read_bytes(), format)
+            with subprocess.Popen(["sh", "-c", '"$@" < "$0" | head -c 100000', path, *RESTORE[format]],
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
                 self.assertEqual(process.stdout.read(), canonical["raw"].read_bytes()[:100000])
-        for kind, command in (("zstd", "zstd"), ("gzip", "gzip"), ("lzo", "lzop")):
-            subprocess.run([command, "-q", "-t", canonical[kind]], check=True)
+        for format, command in (("zstd", "zstd"), ("gzip", "gzip"), ("lzo", "lzop")):
+            subprocess.run([command, "-q", "-t", canonical[format]], check=True)
 
     def test_zstd_tells_its_frames(self):
         listing = subprocess.run(["zstd", "-lv", canonical["zstd"]], check=True, text=True, capture_output=True).stdout
@@ -133,14 +133,14 @@ class RestoreTest(KindTest):
         self.assertEqual(table.encode(), canonical["zstd"].read_bytes()[table.offset:])
 
     def test_another_reader_takes_what_they_restore(self):
-        for kind, path in canonical.items():
-            restored = self.put("x", filtered(RESTORE[kind], path.read_bytes()))
+        for format, path in canonical.items():
+            restored = self.put("x", filtered(RESTORE[format], path.read_bytes()))
             subprocess.run(["python3", VMACHECK, "--canonical", restored], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["python3", VMACHECK, "--zst-form", canonical["zstd"]], check=True, stdout=subprocess.DEVNULL)
 
 
 @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
-class EfficiencyTest(KindTest):
+class EfficiencyTest(FormatTest):
     def reads(self, archive, *arguments):
         """Runs it, and returns {offset, length} of each read of the archive."""
         trace = self.dir / "trace"

@@ -1,4 +1,4 @@
-"""vmactl on damaged archives of every kind, and with an lzop that fails: nothing is lost or left behind."""
+"""vmactl on damaged archives of every format, and with an lzop that fails: nothing is lost or left behind."""
 
 import functools
 import json
@@ -11,7 +11,7 @@ import struct
 import subprocess
 import unittest
 
-from archive_kinds import (COMPRESS, COMPRESSED, KindTest, LZOP_MISSING, RESTORE, SOON_SECONDS, SeekTable,
+from archive_formats import (COMPRESS, COMPRESSED, FormatTest, LZOP_MISSING, RESTORE, SOON_SECONDS, SeekTable,
                            canonical, filtered, make_archives, small, small_canonical, stored,
                            zstd_frame_of_zeros)
 from support import make_old, sha256, wait_for
@@ -21,13 +21,13 @@ def setUpModule():
     make_archives()
 
 
-class DamageTest(KindTest):
+class DamageTest(FormatTest):
     def setUp(self):
         super().setUp()
         [survey] = self.succeed_json("verify", small["raw"])
         self.digest = survey["digest"]
 
-    def assert_refused_or_harmless(self, kind, damaged):
+    def assert_refused_or_harmless(self, format, damaged):
         """The law for damaged archives, by name: 6 for what is not whole, and none passes for another guest. In place,
         one that is whole is repacked, and any other is left alone, as is all that lies beside it. One that is canonical
         by its headers is not looked at more closely. Returns what was said of the harmless ones."""
@@ -48,34 +48,34 @@ class DamageTest(KindTest):
         self.assertEqual(code, 6 if any(one["outcome"] == "invalid" for one in told) else 0)
         for path, one, data in zip(paths, told, damaged.values()):
             if str(path) in bad:
-                if one["outcome"] != "unchanged" or kind != "zstd":
+                if one["outcome"] != "unchanged" or format != "zstd":
                     self.assertEqual(one["outcome"], "invalid", one)
                 else:
                     self.assertTrue(self.succeed_json("info", path)[0]["canonical_headers"])
                 self.assertTrue(path.read_bytes() == data, path)
             else:
                 self.assertIn(one["outcome"], ("done", "unchanged"), one)
-                self.assertEqual(filtered(RESTORE[kind], path.read_bytes()), small_canonical["raw"].read_bytes())
+                self.assertEqual(filtered(RESTORE[format], path.read_bytes()), small_canonical["raw"].read_bytes())
         self.assertEqual(self.names(self.dump), sorted(damaged))
         return [survey for survey in surveys if survey["path"] not in bad]
 
-    def assert_refused(self, kind, damaged):
-        self.assertEqual(self.assert_refused_or_harmless(kind, damaged), [])
+    def assert_refused(self, format, damaged):
+        self.assertEqual(self.assert_refused_or_harmless(format, damaged), [])
 
     def test_truncated(self):
         for archives in (small, small_canonical):
-            for kind, path in archives.items():
+            for format, path in archives.items():
                 data = path.read_bytes()
                 sizes = {*range(0, len(data), len(data) // 200 + 1), *range(len(data) - 20, len(data))}
-                if (kind, archives) == ("zstd", small_canonical):
+                if (format, archives) == ("zstd", small_canonical):
                     # Without its seek table it is whole still, or without the extents that fill up its last disk.
                     table = SeekTable(data)
                     sizes -= {table.offset, table.frame_offset(len(table.entries) - 1)}
-                if (kind, archives) == ("raw", small_canonical):
+                if (format, archives) == ("raw", small_canonical):
                     # Nor do the empty extents at its end hold anything.
                     sizes -= {len(data) - 512 * count for count in range(1, 8)}
-                with self.subTest(kind=kind, canonical=archives is small_canonical):
-                    self.assert_refused(kind, {f"{size}.vma": data[:size] for size in sizes})
+                with self.subTest(format=format, canonical=archives is small_canonical):
+                    self.assert_refused(format, {f"{size}.vma": data[:size] for size in sizes})
 
     def test_without_its_seek_table(self):
         data = small_canonical["zstd"].read_bytes()
@@ -85,41 +85,41 @@ class DamageTest(KindTest):
     def test_flipped_bits(self):
         numbers = random.Random(7)
         for archives in (small, small_canonical):
-            for kind in COMPRESSED:
-                data = archives[kind].read_bytes()
+            for format in COMPRESSED:
+                data = archives[format].read_bytes()
                 damaged = {}
                 places = [numbers.randrange(len(data)) for _ in range(100)]
                 for place in (*places, *range(24), *range(len(data) - 24, len(data))):
                     spoilt = bytearray(data)
                     spoilt[place] ^= 1 << numbers.randrange(8)
                     damaged[f"{place}.vma"] = bytes(spoilt)
-                with self.subTest(kind=kind, canonical=archives is small_canonical):
-                    harmless = self.assert_refused_or_harmless(kind, damaged)
+                with self.subTest(format=format, canonical=archives is small_canonical):
+                    harmless = self.assert_refused_or_harmless(format, damaged)
                     # Of gzip: the time, the program's hints and its system, which are in the header of each member.
                     self.assertLess(len(harmless), 40)
                     # Else a bit of a compressor's that does not tell in what it stands for.
-                    if kind != "gzip":
+                    if format != "gzip":
                         self.assertLess(len([survey for survey in harmless if survey["canonical"]]), 4)
 
     def test_something_behind_it(self):
         for archives in (small, small_canonical):
-            for kind in COMPRESSED:
-                data = archives[kind].read_bytes()
+            for format in COMPRESSED:
+                data = archives[format].read_bytes()
                 whole = small["raw"].read_bytes()
-                self.assert_refused(kind, {
+                self.assert_refused(format, {
                     "junk.vma": data + b"junk", "much.vma": data + bytes(range(1, 256)) * 4000,
                     "half.vma": data + data[:5000], "twice.vma": data + data, "raw.vma": data + whole,
                     "begun.vma": data + data[:1],
-                    "more.vma": data + filtered(COMPRESS[kind], b"VMAE"),
-                    "zero.vma": data + filtered(COMPRESS[kind], bytes(1000))})
+                    "more.vma": data + filtered(COMPRESS[format], b"VMAE"),
+                    "zero.vma": data + filtered(COMPRESS[format], bytes(1000))})
 
     def test_legal_oddities(self):
-        data = {kind: path.read_bytes() for kind, path in small.items()}
-        nothing = {kind: filtered(COMPRESS[kind], b"") for kind in COMPRESSED}
+        data = {format: path.read_bytes() for format, path in small.items()}
+        nothing = {format: filtered(COMPRESS[format], b"") for format in COMPRESSED}
         skippable = struct.pack("<II", 0x184D2A53, 5) + b"other"
         self.assertEqual(data["gzip"][3], 0)  # no flags
         named = data["gzip"][:3] + b"\x1c" + data["gzip"][4:10] + b"\5\0extraname\0comment\0" + data["gzip"][10:]
-        for kind, oddities in (
+        for format, oddities in (
                 ("zstd", {"before": nothing["zstd"] + data["zstd"], "behind": data["zstd"] + nothing["zstd"],
                           "skippable": skippable + data["zstd"] + skippable + skippable}),
                 ("gzip", {"before": nothing["gzip"] + data["gzip"], "behind": data["gzip"] + nothing["gzip"],
@@ -127,7 +127,7 @@ class DamageTest(KindTest):
                 ("lzo", {"before": nothing["lzo"] + data["lzo"], "behind": data["lzo"] + nothing["lzo"],
                          "crc32": filtered(("lzop", "-9", "--crc32"), data["raw"]),
                          "plain": filtered(("lzop", "-F"), data["raw"])})):
-            self.assertEqual(len(self.assert_refused_or_harmless(kind, oddities)), len(oddities))
+            self.assertEqual(len(self.assert_refused_or_harmless(format, oddities)), len(oddities))
 
     def test_a_wrong_seek_table(self):
         """The frames are what counts; the table only helps to find them."""
@@ -243,7 +243,7 @@ class DamageTest(KindTest):
                 self.refuse_by_all(self.put("x.vma.zst", data), 6, pattern)
 
 
-class LzopTest(KindTest):
+class LzopTest(FormatTest):
     """With an lzop that is not there, or is not what it should be."""
 
     def setUp(self):
@@ -268,8 +268,8 @@ class LzopTest(KindTest):
         self.assertEqual(self.refuse(1, "repack", "--in-place", "--state-dir", self.state, path),
                          f"{path}: {LZOP_MISSING}")
         self.assertEqual((self.names(self.dump), sha256(path)), (["x"], sha256(stored["lzo"])))
-        for kind in ("raw", "zstd", "gzip"):
-            self.succeed("repack", stored[kind], self.dump / "z.gz", "--force")
+        for format in ("raw", "zstd", "gzip"):
+            self.succeed("repack", stored[format], self.dump / "z.gz", "--force")
         self.assert_is_canonical(self.dump / "z.gz", "gzip")
 
     def test_it_fails(self):

@@ -1,4 +1,4 @@
-"""Archives of every kind for the tests of vmactl, as vzdump stores them and in canonical form."""
+"""Archives of every format for the tests of vmactl, as vzdump stores them and in canonical form."""
 
 import contextlib
 import functools
@@ -27,7 +27,7 @@ DISKS = ("--disk", "drive-scsi0=8M", "--disk", "drive-efidisk0=540672", "--disk"
 SMALL_DISKS = ("--disk", "drive-scsi0=256K", "--disk", "drive-efidisk0=68K")
 LZOP_MISSING = "lzop is needed for .lzo and is not installed: apt install lzop"
 
-# Made once for a module: guests in all kinds, as vzdump stores them and in canonical form.
+# Made once for a module: guests in all formats, as vzdump stores them and in canonical form.
 directory = pathlib.Path(tempfile.mkdtemp(prefix="vmad-test-"))
 stored = {}
 canonical = {}
@@ -39,22 +39,22 @@ def filtered(command, data):
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, timeout=HANG_SECONDS).stdout
 
 
-def make_kinds(name, disks, originals, results):
+def make_formats(name, disks, originals, results):
     raw = generate(directory / f"{name}.vma", *disks, "--reference", directory / f"{name}-canonical.vma")
-    for kind, ending in ENDINGS.items():
-        originals[kind] = directory / (name + ending)
-        originals[kind].write_bytes(filtered(COMPRESS[kind], raw.read_bytes()))
-        results[kind] = directory / (f"{name}-canonical" + ending)
-        subprocess.run([VMACTL, "repack", "--force", raw, results[kind]], check=True, stdout=subprocess.DEVNULL)
+    for format, ending in ENDINGS.items():
+        originals[format] = directory / (name + ending)
+        originals[format].write_bytes(filtered(COMPRESS[format], raw.read_bytes()))
+        results[format] = directory / (f"{name}-canonical" + ending)
+        subprocess.run([VMACTL, "repack", "--force", raw, results[format]], check=True, stdout=subprocess.DEVNULL)
 
 
 def make_archives():
     """For a module's setUpModule."""
     unittest.addModuleCleanup(shutil.rmtree, directory)
     # The raw canonical form is that of the generator, which shares no code with what is tested.
-    make_kinds("guest", DISKS, stored, canonical)
+    make_formats("guest", DISKS, stored, canonical)
     generate(directory / "guest.vma", *DISKS, "--reference", canonical["raw"])
-    make_kinds("small", SMALL_DISKS, small, small_canonical)
+    make_formats("small", SMALL_DISKS, small, small_canonical)
 
 
 @functools.cache
@@ -66,18 +66,18 @@ def large():
                       "--disk", "drive-efidisk0=540672")
     image.unlink()
     archives = {}
-    for kind in ("raw", "zstd", "lzo"):
-        archives[kind] = directory / f"large{ENDINGS[kind]}"
-        subprocess.run([VMACTL, "repack", source, archives[kind]], check=True, stdout=subprocess.DEVNULL)
+    for format in ("raw", "zstd", "lzo"):
+        archives[format] = directory / f"large{ENDINGS[format]}"
+        subprocess.run([VMACTL, "repack", source, archives[format]], check=True, stdout=subprocess.DEVNULL)
     source.unlink()
     return archives
 
 
-def concatenated(kind, path):
+def concatenated(format, path):
     """The raw archive at path as three frames, members or files, one behind the other."""
     data = path.read_bytes()
     third = len(data) // 3
-    return b"".join(filtered(COMPRESS[kind], piece)
+    return b"".join(filtered(COMPRESS[format], piece)
                     for piece in (data[:third], data[third:2 * third], data[2 * third:]))
 
 
@@ -111,7 +111,7 @@ def zstd_frame_of_zeros(prefix, zeros):
     return frame
 
 
-class KindTest(ProcessTest):
+class FormatTest(ProcessTest):
     def setUp(self):
         super().setUp()
         self.dump = self.dir / "dump"
@@ -179,9 +179,9 @@ class KindTest(ProcessTest):
         path.write_bytes(data)
         return path
 
-    def assert_is_canonical(self, path, kind):
+    def assert_is_canonical(self, path, format):
         """The bytes that are expected; of lzo, whose header has the time, those that lzop makes of it."""
-        if kind == "lzo":
+        if format == "lzo":
             self.assertEqual(filtered(RESTORE["lzo"], path.read_bytes()), canonical["raw"].read_bytes())
         else:
-            self.assertEqual(sha256(path), sha256(canonical[kind]), path)
+            self.assertEqual(sha256(path), sha256(canonical[format]), path)
