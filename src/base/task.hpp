@@ -45,7 +45,7 @@ struct Progress {
     std::uint64_t total_bytes = 0;
 };
 
-/// Called from one thread at a time, once for every extent of up to 3.7 MiB; must be quick. What it throws
+/// Called from one thread at a time, once for every extent; must be quick. What it throws
 /// ends the task.
 using ProgressSink = std::function<void(const Progress&)>;
 

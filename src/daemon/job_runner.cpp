@@ -23,6 +23,15 @@ constexpr std::int64_t kStalledAfterSeconds = 10 * 60;
 
 std::int64_t now() { return std::time(nullptr); }
 
+/// What a worker wrote to its stderr: a warning, unless it begins with the prefix for information of
+/// sd-daemon(3).
+void log_worker_line(const api::Job& job, std::string_view line) {
+    constexpr std::string_view kInfo = "<6>";
+    const bool is_info = line.starts_with(kInfo);
+    if (is_info) line.remove_prefix(kInfo.size());
+    log_about_job(job, is_info ? LogLevel::info : LogLevel::warning, std::string(line));
+}
+
 }  // namespace
 
 JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
@@ -129,9 +138,7 @@ void JobRunner::start(std::uint64_t id) {
                     callbacks_.progressed(with_progress(*queue_.find(id)));
                 },
                 [this, id](const api::WorkerRecord& record) { keep_record(id, record); },
-                [this, id](const std::string& line) {
-                    log_about_job(*queue_.find(id), LogLevel::warning, line);
-                },
+                [this, id](const std::string& line) { log_worker_line(*queue_.find(id), line); },
                 [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {
                     worker_ended(id, {result, how});
                 }});

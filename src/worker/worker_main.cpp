@@ -68,8 +68,8 @@ int worker_main(pid_t daemon) {
         const JobReports reports{
             .record = [&](const api::WorkerRecord& record) { link.record(record); },
             .progress = [&](const api::JobProgress& progress) { link.send(progress); },
-            // The daemon puts it into the journal, with the job's fields.
-            .log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }};
+            // The daemon puts it into the journal, with the job's fields; the prefix is that of sd-daemon(3).
+            .log = [](const std::string& line) { std::fprintf(stderr, "<6>%s\n", line.c_str()); }};
         link.send(run_job(fs, order, cancel, reports));
         return 0;
     } catch (const std::exception& error) {

@@ -168,6 +168,8 @@ class JournalTest(DaemonTest):
                    "the command has failed")
         told = {record["MESSAGE"]: record["PRIORITY"] for record in self.journal.about(job)
                 if "MESSAGE_ID" not in record}
+        read_back = [message for message in told if message.startswith(f"job {job}: the copy is verified ")]
+        self.assertEqual([told.pop(message) for message in read_back], [INFO])
         self.assertEqual(told, {f"job {job}: /bin/sh: on stdout": INFO, f"job {job}: /bin/sh: on stderr": INFO,
                                 f"job {job}: /bin/sh: exit code 3": WARNING})
         self.assertEqual(daemon.stop(), 0)
