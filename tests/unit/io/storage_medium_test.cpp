@@ -48,11 +48,16 @@ TEST_CASE("the table of this machine has the numbers that stat shows") {
 
 namespace {
 
-/// Shows /sys as a test has written it.
+/// Shows /sys as a test has written it, and everything on the first partition of the first disk.
 class PretendedSysfs final : public PretendedMount {
   public:
     TemporaryDirectory sys{TemporaryDirectory::fast_base()};
 
+    struct stat status(const File& file) override {
+        auto status = PretendedMount::status(file);
+        status.st_dev = makedev(8, 1);
+        return status;
+    }
     File open(const std::string& path, int flags, mode_t mode = 0) override {
         return PretendedMount::open(path.starts_with("/sys/") ? sys.path() + path.substr(4) : path, flags,
                                     mode);
@@ -65,13 +70,11 @@ TEST_CASE("a disk rotates unless the kernel says that it does not") {
     const TemporaryDirectory storage;
     PretendedSysfs fs;
     const auto directory = fs.open(storage.path(), O_RDONLY | O_DIRECTORY);
-    const auto device = fs.status(directory).st_dev;
-    REQUIRE(major(device) != 0);
     const auto disk = fs.sys / "devices/disk";
     std::filesystem::create_directories(disk + "/partition");
     std::filesystem::create_directories(disk + "/queue");
     std::filesystem::create_directories(fs.sys / "dev/block");
-    const auto link = fs.sys / fmt::format("dev/block/{}:{}", major(device), minor(device));
+    const auto link = fs.sys / "dev/block/8:1";
 
     CHECK_FALSE(is_on_solid_state(fs, directory));
     for (const auto* place : {"/partition", ""}) {
