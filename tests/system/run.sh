@@ -41,9 +41,7 @@ build() {
     [ "$suite" = trixie ] || options=nocheck
     if [ "$suite" = "$release" ]; then
         polite=
-        # Not those that depend on what gcc optimizes, and that gcc 12 finds in std::string itself.
-        [ "${VMAD_WERROR:-false}" = false ] ||
-            flags='-Werror -Wno-error=array-bounds -Wno-error=restrict -Wno-error=stringop-overflow'
+        [ "${VMAD_WERROR:-false}" = false ] || flags=-Werror
     fi
     echo "$suite: building the package"
     DEB_BUILD_OPTIONS=$options DEB_CXXFLAGS_APPEND=$flags $polite ./build_package.sh "$suite" "$packages/$suite" \
