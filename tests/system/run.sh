@@ -36,7 +36,7 @@ release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 
 # build SUITE: its package. The one for the release of this machine comes first: more waits for it.
 build() {
-    local suite=$1 options='' flags='' polite='nice'
+    local suite=$1 options='' flags='' polite='nice -n 5'
     # One of the two runs the unit tests: those of the other are what tests/run.sh runs.
     [ "$suite" = trixie ] || options=nocheck
     if [ "$suite" = "$release" ]; then
