@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "codec/seek_table.hpp"
-#include "codec/zstd_filling.hpp"
+#include "codec/zstd_form.hpp"
 #include "engine/engine_run.hpp"
 #include "support/archive_parts.hpp"
 #include "support/dump.hpp"
