@@ -26,8 +26,10 @@ class Rounds:
 
     def print_ratio(self, name, base):
         for what in ("wall", "cpu"):
-            ratios = sorted(getattr(a, what) / getattr(b, what) for a, b in zip(self.costs[name], self.costs[base]))
-            print(f"{name} / {base}, {what}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+            ours, others = ([getattr(cost, what) for cost in self.costs[key]] for key in (name, base))
+            ratios = sorted(a / b for a, b in zip(ours, others))
+            print(f"{name} / {base}, {what}: median {statistics.median(ratios):.2f} ({ratios[0]:.2f} to "
+                  f"{ratios[-1]:.2f}), of the fastest {min(ours) / min(others):.2f}")
 
     def write_json(self, path, title):
         """Adds the walls and peaks of memory to those that the file has."""
