@@ -24,8 +24,7 @@ DirectSource::DirectSource(FileSystem& fs, const File& file)
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
       end_(static_cast<std::uint64_t>(fs.status(file).st_size)),
       complete_(true) {
-    // Direct reads would find what the cache still holds, too.
-    fs_.advise(file, 0, 0, POSIX_FADV_DONTNEED);
+    drop_cached();
     fetch_ahead();
 }
 
@@ -36,11 +35,16 @@ DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBounda
       boundary_(&boundary),
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk) {}
 
+/// Some file systems have direct reads find what the cache still holds, or have none at all.
+void DirectSource::drop_cached() { fs_.advise(file_, 0, 0, POSIX_FADV_DONTNEED); }
+
 /// Only whole chunks of a file that is not complete: what stands behind them in its last block is not on the
 /// device yet.
 void DirectSource::look_for_more(const WrittenBoundary::State& written) {
     complete_ = written.complete;
     end_ = complete_ ? written.bytes : written.bytes / kChunk * kChunk;
+    // The writer has dropped what it has waited for, but not the end.
+    if (complete_) drop_cached();
 }
 
 void DirectSource::fetch_ahead() {

@@ -36,6 +36,7 @@ class DirectSource final : public ByteSource {
         std::shared_ptr<base::Buffer> buffer;
         std::size_t size = 0;
     };
+    void drop_cached();
     void look_for_more(const WrittenBoundary::State& written);
     void fetch_ahead();
     /// How many bytes it got: fewer than there is room for only at the end.

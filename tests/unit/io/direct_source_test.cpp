@@ -122,3 +122,27 @@ TEST_CASE("a reader that waits for a file whose writing is abandoned is woken") 
     boundary.abort();
     CHECK_THROWS_AS((void)reader.get(), base::Cancelled);
 }
+
+TEST_CASE("the end of a file that was still written is dropped from the page cache before it is read") {
+    /// Reads what is in the page cache as it was, as file systems may that have direct reads only by name.
+    class CachingFileSystem final : public io::FileSystem {
+      public:
+        std::atomic<bool> is_cached = true;
+
+        void advise(const io::File&, std::uint64_t, std::uint64_t, int advice) override {
+            if (advice == POSIX_FADV_DONTNEED) is_cached = false;
+        }
+        std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t at) override {
+            const auto count = FileSystem::read_at(file, into, at);
+            if (is_cached && count > 0) *static_cast<char*>(into.front().iov_base) = 'c';
+            return count;
+        }
+    } fs;
+    const support::TemporaryDirectory directory;
+    directory.write("file", "of the device");
+    const auto file = fs.open(directory / "file", O_RDONLY);
+    io::WrittenBoundary boundary;
+    io::DirectSource source(fs, file, boundary);
+    boundary.complete(13);
+    CHECK(read_all(source) == "of the device");
+}

@@ -1,5 +1,7 @@
 #include "repack/in_place.hpp"
 
+#include <sys/sysmacros.h>
+
 #include <doctest/doctest.h>
 
 #include "engine/engine_run.hpp"
@@ -85,6 +87,58 @@ TEST_CASE("what the device does not keep as it was written leaves the original a
                     verify::VerificationError);
     CHECK(stage.archives.read("a.vma") == stage.original);
     CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+}
+
+namespace {
+
+/// A disk that does not rotate, below everything, and flips a bit of what is read directly at one place.
+class SolidStateDisk final : public io::FileSystem {
+  public:
+    std::optional<std::uint64_t> bad_byte;
+
+    SolidStateDisk() { sys_.write("rotational", "0\n"); }
+    io::File open(const std::string& path, int flags, mode_t mode = 0) override {
+        const bool is_queue = path.starts_with("/sys/dev/block/8:1/");
+        return FileSystem::open(is_queue ? sys_ / "rotational" : path, flags, mode);
+    }
+    struct stat status(const io::File& file) override {
+        auto status = FileSystem::status(file);
+        status.st_dev = makedev(8, 1);
+        return status;
+    }
+    std::optional<io::File> reopen_direct(const io::File& file) override {
+        return io::File(base::UniqueFd(::dup(file.fd())), "direct");
+    }
+    std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
+        const auto count = FileSystem::read_at(file, into, offset);
+        if (file.path() == "direct" && bad_byte >= offset && bad_byte < offset + count)
+            static_cast<char*>(into.front().iov_base)[*bad_byte - offset] ^= 1;
+        return count;
+    }
+
+  private:
+    support::TemporaryDirectory sys_{support::TemporaryDirectory::fast_base()};
+};
+
+}  // namespace
+
+TEST_CASE("what is read back wrongly behind the writer, at any place, leaves the original as it was") {
+    for (std::uint64_t bad_byte = 0; bad_byte < canonical_text().size(); bad_byte += 50021) {
+        CAPTURE(bad_byte);
+        Stage stage;
+        SolidStateDisk fs;
+        fs.bad_byte = bad_byte;
+        std::optional<verify::ReadBack> chosen;
+        stage.options.read_back_chosen = [&](verify::ReadBack read_back) { chosen = read_back; };
+        CHECK_THROWS_AS((void)repack::repack_in_place(fs, stage.path(), stage.options),
+                        verify::VerificationError);
+        CHECK(chosen == verify::ReadBack::behind_writer);
+        CHECK(stage.archives.read("a.vma") == stage.original);
+        CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+        fs.bad_byte.reset();
+        CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome == InPlaceOutcome::done);
+        CHECK(stage.archives.read("a.vma") == stage.canonical);
+    }
 }
 
 TEST_CASE("a missing, a young, a damaged and a busy archive") {
