@@ -37,9 +37,9 @@ void ArchiveOutput::append_region(std::span<const std::byte> frame, std::size_t 
     append_frame(frame, bytes);
 }
 
-void ArchiveOutput::append_empty(std::uint64_t number, std::span<const std::byte> extent) {
+void ArchiveOutput::append_empty(std::uint64_t number, std::span<const std::byte> extents) {
     if (number % canon::kExtentsPerGroup == 0) end_run();
-    run_.insert(run_.end(), extent.begin(), extent.end());
+    run_.insert(run_.end(), extents.begin(), extents.end());
 }
 
 void ArchiveOutput::end_run() {

@@ -43,8 +43,8 @@ class ArchiveOutput {
     void append_header(std::span<const std::byte> frame, std::size_t bytes);
     /// A frame that holds `bytes` of an extent with payload.
     void append_region(std::span<const std::byte> frame, std::size_t bytes);
-    /// Extent `number`, which has no payload, in a format with frames.
-    void append_empty(std::uint64_t number, std::span<const std::byte> extent);
+    /// Extents of one group that have no payload, from `number` on, in a format with frames.
+    void append_empty(std::uint64_t number, std::span<const std::byte> extents);
     /// The archive is complete: writes what belongs at its end.
     void finish();
 

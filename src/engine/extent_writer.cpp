@@ -24,7 +24,7 @@ struct ExtentWriter::Piece {
     std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed, when it is to be in a frame of its own
     std::size_t frame_bytes = 0;
     std::uint64_t number = 0;
-    std::vector<std::array<std::byte, vma::kExtentHeaderSize>> followers;  ///< extents without payload
+    std::vector<std::byte> followers;  ///< the extents without payload that follow it in its group
 };
 
 ExtentWriter::ExtentWriter(const canon::Layout& layout, Assembler& assembler, PayloadLoader& loader,
@@ -49,7 +49,7 @@ std::uint64_t ExtentWriter::run() {
         while (auto piece = pieces_.pop()) {
             options_.cancel.check();
             write(**piece);
-            written += 1 + (*piece)->followers.size();
+            written += 1 + (*piece)->followers.size() / vma::kExtentHeaderSize;
         }
         if (written == layout_.extent_count()) output_.finish();
     } catch (...) {
@@ -111,8 +111,10 @@ std::unique_ptr<ExtentWriter::Piece> ExtentWriter::seal(AssembledExtent extent) 
     piece->sealed.emplace(piece->extent.plan, clusters);
     piece->number = piece->extent.number;
     static const std::array<canon::StoredCluster, canon::kClustersPerRegion> kNothing{};
-    for (unsigned i = 1; i <= piece->extent.empty_followers; ++i)
-        piece->followers.push_back(canon::SealedExtent(layout_.plan(piece->number + i), kNothing).header());
+    for (unsigned i = 1; i <= piece->extent.empty_followers; ++i) {
+        const auto header = canon::SealedExtent(layout_.plan(piece->number + i), kNothing).header();
+        piece->followers.insert(piece->followers.end(), header.begin(), header.end());
+    }
     return piece;
 }
 
@@ -141,14 +143,10 @@ void ExtentWriter::write(Piece& piece) {
 }
 
 void ExtentWriter::write_followers(const Piece& piece) {
-    auto number = piece.number;
-    for (const auto& extent : piece.followers) {
-        auto slice = io::const_slice(extent);
-        if (has_frames_)
-            output_.append_empty(++number, extent);
-        else
-            output_.append({&slice, 1}, extent.size());
-    }
+    if (piece.followers.empty()) return;
+    if (has_frames_) return output_.append_empty(piece.number + 1, piece.followers);
+    auto slice = io::const_slice(piece.followers);
+    output_.append({&slice, 1}, piece.followers.size());
 }
 
 }  // namespace vmad::engine
