@@ -16,6 +16,9 @@ namespace {
 
 using RawExtentHeader = std::array<std::byte, vma::kExtentHeaderSize>;
 
+// Extents without payload share a frame within a group.
+static_assert(codec::kMaxContentWithoutPayload == canon::kExtentsPerGroup * vma::kExtentHeaderSize);
+
 /// The first bytes of a raw archive; fewer than a header where the file is too short for one.
 std::vector<std::byte> read_raw_header(io::FileSystem& fs, const io::File& file) {
     std::vector<std::byte> raw(vma::kFixedHeaderSize);

@@ -56,6 +56,17 @@ std::uint8_t first_free(const std::string& name, const std::set<std::uint8_t>& t
     return id;
 }
 
+constexpr vma::Uuid uuid_from(const char (&hex)[33]) {
+    const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
+    vma::Uuid uuid{};
+    for (std::size_t i = 0; i < uuid.size(); ++i)
+        uuid[i] = static_cast<std::byte>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+    return uuid;
+}
+
+/// The header is filled up to a multiple of this, so that a longer VM config does not shift the data.
+constexpr std::size_t kHeaderAlignment = 65536;
+
 }  // namespace
 
 std::map<std::string, std::uint8_t> stable_ids(std::vector<std::string> names) {
@@ -73,21 +84,6 @@ std::map<std::string, std::uint8_t> stable_ids(std::vector<std::string> names) {
         if (!ids.contains(name)) give(name, first_free(name, taken));
     return ids;
 }
-
-namespace {
-
-constexpr vma::Uuid uuid_from(const char (&hex)[33]) {
-    const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
-    vma::Uuid uuid{};
-    for (std::size_t i = 0; i < uuid.size(); ++i)
-        uuid[i] = static_cast<std::byte>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
-    return uuid;
-}
-
-/// The header is filled up to a multiple of this, so that a longer VM config does not shift the data.
-constexpr std::size_t kHeaderAlignment = 65536;
-
-}  // namespace
 
 constinit const vma::Uuid kCanonicalUuid = uuid_from("12345678aabbccddeeffaabbccddeeff");
 

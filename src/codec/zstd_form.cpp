@@ -12,6 +12,13 @@ constexpr std::size_t kHeaderBytes = 8;
 constexpr std::size_t kZeros = 80;
 constexpr std::byte kFill{0x55};
 
+/// The longest filling is shorter.
+constexpr std::size_t kMaxKeptBytes = 2 * kPageBytes;
+
+void add_bytes(ListDigest& digest, std::span<const std::byte> bytes) {
+    for (const auto byte : bytes) digest.add(std::to_integer<std::uint64_t>(byte));
+}
+
 }  // namespace
 
 std::uint64_t filling_bytes(std::uint64_t stored_offset) noexcept {
@@ -26,17 +33,6 @@ std::vector<std::byte> make_filling(std::uint64_t bytes) {
     std::fill(filling.begin() + kHeaderBytes, filling.end() - kZeros, kFill);
     return filling;
 }
-
-namespace {
-
-/// The longest filling is shorter.
-constexpr std::size_t kMaxKeptBytes = 2 * kPageBytes;
-
-void add_bytes(ListDigest& digest, std::span<const std::byte> bytes) {
-    for (const auto byte : bytes) digest.add(std::to_integer<std::uint64_t>(byte));
-}
-
-}  // namespace
 
 void ZstdFormCheck::add_frame(const StoredFrame& frame) {
     const bool must_be_filled = frames_ > 0 && frame.bytes > kMaxContentWithoutPayload;

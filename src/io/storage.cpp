@@ -26,26 +26,6 @@ std::uint64_t size_of(std::uint64_t blocks, const struct statvfs& space) {
     return base::checked_multiply<std::uint64_t>(blocks, space.f_frsize).value_or(UINT64_MAX);
 }
 
-}  // namespace
-
-std::uint64_t default_reserve(FileSystem& fs, const File& on) {
-    const auto space = fs.space(on);
-    return std::min(size_of(space.f_blocks, space) / kReservedPart, kMaxReserveBytes);
-}
-
-void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes) {
-    const auto space = fs.space(on);
-    if (space.f_blocks == 0) return;
-    const auto available = size_of(space.f_bavail, space);
-    const auto needed = base::checked_add(more_bytes, reserve_bytes).value_or(UINT64_MAX);
-    if (available >= needed) return;
-    throw NoSpace(fmt::format("too little space in {}: {} are needed and {} kept free, {} are available",
-                              on.path(), base::format_size(more_bytes), base::format_size(reserve_bytes),
-                              base::format_size(available)));
-}
-
-namespace {
-
 /// The directory of sysfs for the block device below a file. Nothing when there is no single one.
 std::optional<std::string> block_device_directory(FileSystem& fs, const File& file) {
     const auto device = fs.status(file).st_dev;
@@ -72,6 +52,22 @@ std::optional<char> first_character(FileSystem& fs, const std::string& path) {
 }
 
 }  // namespace
+
+std::uint64_t default_reserve(FileSystem& fs, const File& on) {
+    const auto space = fs.space(on);
+    return std::min(size_of(space.f_blocks, space) / kReservedPart, kMaxReserveBytes);
+}
+
+void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes) {
+    const auto space = fs.space(on);
+    if (space.f_blocks == 0) return;
+    const auto available = size_of(space.f_bavail, space);
+    const auto needed = base::checked_add(more_bytes, reserve_bytes).value_or(UINT64_MAX);
+    if (available >= needed) return;
+    throw NoSpace(fmt::format("too little space in {}: {} are needed and {} kept free, {} are available",
+                              on.path(), base::format_size(more_bytes), base::format_size(reserve_bytes),
+                              base::format_size(available)));
+}
 
 bool is_network_type(std::string_view mount_type) noexcept {
     // What FUSE programs call themselves varies: fuse.ceph, fuse.ceph-fuse.
