@@ -24,7 +24,7 @@ struct RepackOptions {
 };
 
 struct RepackResult {
-    verify::Fingerprint fingerprint;  ///< of the source, for verify::verify_copy()
+    verify::Fingerprint fingerprint;  ///< of the source, for verify::CopyVerification
     std::uint64_t archive_bytes = 0;  ///< of the source, uncompressed
     std::uint64_t source_bytes = 0;   ///< of the source, as it is stored
     std::uint64_t result_bytes = 0;   ///< of the result, as it is stored

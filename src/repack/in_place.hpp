@@ -53,9 +53,10 @@ struct InPlaceResult {
     std::int64_t ready_in_seconds = 0;  ///< of too_recent
 };
 
-/// `path` is absolute. Throws what repack() and verify::verify_copy() throw, publish::StorageMissing when its
-/// directory is not there, io::NoSpace, and base::Error when the file cannot be replaced safely; the archive
-/// is as it was then. When something was journalled, recover_in_place() is due before the next attempt.
+/// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw,
+/// publish::StorageMissing when its directory is not there, io::NoSpace, and base::Error when the file cannot
+/// be replaced safely; the archive is as it was then. When something was journalled, recover_in_place() is
+/// due before the next attempt.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 

@@ -79,9 +79,4 @@ Survey CopyVerification::read_whole() {
     return survey(source, options_);
 }
 
-void verify_copy(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                 const Fingerprint& expected, const base::TaskOptions& options) {
-    CopyVerification(fs, file, format, options, ReadBack::afterwards).finish(expected);
-}
-
 }  // namespace vmad::verify

@@ -74,8 +74,4 @@ class CopyVerification {
     std::future<Survey> survey_;  ///< of the thread that reads behind the writer; none when nothing does
 };
 
-/// Of a copy that is complete and synced already.
-void verify_copy(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
-                 const Fingerprint& expected, const base::TaskOptions& options);
-
 }  // namespace vmad::verify

@@ -80,4 +80,10 @@ class MemorySink final : public io::ByteSink {
     return verify::survey(source, {});
 }
 
+/// Verifies a copy that is complete.
+inline void verify_copy(io::FileSystem& fs, const io::File& file, codec::ArchiveFormat format,
+                        const verify::Fingerprint& expected, const base::TaskOptions& options) {
+    verify::CopyVerification(fs, file, format, options, verify::ReadBack::afterwards).finish(expected);
+}
+
 }  // namespace vmad::testing

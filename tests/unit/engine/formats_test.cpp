@@ -50,7 +50,7 @@ Bytes repack_file(testing::View stored, const Run& run) {
     options.format = run.to;
     options.memory_bytes = run.memory;
     const auto result = testing::run_engine(fs, testing::memory_file(stored), copy, options);
-    CHECK_NOTHROW(verify::verify_copy(fs, copy, run.to, result.fingerprint, options.task));
+    CHECK_NOTHROW(testing::verify_copy(fs, copy, run.to, result.fingerprint, options.task));
     return testing::content_of(copy);
 }
 

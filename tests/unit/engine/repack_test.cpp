@@ -27,7 +27,8 @@ Bytes repacked(const Bytes& archive, unsigned threads = 1, std::uint64_t memory 
     auto bytes = testing::content_of(copy);
     CHECK(result.result_bytes == bytes.size());
     CHECK(result.fingerprint.digest.to_hex() == testing::content_digest(archive));
-    CHECK_NOTHROW(verify::verify_copy(fs, copy, codec::ArchiveFormat::raw, result.fingerprint, options.task));
+    CHECK_NOTHROW(
+        testing::verify_copy(fs, copy, codec::ArchiveFormat::raw, result.fingerprint, options.task));
     return bytes;
 }
 

@@ -30,8 +30,8 @@ void repack_wrongly(const std::function<void(testing::ArchiveParts&)>& spoil) {
     const auto result = testing::run_engine(fs, testing::memory_file(archive()), copy, {});
     testing::ArchiveParts parts(testing::content_of(copy));
     spoil(parts);
-    verify::verify_copy(fs, testing::memory_file(parts.join()), codec::ArchiveFormat::raw, result.fingerprint,
-                        {});
+    testing::verify_copy(fs, testing::memory_file(parts.join()), codec::ArchiveFormat::raw,
+                         result.fingerprint, {});
 }
 
 /// The blocks of a cluster in an extent that stores every block.
@@ -113,12 +113,12 @@ TEST_CASE("any flipped bit of the copy fails the verification") {
     for (std::size_t at = 0; at < good.size(); at += 100003) {
         auto bad = good;
         bad[at] ^= std::byte{0x10};
-        CHECK_THROWS_AS(verify::verify_copy(fs, testing::memory_file(bad), codec::ArchiveFormat::raw,
-                                            result.fingerprint, {}),
+        CHECK_THROWS_AS(testing::verify_copy(fs, testing::memory_file(bad), codec::ArchiveFormat::raw,
+                                             result.fingerprint, {}),
                         verify::VerificationError);
     }
-    CHECK_THROWS_AS(verify::verify_copy(fs, testing::memory_file(testing::View(good).first(good.size() - 1)),
-                                        codec::ArchiveFormat::raw, result.fingerprint, {}),
+    CHECK_THROWS_AS(testing::verify_copy(fs, testing::memory_file(testing::View(good).first(good.size() - 1)),
+                                         codec::ArchiveFormat::raw, result.fingerprint, {}),
                     verify::VerificationError);
 }
 
@@ -130,17 +130,17 @@ TEST_CASE("a valid archive that is not canonical, or holds something else, does 
     CHECK(survey.digest.to_hex() == testing::content_digest(source));
     CHECK(survey.deviation == "at byte 0: the header is not canonical");
     CHECK_THROWS_WITH_AS(
-        verify::verify_copy(fs, testing::memory_file(source), codec::ArchiveFormat::raw, fingerprint, {}),
+        testing::verify_copy(fs, testing::memory_file(source), codec::ArchiveFormat::raw, fingerprint, {}),
         "the copy is not canonical: at byte 0: the header is not canonical", verify::VerificationError);
     const auto canonical = testing::memory_file(testing::reference_repack(source));
-    CHECK_NOTHROW(verify::verify_copy(fs, canonical, codec::ArchiveFormat::raw, fingerprint, {}));
+    CHECK_NOTHROW(testing::verify_copy(fs, canonical, codec::ArchiveFormat::raw, fingerprint, {}));
     auto other = fingerprint;
     other.ctime += 1;
-    CHECK_THROWS_AS(verify::verify_copy(fs, canonical, codec::ArchiveFormat::raw, other, {}),
+    CHECK_THROWS_AS(testing::verify_copy(fs, canonical, codec::ArchiveFormat::raw, other, {}),
                     verify::VerificationError);
     other = fingerprint;
     other.configs[0].data += "#";
-    CHECK_THROWS_AS(verify::verify_copy(fs, canonical, codec::ArchiveFormat::raw, other, {}),
+    CHECK_THROWS_AS(testing::verify_copy(fs, canonical, codec::ArchiveFormat::raw, other, {}),
                     verify::VerificationError);
 }
 
@@ -174,7 +174,7 @@ TEST_CASE("a compressed copy is verified as the device holds it, its seek table 
     const auto good = canonical_zstd(&expected);
     const auto verify_bytes = [&](const testing::Bytes& on_device) {
         BadDevice fs(on_device);
-        verify::verify_copy(fs, testing::memory_file(good), codec::ArchiveFormat::zstd, expected, {});
+        testing::verify_copy(fs, testing::memory_file(good), codec::ArchiveFormat::zstd, expected, {});
     };
     CHECK_NOTHROW(verify_bytes(good));
     io::FileSystem fs;
