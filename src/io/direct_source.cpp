@@ -17,23 +17,21 @@ constexpr std::size_t kChunksAhead = 4;
 
 }  // namespace
 
-DirectSource::DirectSource(FileSystem& fs, const File& file)
+DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBoundary* boundary)
     : fs_(fs),
       own_(fs.reopen_direct(file).value_or(File())),
       file_(file),
+      boundary_(boundary),
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
-      end_(static_cast<std::uint64_t>(fs.status(file).st_size)),
-      complete_(true) {
-    drop_cached();
+      reads_(own_ ? fs.read_queue(own_, kChunksAhead) : waiting_reads(fs, file)) {}
+
+DirectSource::DirectSource(FileSystem& fs, const File& file) : DirectSource(fs, file, nullptr) {
+    look_for_more({static_cast<std::uint64_t>(fs.status(file).st_size), true});
     fetch_ahead();
 }
 
 DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBoundary& boundary)
-    : fs_(fs),
-      own_(fs.reopen_direct(file).value_or(File())),
-      file_(file),
-      boundary_(&boundary),
-      buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk) {}
+    : DirectSource(fs, file, &boundary) {}
 
 /// Some file systems have direct reads find what the cache still holds, or have none at all.
 void DirectSource::drop_cached() { fs_.advise(file_, 0, 0, POSIX_FADV_DONTNEED); }
@@ -49,32 +47,32 @@ void DirectSource::look_for_more(const WrittenBoundary::State& written) {
 
 void DirectSource::fetch_ahead() {
     while (fetched_ < end_ && ahead_.size() < kChunksAhead) {
-        ahead_.push_back(
-            std::async(std::launch::async, [this, buffer = buffers_.get(kChunk), at = fetched_, end = end_] {
-                return Chunk{buffer, fetch(at, end, {buffer->data(), kChunk})};
-            }));
+        start({buffers_.get(kChunk), fetched_, std::min<std::uint64_t>(kChunk, end_ - fetched_)});
         fetched_ += kChunk;
     }
 }
 
-std::size_t DirectSource::fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const {
-    const auto wanted = std::min<std::uint64_t>(into.size(), end - offset);
-    if (!own_) return read_fully_at(fs_, file_, into.first(wanted), offset);
+/// Whole blocks are asked for, also beyond the end.
+void DirectSource::start(Chunk chunk) {
+    reads_->start({chunk.buffer->data(), own_ ? kChunk : chunk.size}, chunk.offset);
+    ahead_.push_back(std::move(chunk));
+}
+
+void DirectSource::finish(Chunk& chunk) {
+    std::size_t done = 0;
     try {
-        std::size_t done = 0;
-        // Whole blocks are asked for, also beyond the end; behind that nothing is, as it would be no block.
-        while (done < wanted) {
-            const iovec rest{into.data() + done, into.size() - done};
-            const auto count = fs_.read_at(own_, {&rest, 1}, offset + done);
-            if (count == 0) break;
-            done += count;
-        }
-        return std::min<std::size_t>(done, wanted);
+        done = std::min(reads_->finish(), chunk.size);
     } catch (const base::SystemError& error) {
-        // A file system may take the flag and not the reads; or a read was cut short within a block.
-        if (error.number() != EINVAL) throw;
-        return read_fully_at(fs_, file_, into.first(wanted), offset);
+        // A file system may take the flag and not the reads; or a signal came.
+        if (error.number() != EINVAL && error.number() != EINTR) throw;
     }
+    // What was cut short within a block cannot go on by direct reads. The file may have become shorter, too.
+    if (done < chunk.size) {
+        drop_cached();
+        done +=
+            read_fully_at(fs_, file_, {chunk.buffer->data() + done, chunk.size - done}, chunk.offset + done);
+    }
+    chunk.size = done;
 }
 
 bool DirectSource::next_chunk() {
@@ -83,8 +81,9 @@ bool DirectSource::next_chunk() {
         fetch_ahead();
     }
     if (ahead_.empty()) return false;
-    chunk_ = ahead_.front().get();
+    chunk_ = std::move(ahead_.front());
     ahead_.pop_front();
+    finish(chunk_);
     used_ = 0;
     if (!complete_) look_for_more(boundary_->state());
     fetch_ahead();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <deque>
-#include <future>
 #include <memory>
 
 #include "base/buffer_pool.hpp"
@@ -12,7 +11,7 @@
 
 namespace vmad::io {
 
-/// One thread at a time; it reads ahead in threads of its own.
+/// One thread at a time.
 class DirectSource final : public ByteSource {
   public:
     /// `fs` and `file`, which was synced, outlive this object. Where a file system knows no O_DIRECT, the
@@ -34,27 +33,30 @@ class DirectSource final : public ByteSource {
   private:
     struct Chunk {
         std::shared_ptr<base::Buffer> buffer;
+        std::uint64_t offset = 0;
         std::size_t size = 0;
     };
+    DirectSource(FileSystem& fs, const File& file, const WrittenBoundary* boundary);
     void drop_cached();
     void look_for_more(const WrittenBoundary::State& written);
     void fetch_ahead();
-    /// How many bytes it got: fewer than there is room for only at the end.
-    [[nodiscard]] std::size_t fetch(std::uint64_t offset, std::uint64_t end, std::span<std::byte> into) const;
+    void start(Chunk chunk);
+    void finish(Chunk& chunk);
     bool next_chunk();
 
     FileSystem& fs_;
     File own_;  ///< the file once more, opened for direct reads, if that can be
     const File& file_;
-    const WrittenBoundary* boundary_ = nullptr;  ///< none: the file was complete from the start
+    const WrittenBoundary* boundary_;  ///< none: the file was complete from the start
     base::BufferPool buffers_;
     std::uint64_t end_ = 0;      ///< the file can be read up to here
     bool complete_ = false;      ///< which is its end
     std::uint64_t fetched_ = 0;  ///< chunks were asked for up to here
     Chunk chunk_;
-    std::size_t used_ = 0;                  ///< of chunk_
-    std::uint64_t used_bytes_ = 0;          ///< of the file
-    std::deque<std::future<Chunk>> ahead_;  ///< last: waits for its threads first
+    std::size_t used_ = 0;              ///< of chunk_
+    std::uint64_t used_bytes_ = 0;      ///< of the file
+    std::deque<Chunk> ahead_;           ///< those that are being read
+    std::unique_ptr<ReadQueue> reads_;  ///< last: ends before the memory that it reads into
 };
 
 }  // namespace vmad::io

@@ -106,6 +106,11 @@ std::optional<File> FileSystem::reopen_direct(const File& file) {
     throw_file_error("open", file.path());
 }
 
+std::unique_ptr<ReadQueue> FileSystem::read_queue(const File& file, unsigned depth) {
+    auto reads = kernel_reads(file, depth);
+    return reads ? std::move(reads) : waiting_reads(*this, file);
+}
+
 void FileSystem::close(File file) {
     // Linux has closed the descriptor whatever close returns, so it is never tried again.
     if (::close(file.take().release()) != 0 && errno != EINTR) throw_file_error("close", file.path());

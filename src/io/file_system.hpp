@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,7 @@
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
+#include "io/read_queue.hpp"
 
 namespace vmad::io {
 
@@ -80,6 +82,9 @@ class FileSystem {
     [[nodiscard]] virtual std::optional<File> open_unnamed(const File& directory);
     /// The same file once more, for reading past the page cache (O_DIRECT). Nothing where that cannot be had.
     [[nodiscard]] virtual std::optional<File> reopen_direct(const File& file);
+    /// Reads of `file`, of which `depth` can be under way at once where the kernel can do that (see
+    /// kernel_reads). The file outlives them.
+    [[nodiscard]] virtual std::unique_ptr<ReadQueue> read_queue(const File& file, unsigned depth);
     /// close(2), checked: on NFS it may bring a write error to light.
     virtual void close(File file);
 

@@ -79,6 +79,10 @@ class FaultFileSystem : public io::FileSystem {
     std::optional<io::File> reopen_direct(const io::File& file) override {
         return step("reopen_direct", file.path(), [&] { return FileSystem::reopen_direct(file); });
     }
+    /// Each of its reads is a read_at.
+    std::unique_ptr<io::ReadQueue> read_queue(const io::File& file, unsigned) override {
+        return io::waiting_reads(*this, file);
+    }
     void close(io::File file) override {
         const auto path = file.path();
         step("close", path, [&] { FileSystem::close(std::move(file)); });

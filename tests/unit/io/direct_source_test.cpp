@@ -23,6 +23,9 @@ class PickyFileSystem final : public io::FileSystem {
         if (direct == Direct::no_such_flag) return std::nullopt;
         return io::File(base::UniqueFd(::dup(file.fd())), "direct");
     }
+    std::unique_ptr<io::ReadQueue> read_queue(const io::File& file, unsigned) override {
+        return io::waiting_reads(*this, file);
+    }
     std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
         const bool whole = offset % 4096 == 0 && into.front().iov_len % 4096 == 0;
         if (file.path() == "direct" &&
@@ -72,6 +75,9 @@ class BoundedFileSystem final : public io::FileSystem {
     std::atomic<bool> overrun = false;
 
     std::optional<io::File> reopen_direct(const io::File&) override { return std::nullopt; }
+    std::unique_ptr<io::ReadQueue> read_queue(const io::File& file, unsigned) override {
+        return io::waiting_reads(*this, file);
+    }
     std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
         if (offset + into.front().iov_len > readable_bytes) overrun = true;
         return FileSystem::read_at(file, into, offset);
@@ -131,6 +137,9 @@ TEST_CASE("the end of a file that was still written is dropped from the page cac
 
         void advise(const io::File&, std::uint64_t, std::uint64_t, int advice) override {
             if (advice == POSIX_FADV_DONTNEED) is_cached = false;
+        }
+        std::unique_ptr<io::ReadQueue> read_queue(const io::File& file, unsigned) override {
+            return io::waiting_reads(*this, file);
         }
         std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t at) override {
             const auto count = FileSystem::read_at(file, into, at);

@@ -109,6 +109,9 @@ class SolidStateDisk final : public io::FileSystem {
     std::optional<io::File> reopen_direct(const io::File& file) override {
         return io::File(base::UniqueFd(::dup(file.fd())), "direct");
     }
+    std::unique_ptr<io::ReadQueue> read_queue(const io::File& file, unsigned) override {
+        return io::waiting_reads(*this, file);
+    }
     std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
         const auto count = FileSystem::read_at(file, into, offset);
         if (file.path() == "direct" && bad_byte >= offset && bad_byte < offset + count)
