@@ -1,23 +1,46 @@
 #!/usr/bin/env bash
-# Demonstrates vmad in a temporary directory: two backups of one guest, dumped in different cluster orders, become
-# identical. Installs missing dependencies (as root) and builds first; leaves nothing behind but build/.
+# Shows on a made-up guest what vmad is for; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
 . tests/setup.sh
 
-build_dir=${VMAD_BUILD_DIR:-build}
-mkdir -p "$build_dir"
-install_dependencies "$build_dir/apt.log"
-echo "Building in $build_dir/plain"
-configure "$build_dir/plain"
-ninja -C "$build_dir/plain" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
-bin=$PWD/$build_dir/plain
-case $build_dir in /*) bin=$build_dir/plain ;; esac
-vmactl=$bin/src/ctl/vmactl
-generate=$bin/tests/support/vma-generate
+usage() {
+    cat <<'END'
+usage: tests/demo.sh
 
-dir=$(mktemp -d)
+Builds vmad and shows on a made-up guest what it is for: what two backups of it
+add to restic, as vzdump wrote them and repacked by vmad; and a restore of the
+repacked one without vmad.
+
+Run it as root in a container or VM with Debian 12 or 13, not on a node of
+Proxmox VE: it installs compilers and restic. All else that it leaves is build/.
+It needs 2 GiB in build/ and 1 GiB in /var/tmp, or where TMPDIR says.
+
+  -h, --help      show this help
+
+  VMAD_BUILD_DIR  build there instead of in build/
+  VMAD_BUILD      install and build nothing; the programs are in this build
+                  directory
+  VMAD_DEMO_MIB   so much data in the guest, instead of 256 MiB
+END
+}
+
+case ${1:-} in
+'') ;;
+-h | --help) usage; exit ;;
+*) echo "$0: unknown argument: $1; see --help" >&2; exit 2 ;;
+esac
+if [ -e /etc/pve/storage.cfg ] && [ -z "${VMAD_BUILD:-}" ]; then
+    echo "$0: this is a node of Proxmox VE. Run this in a container or VM: it installs" >&2
+    echo "compilers. To install vmad on a node, see README.md, \"Install\"." >&2
+    exit 1
+fi
+
+step=0 steps=7
+next_step() { step=$((step + 1)); printf '\n== %d of %d, %s: %s\n' $step $steps "$(elapsed)" "$1"; }
+
+dir=$(mktemp -d "${TMPDIR:-/var/tmp}/vmad-demo-XXXXXX")
 daemon=
 clean_up() {
     if [ -n "$daemon" ]; then
@@ -27,60 +50,146 @@ clean_up() {
     rm -rf "$dir"
 }
 trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
-say() { printf '\n== %s\n' "$*"; }
+# --- The programs ---
+next_step "Install what is missing"
+if [ -z "${VMAD_BUILD:-}" ]; then
+    build_dir=$(realpath -m "${VMAD_BUILD_DIR:-build}")
+    VMAD_BUILD=$build_dir/plain
+    mkdir -p "$build_dir"
+    # What only the package and the tests want is left out.
+    install_dependencies "$build_dir/apt.log" "g++, restic, e2fsprogs, $(build_dependencies |
+        grep -v -e debhelper -e doctest -e lzop -e strace -e '^ systemd-dev')"
+    next_step "Build vmad, its control program, and what stands in for Proxmox's tools"
+    configure "$VMAD_BUILD"
+    watched "$build_dir/ninja.log" ninja -C "$VMAD_BUILD" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate \
+        tests/bench/plain-restore
+    grep -c '^\[[0-9]*/' "$build_dir/ninja.log" | sed 's/$/ steps of the build are done/'
+else
+    next_step "Build: done before"
+fi
+vmactl=$(realpath "$VMAD_BUILD/src/ctl/vmactl")
+vmad=$(realpath "$VMAD_BUILD/src/daemon/vmad")
+generate=$(realpath "$VMAD_BUILD/tests/support/vma-generate")
+restore=$(realpath "$VMAD_BUILD/tests/bench/plain-restore")
+hook=$PWD/hook
 
-# The share of bytes that two files have in common at the same offset.
-share_of_equal_bytes() {
-    local size differing
-    size=$(stat -c %s "$1")
-    differing=$(cmp -l "$1" "$2" 2>/dev/null | wc -l) || true
-    echo "$((100 - 100 * differing / size)) %"
+# --- Two nights ---
+first=vzdump-qemu-100-2026_01_01-02_00_00.vma.zst
+second=vzdump-qemu-100-2026_01_02-02_00_00.vma.zst
+
+# A disk with files of this system.
+make_disk() {
+    local mib=${VMAD_DEMO_MIB:-256}
+    mkdir files
+    find /usr/lib /usr/share /usr/bin -xdev -type f -size -4M -readable -printf '%s %p\n' |
+        awk -v left=$((mib << 20)) '{ left -= $1 + 2048; if (left < 0) exit; sub(/^[0-9]+ /, ""); print }' >list
+    tar -c -P --files-from=list | tar -x -C files &&
+        mke2fs -q -F -t ext4 -d files disk.raw $((mib * 5 / 4 + 32))M &&
+        rm -r files
 }
 
-dump=$dir/dump
-mkdir "$dump"
-first=$dump/vzdump-qemu-100-2026_01_01-02_00_00.vma
-second=$dump/vzdump-qemu-100-2026_01_02-02_00_00.vma
+# 4 MiB are new in it, and some files are gone.
+change_disk() {
+    head -c 4M /dev/urandom >new
+    { echo "write new new"; awk 'NR % 500 == 0 { print "rm \"" $0 "\"" }' list; } | debugfs -w -f - disk.raw
+}
 
-say "Two backups of the same guest, as QEMU writes them"
-"$generate" "$first" --disk drive-scsi0=48M --disk drive-scsi1=16M --dump-seed 1 --ctime 1767232800
-"$generate" "$second" --disk drive-scsi0=48M --disk drive-scsi1=16M --dump-seed 2 --ctime 1767319200
-"$vmactl" verify "$first" "$second"
-echo "identical bytes: $(share_of_equal_bytes "$first" "$second")"
+# back_up ARCHIVE SECONDS SEED: the disk, in the order of that night, compressed as vzdump does it.
+back_up() {
+    "$generate" - --disk drive-scsi0=@disk.raw --config qemu-server.conf=guest.conf --ctime "$2" --dump-seed "$3" |
+        zstd -q --rsyncable >"dump/$1"
+}
 
-say "Start the daemon"
-cat >"$dir/vmad.toml" <<EOF
+two_nights() {
+    printf '%s\n' 'boot: order=scsi0' 'cores: 2' 'memory: 4096' 'name: web' 'scsi0: local:100/vm-100-disk-0.raw' \
+        '#qmdump#map:scsi0:drive-scsi0:local:raw:' >guest.conf
+    mkdir dump
+    echo "Making a disk with files of this system" && make_disk &&
+        echo "Writing the backup of the first night" && back_up "$first" 1767232800 1 &&
+        echo "Changing 4 MiB of the disk" && change_disk &&
+        echo "Writing the backup of the second night" && back_up "$second" 1767319200 2
+}
+
+cd "$dir"
+next_step "Back up a guest on two nights; 4 MiB of it change between them"
+watched log two_nights
+du -h --apparent-size dump/*
+
+# --- restic ---
+export RESTIC_PASSWORD=demo
+
+# added NAME: what each of the two backups adds to a repository of that name, in bytes; to the file NAME.added.
+added() {
+    local before=0 after archive
+    echo "Making a repository" && restic --no-cache -q -r "$1" init
+    for archive in "$first" "$second"; do
+        echo "Adding $archive"
+        restic --no-cache -q -r "$1" backup "dump/$archive" || return
+        after=$(du -s --apparent-size -B1 "$1" | cut -f1)
+        echo $((after - before)) >>"$1.added"
+        before=$after
+    done
+}
+
+next_step "Copy both to restic, as vzdump wrote them"
+watched log added vzdump
+echo "Done; the figures come last."
+
+# --- vmad ---
+next_step "Repack both: vzdump calls the hook, the hook queues, vmad works"
+cat >vmad.toml <<END
 socket = "$dir/vmad.sock"
 state_dir = "$dir/state"
-directories = ["$dump"]
-EOF
-"$bin/src/daemon/vmad" --config "$dir/vmad.toml" 2>"$dir/log" &
+directories = ["$dir/dump"]
+END
+"$vmad" --config "$dir/vmad.toml" 2>daemon.log &
 daemon=$!
 for _ in $(seq 100); do
-    [ -S "$dir/vmad.sock" ] && break
+    [ -S vmad.sock ] && break
     sleep 0.1
 done
-
-say "Run the hook for each backup, as vzdump does"
-for target in "$first" "$second"; do
-    env -i STOREID=local DUMPDIR="$dump" VMTYPE=qemu HOSTNAME=guest TARGET="$target" LOGFILE="${target%.vma}.log" \
-        VMAD_ANNOUNCE=hook/vzdump-announce VMAD_VMACTL="$vmactl" VMAD_SOCKET="$dir/vmad.sock" \
-        VMAD_STATE_DIR="$dir/state" \
-        hook/vzdump-hook backup-end snapshot 100
-done
-
 export VMAD_SOCKET=$dir/vmad.sock
-"$vmactl" wait --timeout 120
+for archive in "$first" "$second"; do
+    env -i STOREID=local DUMPDIR="$dir/dump" VMTYPE=qemu HOSTNAME=web TARGET="$dir/dump/$archive" LC_ALL=C \
+        VMAD_ANNOUNCE="$hook/vzdump-announce" VMAD_VMACTL="$vmactl" VMAD_SOCKET="$VMAD_SOCKET" \
+        VMAD_STATE_DIR="$dir/state" "$hook/vzdump-hook" backup-end snapshot 100 | sed 's/^/INFO: /'
+done
+watched log "$vmactl" wait --timeout 600
+echo "\$ vmactl list --all"
+"$vmactl" list --all
 
-say "vmactl status"
-"$vmactl" status
+next_step "Copy both to another restic repository, repacked by vmad"
+watched log added vmad
+echo "Done."
 
-say "The same two backups, repacked"
-"$vmactl" verify "$first" "$second"
-if cmp <(tail -c +65537 "$first") <(tail -c +65537 "$second"); then
-    echo "After the header, the two files are identical."
-else
-    echo "They differ." >&2
+# --- The way back ---
+next_step "Restore the second backup as Proxmox does, without vmad"
+echo "plain-restore stands in for Proxmox's 'vma extract', which Debian does not have."
+echo "\$ zstd -q -d -c $second |"
+echo "      plain-restore restored"
+mkdir restored
+restore_disk() { zstd -q -d -c "dump/$second" | "$restore" restored; }
+watched log restore_disk
+if ! cmp disk.raw restored/drive-scsi0.raw; then
+    echo "$0: the restored disk differs from the guest's" >&2
     exit 1
 fi
+echo "The restored disk equals the guest's, byte for byte."
+
+mib() { awk '{ printf "%10.1f MiB", $1 / 1048576 }' "$1.added"; }
+cat <<END
+
+== Result, after $(elapsed)
+
+What restic stored for      the 1st night  the 2nd night
+  as vzdump wrote them     $(mib vzdump)
+  repacked by vmad         $(mib vmad)
+
+Between the two nights, 4 MiB of the guest changed.
+
+Next: README.md, "Install", has the package and the one command that enables it
+on a node. To run the tests here: tests/run.sh
+END
