@@ -1,16 +1,33 @@
 #!/usr/bin/env bash
-# Installs what is missing (as root), builds, and runs every test but those of --system. The last lines say what passed,
-# what failed and what was skipped.
-#   --werror    compiler warnings are errors
-#   --style     also check the form of the sources, tests/style.sh
-#   --sanitize  unit and fault tests run under AddressSanitizer and UndefinedBehaviorSanitizer
-#   --system    also build the package for each release and try it on booted systems, tests/system/run.sh; as root.
-#               The integration tests then try what is in the package for this release, so that nothing is compiled
-#               for them alone.
+# Builds and runs the tests; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tests/setup.sh
 . tests/setup.sh
+
+usage() {
+    cat <<'END'
+usage: tests/run.sh [--werror] [--style] [--sanitize] [--system]
+
+Installs what is missing (as root, on Debian 12 or 13), builds vmad, and runs
+the unit, fault and integration tests. The last lines say what passed, what
+failed, and what was skipped and why. Run it in a container or VM, not on a node
+of Proxmox VE.
+
+  --werror        compiler warnings are errors
+  --style         also check the form of the sources (tests/style.sh)
+  --sanitize      run unit and fault tests under AddressSanitizer and
+                  UndefinedBehaviorSanitizer
+  --system        also build the package for Debian 12 and 13 and test it on
+                  booted systems, as root; the integration tests then test the
+                  programs of the package
+  -h, --help      show this help
+
+  VMAD_BUILD_DIR  build there instead of in build/
+
+CI runs it with all four (.ci/run). src/HACKING.md says how to run one test.
+END
+}
 
 werror=false style=false sanitize=false system=false
 for option; do
@@ -19,17 +36,21 @@ for option; do
     --style) style=true ;;
     --sanitize) sanitize=true ;;
     --system) system=true ;;
-    *) echo "usage: $0 [--werror] [--style] [--sanitize] [--system]" >&2; exit 2 ;;
+    -h | --help) usage; exit ;;
+    *) echo "$0: unknown option: $option; see --help" >&2; exit 2 ;;
     esac
 done
 
 build_dir=$(realpath -m "${VMAD_BUILD_DIR:-build}")
 mkdir -p "$build_dir"
 logs=() failed=() polite=
-step=0 steps=3
+step=0 steps=3 doing=
 $style && steps=$((steps + 2))
 $system && steps=$((steps + 1))
-next_step() { step=$((step + 1)); printf '\n== %d of %d, %s: %s\n' $step $steps "$(elapsed)" "$1"; }
+next_step() {
+    doing=$1 step=$((step + 1))
+    printf '\n== %d of %d, %s: %s\n' $step $steps "$(elapsed)" "$1"
+}
 
 finish() {
     local code=$?
@@ -37,12 +58,17 @@ finish() {
     # Whatever fails meanwhile, nothing is left running.
     wait
     printf '\n== After %s\n' "$(elapsed)"
-    python3 tests/summary.py "${logs[@]}"
-    [ ${#failed[@]} = 0 ] || { printf 'FAILED: %s\n' "${failed[@]}"; code=1; }
-    [ "$code" = 0 ] && echo "Everything passed." || echo "FAILED"
+    [ ${#logs[@]} = 0 ] || python3 tests/summary.py "${logs[@]}"
+    $style || echo "not run: clang-format and clang-tidy (--style)"
+    $sanitize || echo "not run: the tests under sanitizers (--sanitize)"
+    $system || echo "not run: the package on booted systems (--system)"
+    [ "$code" = 0 ] || failed+=("\"$doing\" was not completed; the reason stands above")
+    [ ${#failed[@]} = 0 ] || { printf 'FAILED: %s\n' "${failed[@]}"; exit 1; }
+    echo "Everything that was run passed."
     exit "$code"
 }
 trap finish EXIT
+trap 'exit 130' INT
 
 # run_tests DIR NAME [MESON OPTION...]: builds them, and runs more at once than there are processors, because most wait.
 run_tests() {
@@ -63,9 +89,11 @@ test_package() {
 }
 
 next_step "Dependencies"
-install_dependencies "$build_dir/apt.log"
+install_dependencies "$build_dir/apt.log" "build-essential, restic, e2fsprogs, $(build_dependencies)"
 
 dir=$build_dir/plain options=()
+# Results of an earlier run are not those of this one.
+rm -f "$build_dir"/*/meson-logs/{tests,integration}.* "$build_dir/system.log"
 if $sanitize; then
     # Not optimized: the compiler takes four times as long to optimize what the sanitizers add.
     dir=$build_dir/sanitized options=(-Doptimization=0 -Dcpp_args=-g1 '-Db_sanitize=address,undefined' -Db_lundef=false)
@@ -86,7 +114,7 @@ if $system; then
     release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     { VMAD_WERROR=$werror tests/system/run.sh --packages "$packages" 2>&1 | tee "$build_dir/system.log"; } &
     system_tests=$!
-    ninja -C "$dir" tests/support/vma-generate manuals
+    ninja -C "$dir" tests/support/vma-generate tests/bench/plain-restore manuals
     { test_package 2>&1 | sed -u 's/^/integration: /'; } &
     integration_tests=$!
     polite='nice'
@@ -102,7 +130,7 @@ next_step "Testing"
 suites=(--suite unit --suite fault)
 $sanitize || $system || suites+=(--suite integration)
 logs+=("$dir/meson-logs/tests.json")
-run_tests "$dir" tests "${suites[@]}" || failed+=("${suites[*]}")
+run_tests "$dir" tests "${suites[@]}" || failed+=(tests)
 if $sanitize && ! $system; then
     logs+=("$build_dir/plain/meson-logs/integration.json")
     run_tests "$build_dir/plain" integration --suite integration || failed+=(integration)

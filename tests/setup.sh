@@ -61,9 +61,13 @@ install_dependencies() {
     echo "Packages installed: $(grep -c '^Setting up ' "$log")"
 }
 
-# configure DIR [MESON OPTION...]: a build directory.
+# configure DIR [MESON OPTION...]: a build directory, also one that is there already with other options.
 configure() {
     local dir=$1
     shift
-    [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >/dev/null || { cat "$dir/meson-logs/meson-log.txt"; exit 1; }
+    if [ -f "$dir/build.ninja" ]; then
+        [ $# = 0 ] || meson configure "$dir" "$@"
+    else
+        meson setup "$dir" "$@" >/dev/null || { cat "$dir/meson-logs/meson-log.txt"; exit 1; }
+    fi
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """usage: summary.py LOG...: what meson's logs (.json) and those of the system tests (.log) say in the end.
 
-One line for each suite, and one for each test that failed and each case that was skipped, with its reason.
+One line for each suite. Below it each test that failed with its cases, and what was skipped, by the reason.
 """
 import collections
 import json
@@ -9,51 +9,78 @@ import pathlib
 import re
 import sys
 
-# unittest's line, maybe after that of a docstring, and maybe with a prefix.
-SKIPPED = re.compile(r"^(?:.*: )?(test_\w+) \(.*\)(?:\n.*)?? \.\.\. skipped (['\"])(.*)\2$", re.M)
-FAILED = re.compile(r"^(.*: )?(?:FAIL|ERROR): (.*)$", re.M)
+# unittest's lines, maybe with a prefix: of a case or a whole class, maybe with its docstring on the next line.
+CASE = r"^(?P<prefix>\w+ \w+: )?\s*(?P<case>test_\w+|\w+Class|\w+Module) \((?P<place>.*?)\)"
+SKIPPED = re.compile(CASE + r"(?: \[.*\])?(?:\n.*?)? \.\.\. skipped (['\"])(?P<reason>.*)\4$", re.M)
+FAILED = re.compile(r"^(?P<prefix>\w+ \w+: )?(?:FAIL|ERROR): (?P<case>\w+)(?P<place> \(.*?\))?", re.M)
+# doctest's: the case stands above what failed in it.
+FAILED_CHECK = re.compile(r"^TEST CASE:  (?P<case>.*)$", re.M)
+
+MOST_NAMES = 4
+
+
+class Suite:
+    def __init__(self):
+        self.passed = 0
+        self.failed = []  # (name, what is known)
+        self.skipped = collections.defaultdict(list)  # reason -> names
+
+    def read_cases(self, name, output):
+        """Notes the skipped ones, and returns the failed ones."""
+        for match in SKIPPED.finditer(output):
+            case = match["place"].rpartition(".")[2] if match["case"].startswith("setUp") else match["case"]
+            self.skipped[match["reason"]].append(f"{name or match['prefix'] or ''}{case}")
+        failed = [(match["prefix"] or "", match["case"]) for match in FAILED.finditer(output)]
+        failed += [("", match["case"]) for match in FAILED_CHECK.finditer(output)]
+        return list(dict.fromkeys(failed))
+
+    def lines(self, name, what):
+        counts = [f"{self.passed} {what} passed"]
+        counts += [f"{len(self.failed)} FAILED"] if self.failed else []
+        count = sum(map(len, self.skipped.values()))
+        counts += [f"{count} cases skipped"] if count else []
+        yield f"{name:12} {', '.join(counts)}"
+        for test, known in self.failed:
+            yield f"    FAILED   {test}{known}"
+        for reason, names in self.skipped.items():
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            yield f"    skipped: {reason}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def suites_of_meson(path):
-    """{suite: (passed, failed names, skipped texts)}"""
-    suites = collections.defaultdict(lambda: (collections.Counter(), [], []))
+    suites = collections.defaultdict(Suite)
     for line in path.read_text().splitlines():
         test = json.loads(line)
-        suite, _, name = test["name"].removeprefix("vmad:").rpartition(" / ")
-        passed, failed, skipped = suites[suite or path.stem]
+        name, _, test_name = test["name"].removeprefix("vmad:").rpartition(" / ")
+        suite = suites[name or path.stem]
+        failed = suite.read_cases(f"{test_name}: ", test.get("stdout", "") + "\n" + test.get("stderr", ""))
         if test["result"] in ("OK", "EXPECTEDFAIL"):
-            passed["tests"] += 1
+            suite.passed += 1
         elif test["result"] == "SKIP":
-            skipped.append(name)
+            suite.skipped["the test says so"].append(test_name)
         else:
-            failed.append(f"{name}: {test['result']} after {test['duration']:.0f} s, see {path.with_suffix('.txt')}")
-        output = test.get("stdout", "") + "\n" + test.get("stderr", "")
-        skipped += [f"{name}: {match[1]}: {match[3]}" for match in SKIPPED.finditer(output)]
-    return suites
+            cases = "".join(f"\n             {case}" for _, case in failed)
+            suite.failed.append((test_name, f": {test['result']} after {test['duration']:.0f} s, see "
+                                            f"{path.with_suffix('.txt')}{cases}"))
+    for name, suite in suites.items():
+        yield from suite.lines(name, "tests")
 
 
 def suite_of_log(path):
     text = path.read_text(errors="replace")
-    passed = collections.Counter(cases=len(re.findall(r" \.\.\. ok$", text, re.M)))
-    return {path.stem: (passed, [(match[1] or "") + match[2] for match in FAILED.finditer(text)],
-                        [f"{match[1]}: {match[3]}" for match in SKIPPED.finditer(text)])}
+    suite = Suite()
+    suite.passed = len(re.findall(r" \.\.\. ok$", text, re.M))
+    suite.failed = suite.read_cases("", text)
+    yield from suite.lines(path.stem, "cases")
 
 
 def main():
     for log in map(pathlib.Path, sys.argv[1:]):
         if not log.exists():
-            print(f"{log.stem:12} not run")
+            print(f"{log.stem:12} NOT RUN: what was to come before it failed")
             continue
-        read = suites_of_meson if log.suffix == ".json" else suite_of_log
-        for suite, (passed, failed, skipped) in read(log).items():
-            counts = [f"{count} {what} passed" for what, count in passed.items()]
-            counts += [f"{len(failed)} FAILED"] if failed else []
-            counts += [f"{len(skipped)} skipped"] if skipped else []
-            print(f"{suite:12} {', '.join(counts)}")
-            for text in failed:
-                print(f"    FAILED  {text}")
-            for text in skipped:
-                print(f"    skipped {text}")
+        for line in (suites_of_meson if log.suffix == ".json" else suite_of_log)(log):
+            print(line)
 
 
 if __name__ == "__main__":
