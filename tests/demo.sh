@@ -114,7 +114,7 @@ two_nights() {
 }
 
 cd "$dir"
-next_step "Back up a guest on two nights; in between it gets a file of 4 MiB"
+next_step "Back up a guest on two nights, between them a new file"
 watched log two_nights
 du -h --apparent-size dump/*
 
