@@ -140,22 +140,24 @@ echo "Done; the figures come last."
 
 # --- vmad ---
 next_step "Repack both: vzdump calls the hook, the hook queues, vmad works"
-cat >vmad.toml <<END
+mkdir -p etc/vmad
+cat >etc/vmad/vmad.toml <<END
 socket = "$dir/vmad.sock"
 state_dir = "$dir/state"
 directories = ["$dir/dump"]
 END
-"$vmad" --config "$dir/vmad.toml" 2>daemon.log &
+# Nothing of an installed one is touched.
+export VMAD_ROOT=$dir VMAD_SOCKET=$dir/vmad.sock
+"$vmad" 2>daemon.log &
 daemon=$!
 for _ in $(seq 100); do
     [ -S vmad.sock ] && break
     sleep 0.1
 done
-export VMAD_SOCKET=$dir/vmad.sock
 for archive in "$first" "$second"; do
     env -i STOREID=local DUMPDIR="$dir/dump" VMTYPE=qemu HOSTNAME=web TARGET="$dir/dump/$archive" LC_ALL=C \
-        VMAD_ANNOUNCE="$hook/vzdump-announce" VMAD_VMACTL="$vmactl" VMAD_SOCKET="$VMAD_SOCKET" \
-        VMAD_STATE_DIR="$dir/state" "$hook/vzdump-hook" backup-end snapshot 100 | sed 's/^/INFO: /'
+        VMAD_ANNOUNCE="$hook/vzdump-announce" VMAD_VMACTL="$vmactl" VMAD_HOOK_D="$dir/etc/vmad/hook.d" \
+        VMAD_ROOT="$VMAD_ROOT" VMAD_SOCKET="$VMAD_SOCKET" "$hook/vzdump-hook" backup-end snapshot 100 | sed 's/^/INFO: /'
 done
 watched log "$vmactl" wait --timeout 600
 echo "\$ vmactl list --all"
