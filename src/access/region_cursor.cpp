@@ -127,25 +127,21 @@ void RegionCursor::check_headers(const StoredExtents& extents) const {
     }
 }
 
-vma::Extent RegionCursor::read(const StoredExtents& extents, base::BufferPool& buffers) const {
-    vma::Extent extent;
-    extent.number = extents.number;
-    extent.offset = extents.offset;
-    const auto size = extents.bytes - vma::kExtentHeaderSize;
-    extent.payload = buffers.get(size);
+ExtentContent RegionCursor::read(const codec::SeekFrame& frame, std::uint64_t number) const {
+    ExtentContent extent;
     if (table_) {
-        const auto bytes = codec::read_frame(*fs_, *file_, extents.frame, canon::kMaxRegionExtent);
-        if (!bytes) throw NotCanonical();
-        std::memcpy(extent.raw_header.data(), bytes->data(), extent.raw_header.size());
-        std::memcpy(extent.payload->data(), bytes->data() + extent.raw_header.size(), size);
-    } else if (io::read_fully_at(*fs_, *file_, extent.raw_header, extent.offset) < extent.raw_header.size() ||
-               io::read_fully_at(*fs_, *file_, {extent.payload->data(), size}, extent.payload_offset()) <
-                   size) {
-        throw NotCanonical();
+        auto content = codec::read_frame(*fs_, *file_, frame, canon::kMaxRegionExtent);
+        if (!content) throw NotCanonical();
+        extent.bytes = std::move(*content);
+    } else {
+        extent.bytes.resize(frame.bytes);
+        if (io::read_fully_at(*fs_, *file_, extent.bytes, frame.stored_offset) < frame.bytes)
+            throw NotCanonical();
     }
-    if (canon::canonical_extent_bytes(extent.raw_header, layout_.plan(extent.number)) != extents.bytes)
-        throw NotCanonical();
-    extent.header = vma::parse_extent_header(extent.raw_header, canon::kCanonicalUuid, extent.offset);
+    RawExtentHeader header;
+    std::copy_n(extent.bytes.begin(), header.size(), header.begin());
+    if (canon::canonical_extent_bytes(header, layout_.plan(number)) != frame.bytes) throw NotCanonical();
+    extent.header = vma::parse_extent_header(header, canon::kCanonicalUuid, 0);
     return extent;
 }
 

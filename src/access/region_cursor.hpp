@@ -8,10 +8,9 @@
 #include <exception>
 #include <optional>
 
-#include "base/buffer_pool.hpp"
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
-#include "vma/archive_reader.hpp"
+#include "vma/format.hpp"
 
 namespace vmad::access {
 
@@ -30,6 +29,12 @@ struct StoredExtents {
     [[nodiscard]] bool has_payload() const noexcept { return bytes > count * vma::kExtentHeaderSize; }
 };
 
+/// One with payload.
+struct ExtentContent {
+    std::vector<std::byte> bytes;  ///< all of it, from its header on
+    vma::ExtentHeader header;
+};
+
 class RegionCursor {
   public:
     /// Stands before the first extent of an archive in a regular file. Nothing when it does not begin with a
@@ -45,8 +50,8 @@ class RegionCursor {
     /// Throws unless the headers of these extents are those that belong there, as far as next() has not seen
     /// that. What their blocks hold is not looked at.
     void check_headers(const StoredExtents& extents) const;
-    /// An extent with payload, its header checked.
-    [[nodiscard]] vma::Extent read(const StoredExtents& extents, base::BufferPool& buffers) const;
+    /// An extent with payload, its header checked. Any thread.
+    [[nodiscard]] ExtentContent read(const codec::SeekFrame& frame, std::uint64_t number) const;
 
   private:
     RegionCursor(io::FileSystem& fs, const io::File& file, canon::Layout layout)

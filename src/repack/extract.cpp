@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <deque>
 #include <set>
+#include <thread>
 
 #include <fmt/format.h>
 
-#include "access/device_extents.hpp"
+#include "access/archive_index.hpp"
 #include "access/extent_pump.hpp"
 #include "canon/sealed_extent.hpp"
 #include "io/byte_stream.hpp"
@@ -79,25 +80,21 @@ class DiskWriter {
         disks_[device.id] = {&file, device.size_bytes};
     }
 
-    /// Any thread.
+    /// Any thread, here and below.
     void write(const vma::Extent& extent) {
-        std::vector<Block> blocks = wanted_blocks(extent);
+        auto blocks = wanted_blocks(extent);
         std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
             return std::pair(a.device_id, a.offset) < std::pair(b.device_id, b.offset);
         });
-        // At most 59 * 16 slices, which is less than IOV_MAX.
-        std::vector<iovec> slices;
-        for (std::size_t i = 0; i < blocks.size(); i += slices.size()) {
-            slices.clear();
-            auto end = blocks[i].offset;
-            for (std::size_t k = i; k < blocks.size(); ++k) {
-                if (blocks[k].device_id != blocks[i].device_id || blocks[k].offset != end) break;
-                slices.push_back(io::const_slice({blocks[k].bytes, blocks[k].size}));
-                end += blocks[k].size;
-            }
-            io::write_fully_at(fs_, *disks_[blocks[i].device_id].file, slices, blocks[i].offset);
-            written_bytes_ += end - blocks[i].offset;
-        }
+        write(blocks);
+    }
+
+    void write(const access::RegionNumber& number, const access::Region& region) {
+        std::vector<Block> blocks;
+        auto offset = number.region * std::uint64_t{canon::kRegionBytes};
+        for (unsigned i = 0; i < canon::kRegionBytes / vma::kBlockSize; ++i, offset += vma::kBlockSize)
+            if (const auto* stored = region.block(i)) add_wanted(blocks, number.device_id, offset, stored);
+        write(blocks);
     }
 
     [[nodiscard]] std::uint64_t written_bytes() const noexcept { return written_bytes_; }
@@ -114,22 +111,43 @@ class DiskWriter {
         std::size_t size;
     };
 
+    /// Those behind one another in one call.
+    void write(const std::vector<Block>& blocks) {
+        // At most 59 * 16 slices, which is less than IOV_MAX.
+        std::vector<iovec> slices;
+        for (std::size_t i = 0; i < blocks.size(); i += slices.size()) {
+            slices.clear();
+            auto end = blocks[i].offset;
+            for (std::size_t k = i; k < blocks.size(); ++k) {
+                if (blocks[k].device_id != blocks[i].device_id || blocks[k].offset != end) break;
+                slices.push_back(io::const_slice({blocks[k].bytes, blocks[k].size}));
+                end += blocks[k].size;
+            }
+            io::write_fully_at(fs_, *disks_[blocks[i].device_id].file, slices, blocks[i].offset);
+            written_bytes_ += end - blocks[i].offset;
+        }
+    }
+
+    /// A stored block, unless it is zero, of another disk, or past the disk's end.
+    void add_wanted(std::vector<Block>& blocks, std::uint8_t device_id, std::uint64_t offset,
+                    const std::byte* stored) const {
+        const auto& disk = disks_[device_id];
+        if (disk.file == nullptr || offset >= disk.size_bytes || canon::is_zero_block(stored)) return;
+        const auto size = std::min<std::uint64_t>(vma::kBlockSize, disk.size_bytes - offset);
+        blocks.push_back({device_id, offset, stored, size});
+    }
+
     /// What is stored and not zero, up to the disks' ends.
     [[nodiscard]] std::vector<Block> wanted_blocks(const vma::Extent& extent) const {
         std::vector<Block> blocks;
         const auto* bytes = extent.payload->data();
         for (const auto& slot : extent.header.slots) {
             if (slot.device_id == 0) continue;  // not used, whatever its mask says
-            const auto& disk = disks_[slot.device_id];
             for (unsigned block = 0; block < vma::kBlocksPerCluster; ++block) {
                 if ((slot.mask >> block & 1) == 0) continue;
-                const auto* stored = bytes;
+                add_wanted(blocks, slot.device_id,
+                           slot.cluster * std::uint64_t{vma::kClusterSize} + block * vma::kBlockSize, bytes);
                 bytes += vma::kBlockSize;
-                const auto offset = slot.cluster * std::uint64_t{vma::kClusterSize} + block * vma::kBlockSize;
-                if (disk.file == nullptr || offset >= disk.size_bytes || canon::is_zero_block(stored))
-                    continue;
-                const auto size = std::min<std::uint64_t>(vma::kBlockSize, disk.size_bytes - offset);
-                blocks.push_back({slot.device_id, offset, stored, size});
             }
         }
         return blocks;
@@ -190,19 +208,72 @@ class Files {
     DiskWriter writer_;
 };
 
-/// Only the wanted disks, where the archive lets them be found. False when all of it is to be read.
-bool copy_found_disks(io::FileSystem& fs, const io::File& source, const Plan& plan, base::BufferPool& buffers,
-                      Files& files, const base::TaskOptions& task) {
-    auto extents = access::DeviceExtents::find(fs, source, plan.devices, buffers, task.cancel_flag());
-    if (!extents) return false;
-    try {
-        copy_disks([&](vma::Extent& extent) { return extents->next(extent); },
-                   [&] { return extents->progress(); }, files.writer(), task);
-        return true;
-    } catch (const access::NotCanonical&) {
-        files.clear_disks();
-        return false;
+/// Reads regions of an archive and writes them to the disks' files, several at once.
+class RegionCopy {
+  public:
+    /// All that is given outlives this object.
+    RegionCopy(const access::ArchiveIndex& index, const std::vector<vma::Device>& devices, DiskWriter& writer,
+               const base::TaskOptions& task)
+        : index_(index), writer_(writer), task_(task) {
+        for (const auto& device : devices)
+            for (const auto region : index.stored_regions(device.id)) {
+                regions_.push_back({device.id, region});
+                progress_.total_bytes += index.stored_bytes(regions_.back());
+            }
     }
+
+    /// Throws access::DamagedRegion, base::SystemError, io::NoSpace, base::Cancelled.
+    void run() {
+        std::vector<std::jthread> threads;
+        for (unsigned i = 0; i < task_.threads; ++i) threads.emplace_back([this] { copy(); });
+        threads.clear();
+        error_.rethrow();
+    }
+
+  private:
+    void copy() {
+        try {
+            for (auto i = next_++; i < regions_.size() && !error_.any(); i = next_++) {
+                task_.cancel_flag().check();
+                if (const auto region = index_.load(regions_[i])) writer_.write(regions_[i], *region);
+                report(index_.stored_bytes(regions_[i]));
+            }
+        } catch (...) {
+            error_.capture();
+        }
+    }
+
+    void report(std::uint64_t done_bytes) {
+        const std::lock_guard lock(progress_mutex_);
+        progress_.done_bytes += done_bytes;
+        task_.report(base::Stage::repacking, progress_);
+    }
+
+    const access::ArchiveIndex& index_;
+    DiskWriter& writer_;
+    const base::TaskOptions& task_;
+    std::vector<access::RegionNumber> regions_;
+    std::atomic<std::size_t> next_ = 0;
+    base::FirstError error_;
+    std::mutex progress_mutex_;
+    io::SourceProgress progress_;
+};
+
+/// Only the wanted disks, where the archive lets them be found. False when it is to be read from its start:
+/// nothing can be found, or something is wrong and that says what.
+bool copy_found_disks(io::FileSystem& fs, const io::File& source, const Plan& plan, Files& files,
+                      const base::TaskOptions& task) {
+    try {
+        const auto index = access::ArchiveIndex::read(fs, source, {task.threads, task.cancel, {}});
+        for (const auto& device : plan.devices) index->check_zero_regions(device.id, task.cancel_flag());
+        RegionCopy(*index, plan.devices, files.writer(), task).run();
+        return true;
+    } catch (const access::DamagedRegion&) {
+        files.clear_disks();
+    } catch (const base::InvalidArchive&) {
+    } catch (const base::Unsupported&) {
+    }
+    return false;
 }
 
 ExtractResult size_of(const Plan& plan, std::uint64_t written_to_disks) {
@@ -231,7 +302,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
 
     Files files(fs, into, plan);
     const bool may_seek = source_file != nullptr && !options.devices.empty();
-    if (!may_seek || !copy_found_disks(fs, *source_file, plan, buffers, files, options.task))
+    if (!may_seek || !copy_found_disks(fs, *source_file, plan, files, options.task))
         copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
     files.publish(into, options.force);

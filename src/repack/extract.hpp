@@ -1,7 +1,7 @@
 // Restores the disks and configs of an archive as plain files, the way Proxmox's own tool names them.
 //
 // Every rule of the format is checked on the way, over the whole archive, whichever disks are wanted; but of
-// a canonical raw or zstd archive in a file only the wanted disks are read, and checked. The files appear
+// a raw or canonical zstd archive in a file only the content of the wanted disks is read. The files appear
 // under their names when all of it was good; until then they have none, or a temporary one that goes away
 // with any error. Existing files are never written into.
 #pragma once
