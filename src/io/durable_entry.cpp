@@ -63,14 +63,14 @@ void replace(FileSystem& fs, const File& directory, const std::string& name, con
 /// becomes what the caller still believes it to be: what `make_old` makes, or none. Either is whole.
 void sync(FileSystem& fs, const File& directory, const std::string& name, const Make& make_old) {
     try {
-        fs.sync(directory);
+        sync_where_known(fs, directory);
     } catch (...) {
         try_to([&] {
             if (make_old)
                 replace(fs, directory, name, make_old);
             else
                 fs.unlink(directory, name);
-            fs.sync(directory);
+            sync_where_known(fs, directory);
         });
         throw;
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -37,12 +38,29 @@ bool errno_is_one_of(std::initializer_list<int> numbers) {
     return std::find(numbers.begin(), numbers.end(), errno) != numbers.end();
 }
 
+/// In words: some file systems can write a file, and read a file, but not both at once.
+const char* opening(int flags) {
+    if ((flags & O_CREAT) == 0) return "open";
+    return (flags & O_ACCMODE) == O_RDWR ? "create for reading and writing" : "create";
+}
+
+/// The file system has no such operation, not for this file, or not in this way.
+bool is_unknown_operation(int number) { return number == ENOSYS || number == EOPNOTSUPP || number == EINVAL; }
+
 }  // namespace
+
+bool is_refusal(int error_number) noexcept {
+    static constexpr std::array kRefusals{EPERM,  EACCES, EINVAL, ENOSYS, EOPNOTSUPP,
+                                          ENOTTY, EISDIR, EXDEV,  EMLINK};
+    return std::find(kRefusals.begin(), kRefusals.end(), error_number) != kRefusals.end();
+}
 
 void throw_file_error(std::string_view operation, std::string_view path) {
     const int number = errno;
     if (number == ENOSPC || number == EDQUOT)
         throw NoSpace(base::SystemError(number, operation, path).what(), number);
+    if (is_unknown_operation(number))
+        throw base::SystemError(number, "the file system cannot " + std::string(operation), path);
     throw base::SystemError(number, operation, path);
 }
 
@@ -58,7 +76,7 @@ File FileSystem::open(const std::string& path, int flags, mode_t mode) {
 
 File FileSystem::open_at(const File& directory, const std::string& name, int flags, mode_t mode) {
     const int fd = restarted([&] { return ::openat(directory.fd(), name.c_str(), flags | O_CLOEXEC, mode); });
-    if (fd < 0) throw_file_error("open", directory.entry(name));
+    if (fd < 0) throw_file_error(opening(flags), directory.entry(name));
     return File(base::UniqueFd(fd), directory.entry(name));
 }
 
@@ -92,7 +110,7 @@ std::optional<File> FileSystem::open_unnamed(const File& directory) {
     const int fd =
         restarted([&] { return ::openat(directory.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
     if (fd >= 0) return File(base::UniqueFd(fd), directory.entry("(unnamed)"));
-    if (errno_is_one_of({EOPNOTSUPP, EISDIR, EINVAL, ENOENT})) return std::nullopt;
+    if (is_refusal(errno) || errno == ENOENT) return std::nullopt;
     throw_file_error("create an unnamed file in", directory.path());
 }
 
@@ -102,7 +120,7 @@ std::optional<File> FileSystem::reopen_direct(const File& file) {
     if (fd >= 0) return File(base::UniqueFd(fd), file.path());
     // EACCES: an unprivileged user does not own the file any more, or /proc is not mounted; nothing is lost
     // without.
-    if (errno_is_one_of({EINVAL, EOPNOTSUPP, EACCES, EPERM, ENOENT, ELOOP})) return std::nullopt;
+    if (is_refusal(errno) || errno_is_one_of({ENOENT, ELOOP})) return std::nullopt;
     throw_file_error("open", file.path());
 }
 
@@ -196,24 +214,24 @@ std::optional<std::string> FileSystem::read_link(const File& directory, const st
 
 struct statvfs FileSystem::space(const File& file) {
     struct statvfs result {};
-    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) != 0)
-        throw_file_error("statvfs", file.path());
-    return result;
+    if (restarted([&] { return ::fstatvfs(file.fd(), &result); }) == 0) return result;
+    if (is_refusal(errno)) return {};
+    throw_file_error("find the free space of", file.path());
 }
 
 std::uint64_t FileSystem::type(const File& file) {
     struct statfs result {};
-    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0)
-        throw_file_error("statfs", file.path());
+    if (restarted([&] { return ::fstatfs(file.fd(), &result); }) != 0) {
+        if (is_refusal(errno)) return 0;
+        throw_file_error("find the type of the file system of", file.path());
+    }
     // A 32-bit magic may be sign-extended by the type of the field.
     return static_cast<std::uint32_t>(result.f_type);
 }
 
 unsigned FileSystem::inode_flags(const File& file) {
     int flags = 0;
-    if (::ioctl(file.fd(), FS_IOC_GETFLAGS, &flags) == 0) return static_cast<unsigned>(flags);
-    if (errno_is_one_of({ENOTTY, EOPNOTSUPP, EINVAL, ENOSYS})) return 0;
-    throw_file_error("read the inode flags of", file.path());
+    return ::ioctl(file.fd(), FS_IOC_GETFLAGS, &flags) == 0 ? static_cast<unsigned>(flags) : 0;
 }
 
 std::vector<std::string> FileSystem::entries(const File& directory) {
@@ -258,7 +276,7 @@ std::vector<std::string> FileSystem::attribute_names(const File& file) {
         const auto length = size > 0 ? ::flistxattr(file.fd(), list.data(), list.size()) : size;
         if (length < 0) {
             if (errno == ERANGE) continue;  // grew in between
-            if (errno_is_one_of({EOPNOTSUPP, ENOSYS})) return {};
+            if (is_refusal(errno)) return {};
             throw_file_error("list the attributes of", file.path());
         }
         std::vector<std::string> names;
@@ -281,7 +299,7 @@ std::optional<std::string> FileSystem::attribute(const File& file, const std::st
             return value;
         }
         if (errno == ERANGE) continue;  // grew in between
-        if (errno_is_one_of({ENODATA, EOPNOTSUPP, ENOSYS})) return std::nullopt;
+        if (is_refusal(errno) || errno == ENODATA) return std::nullopt;
         throw_file_error("read attribute " + name + " of", file.path());
     }
 }
@@ -306,7 +324,7 @@ void FileSystem::link_unnamed(const File& file, const File& directory, const std
 
 bool FileSystem::link(const File& directory, const std::string& from, const std::string& to) {
     if (::linkat(directory.fd(), from.c_str(), directory.fd(), to.c_str(), 0) == 0) return true;
-    if (errno_is_one_of({EPERM, EOPNOTSUPP, EMLINK, ENOSYS})) return false;
+    if (errno != EEXIST) return false;
     throw_file_error("link", directory.entry(to));
 }
 
@@ -322,7 +340,7 @@ void FileSystem::rename(const File& directory, const std::string& from, const st
 
 bool FileSystem::exchange(const File& directory, const std::string& a, const std::string& b) {
     if (::renameat2(directory.fd(), a.c_str(), directory.fd(), b.c_str(), RENAME_EXCHANGE) == 0) return true;
-    if (errno_is_one_of({EINVAL, ENOSYS, EOPNOTSUPP})) return false;
+    if (is_refusal(errno)) return false;
     throw_file_error("exchange", directory.entry(b));
 }
 
@@ -342,6 +360,14 @@ bool FileSystem::try_lock(const File& file) {
     if (restarted([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) == 0) return true;
     if (errno == EWOULDBLOCK) return false;
     throw_file_error("lock", file.path());
+}
+
+void sync_where_known(FileSystem& fs, const File& file) {
+    try {
+        fs.sync(file);
+    } catch (const base::SystemError& error) {
+        if (!is_refusal(error.number())) throw;
+    }
 }
 
 std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into, std::uint64_t offset) {

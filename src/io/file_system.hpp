@@ -37,7 +37,13 @@ class NoSpace : public base::Error {
     int number_;
 };
 
-/// Throws NoSpace or base::SystemError for the current errno.
+/// True for the errno values by which file systems say that they do not have a call, or not for this caller:
+/// EPERM, EACCES, EINVAL, ENOSYS, EOPNOTSUPP and the like, but not those of a failing disk or network. They
+/// differ in which one they choose, so no list is made for a single call.
+[[nodiscard]] bool is_refusal(int error_number) noexcept;
+
+/// Throws NoSpace or base::SystemError for the current errno. The sentence says so when the file system does
+/// not know the operation.
 [[noreturn]] void throw_file_error(std::string_view operation, std::string_view path);
 
 /// An open file or directory, and the path that names it in messages.
@@ -78,7 +84,7 @@ class FileSystem {
     /// absolute ones too, and ".." stay below it.
     [[nodiscard]] virtual File open_in_root(const File& root, const std::string& path, int flags);
     /// An unnamed file in `directory` (O_TMPFILE), read-write, mode 0600. Nothing when the file system has
-    /// none (EOPNOTSUPP, EISDIR, EINVAL, ENOENT on old kernels).
+    /// none (a refusal; ENOENT on old kernels).
     [[nodiscard]] virtual std::optional<File> open_unnamed(const File& directory);
     /// The same file once more, for reading past the page cache (O_DIRECT). Nothing where that cannot be had.
     [[nodiscard]] virtual std::optional<File> reopen_direct(const File& file);
@@ -119,10 +125,11 @@ class FileSystem {
     /// What a symbolic link points at; nothing when there is no such entry, or it is something else.
     [[nodiscard]] virtual std::optional<std::string> read_link(const File& directory,
                                                                const std::string& name);
+    /// All 0 where the file system does not report it.
     [[nodiscard]] virtual struct statvfs space(const File& file);
-    /// The f_type of statfs(2), for example NFS_SUPER_MAGIC.
+    /// The f_type of statfs(2), for example NFS_SUPER_MAGIC; 0 where the file system does not report it.
     [[nodiscard]] virtual std::uint64_t type(const File& file);
-    /// The FS_*_FL inode flags; 0 where the file system has none.
+    /// The FS_*_FL inode flags; 0 where the file system has none, or does not tell them.
     [[nodiscard]] virtual unsigned inode_flags(const File& file);
     /// Names in a directory but "." and "..", in no order.
     [[nodiscard]] virtual std::vector<std::string> entries(const File& directory);
@@ -143,14 +150,14 @@ class FileSystem {
 
     /// Gives an unnamed file a name; fails with EEXIST when the name is taken.
     virtual void link_unnamed(const File& file, const File& directory, const std::string& name);
-    /// A second name for an entry of the same directory; fails with EEXIST when `to` is taken. False where
-    /// the file system has no hard links (EPERM, EOPNOTSUPP, EMLINK, ENOSYS).
+    /// A second name for an entry of the same directory; fails with EEXIST when `to` is taken. False when it
+    /// cannot be had for any other reason: some file systems without hard links call that EIO.
     [[nodiscard]] virtual bool link(const File& directory, const std::string& from, const std::string& to);
     /// symlink(2); fails with EEXIST when `name` is taken.
     virtual void make_link(const std::string& target, const File& directory, const std::string& name);
     /// rename(2) within one directory; replaces `to`.
     virtual void rename(const File& directory, const std::string& from, const std::string& to);
-    /// renameat2(2) with RENAME_EXCHANGE. False where there is no such thing (EINVAL, ENOSYS, EOPNOTSUPP).
+    /// renameat2(2) with RENAME_EXCHANGE. False where there is no such thing (a refusal).
     [[nodiscard]] virtual bool exchange(const File& directory, const std::string& a, const std::string& b);
     /// False when there is no such entry.
     virtual bool unlink(const File& directory, const std::string& name);
@@ -159,6 +166,10 @@ class FileSystem {
     /// flock(2), exclusive, without waiting: false when somebody else has it. Gone with the descriptor.
     [[nodiscard]] virtual bool try_lock(const File& file);
 };
+
+/// fsync(2) as far as the file system knows it for what `file` is: a refusal is no error. For directories,
+/// whose fsync some network and FUSE file systems do not have, because they have nothing to write out.
+void sync_where_known(FileSystem& fs, const File& file);
 
 /// Reads exactly the bytes at `offset`; fewer only where the file ends. Returns how many.
 [[nodiscard]] std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into,

@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
+
 #include <fmt/format.h>
 
+#include "io/storage.hpp"
 #include "io/temporary_name.hpp"
 
 namespace vmad::io {
@@ -11,7 +14,9 @@ namespace vmad::io {
 NewFile::NewFile(FileSystem& fs, const File& directory, std::string name)
     : fs_(fs), directory_(directory), name_(std::move(name)) {
     temporary_ = fmt::format("{}{}.tmp", kReservedPrefix, random_hex());
-    if (auto unnamed = fs_.open_unnamed(directory_)) {
+    // Where numbers do not last, an unnamed file can seldom be linked; that would show too late.
+    auto unnamed = keeps_inode_numbers(fs_, directory_) ? fs_.open_unnamed(directory_) : std::nullopt;
+    if (unnamed) {
         file_ = std::move(*unnamed);
     } else {
         file_ = fs_.open_at(directory_, temporary_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -31,13 +36,24 @@ NewFile::~NewFile() {
 void NewFile::publish() {
     if (entry_.empty()) {
         fs_.link_unnamed(file_, directory_, name_);
-    } else if (fs_.link(directory_, temporary_, name_)) {
-        fs_.unlink(directory_, temporary_);
     } else {
-        // Without hard links a name cannot be taken and refused in one step; the caller has looked before.
-        fs_.rename(directory_, temporary_, name_);
+        if (!take_name_by_link()) fs_.rename(directory_, temporary_, name_);
+        fs_.unlink(directory_, temporary_);  // after the rename of one name of a file to another, both stay
     }
     entry_ = name_;
+}
+
+/// False where there are no hard links: then a name cannot be taken and refused in one step.
+bool NewFile::take_name_by_link() {
+    try {
+        if (fs_.link(directory_, temporary_, name_)) return true;
+    } catch (const base::SystemError& error) {
+        if (error.number() == EEXIST) throw;
+    }
+    const auto taken = fs_.status_at(directory_, name_);
+    if (taken && taken->st_ino != fs_.status(file_).st_ino)
+        throw base::SystemError(EEXIST, "link", directory_.entry(name_));
+    return false;
 }
 
 void NewFile::replace() {

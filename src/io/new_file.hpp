@@ -32,6 +32,8 @@ class NewFile {
     void replace();
 
   private:
+    [[nodiscard]] bool take_name_by_link();
+
     FileSystem& fs_;
     const File& directory_;
     std::string name_;

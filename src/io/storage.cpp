@@ -1,6 +1,7 @@
 #include "io/storage.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -67,6 +68,31 @@ void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std
     throw NoSpace(fmt::format("too little space in {}: {} are needed and {} kept free, {} are available",
                               on.path(), base::format_size(more_bytes), base::format_size(reserve_bytes),
                               base::format_size(available)));
+}
+
+bool keeps_inode_numbers(FileSystem& fs, const File& file) {
+    // From linux/magic.h, but for those that are not in it.
+    constexpr std::uint64_t kCeph = 0x00c36400, kGfs2 = 0x01161970, kZfs = 0x2fc12fc1, kJfs = 0x3153464a,
+                            kXfs = 0x58465342, kOcfs2 = 0x7461636f, kBcachefs = 0xca451a4e;
+    static constexpr std::array kKeeping{
+        std::uint64_t{EXT4_SUPER_MAGIC},
+        kXfs,
+        std::uint64_t{BTRFS_SUPER_MAGIC},
+        kZfs,
+        std::uint64_t{F2FS_SUPER_MAGIC},
+        kBcachefs,
+        kJfs,
+        std::uint64_t{REISERFS_SUPER_MAGIC},
+        std::uint64_t{NILFS_SUPER_MAGIC},
+        std::uint64_t{TMPFS_MAGIC},
+        std::uint64_t{RAMFS_MAGIC},
+        std::uint64_t{OVERLAYFS_SUPER_MAGIC},
+        std::uint64_t{NFS_SUPER_MAGIC},
+        kCeph,
+        kGfs2,
+        kOcfs2,
+    };
+    return std::find(kKeeping.begin(), kKeeping.end(), fs.type(file)) != kKeeping.end();
 }
 
 bool is_network_type(std::string_view mount_type) noexcept {

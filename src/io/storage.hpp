@@ -17,6 +17,11 @@ namespace vmad::io {
 /// systems that do not report their size always have room.
 void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes);
 
+/// True when a file on the file system of `file` keeps its inode number through renames and mounts, and has
+/// one for all its hard links. Known of local disks and of NFS; false for what a FUSE program, CIFS or FAT
+/// makes up, and for what is not known.
+[[nodiscard]] bool keeps_inode_numbers(FileSystem& fs, const File& file);
+
 /// True for the types of mounts that several machines share: "nfs4", "cifs", "fuse.sshfs", …
 [[nodiscard]] bool is_network_type(std::string_view mount_type) noexcept;
 

@@ -129,7 +129,7 @@ io::File make_hook_directory(const HookNode& node) {
                                    kHookDirectoryMode);
     auto made = open_directory(node, kHookDirectory);
     node.fs().change_mode(made, kHookDirectoryMode);  // whatever the umask was
-    node.fs().sync(above);
+    io::sync_where_known(node.fs(), above);
     return made;
 }
 

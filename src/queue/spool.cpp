@@ -79,8 +79,8 @@ Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
     queue_ = open_directory(fs, state_.entry("queue"));
     incoming_ = open_directory(fs, state_.entry("incoming"));
     // A job is only as durable as the directories above it.
-    fs.sync(state_);
-    if (made) fs.sync(open_directory(fs, std::filesystem::path(state_dir).parent_path()));
+    io::sync_where_known(fs, state_);
+    if (made) io::sync_where_known(fs, open_directory(fs, std::filesystem::path(state_dir).parent_path()));
 }
 
 Spool::Contents Spool::load() {

@@ -197,7 +197,7 @@ class Files {
     void publish(const io::File& directory, bool force) {
         for (auto& file : files_) fs_.sync(file.file());
         for (auto& file : files_) force ? file.replace() : file.publish();
-        fs_.sync(directory);
+        io::sync_where_known(fs_, directory);
         for (auto& file : files_) file.keep();
     }
 

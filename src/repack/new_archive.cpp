@@ -73,7 +73,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
         copy.publish();
         copy.keep();
     }
-    fs.sync(directory);
+    io::sync_where_known(fs, directory);
     return result;
 }
 

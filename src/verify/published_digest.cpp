@@ -33,6 +33,8 @@ std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& 
                             fields.get<std::int64_t>("size") == status.st_size &&
                             fields.get<std::int64_t>("modified") == publish::nanoseconds(status.st_mtim);
     return is_of_file ? std::optional(fields.get<std::string>("digest")) : std::nullopt;
+} catch (const base::SystemError&) {
+    return std::nullopt;  // some file systems answer EIO for what they do not have
 } catch (const base::FieldError&) {
     // Anybody who may write to the file may write anything here: what cannot be read says nothing.
     return std::nullopt;

@@ -267,9 +267,11 @@ TEST_CASE("whichever call fails, nothing is left") {
                 } catch (const base::SystemError&) {
                     failed = true;
                 }
-                CHECK(failed == (count >= failing));
-                if (!failed) break;
-                CHECK(fixture.names().empty());
+                // What has no hard links goes without.
+                const bool was_reached = count >= failing;
+                CHECK(failed == (was_reached && operation != "link"));
+                if (failed) CHECK(fixture.names().empty());
+                if (!was_reached) break;
             }
 }
 
