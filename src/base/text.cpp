@@ -84,4 +84,10 @@ std::string printable_unicode(std::string_view text) {
     });
 }
 
+void append_sentence(std::string& sentences, std::string_view more) {
+    if (sentences.find(more) != std::string::npos) return;
+    if (!sentences.empty()) sentences += "; ";
+    sentences += more;
+}
+
 }  // namespace vmad::base

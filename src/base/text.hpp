@@ -18,4 +18,7 @@ namespace vmad::base {
 /// The same with \uNNNN for such a character, as JSON and TOML spell it; what is no UTF-8 becomes \ufffd.
 [[nodiscard]] std::string printable_unicode(std::string_view text);
 
+/// Appends a sentence to others behind a semicolon, unless it is empty or there already.
+void append_sentence(std::string& sentences, std::string_view more);
+
 }  // namespace vmad::base

@@ -1,20 +1,33 @@
 // Which file it is, and whether it is still as it was.
+//
+// Most file systems number their files for good. Many of those that a program or a server presents (FUSE,
+// CIFS, FAT) do not: a number may change with a mount or a rename, or be another for each hard link. There a
+// file is told by its content.
 #pragma once
 
 #include <sys/stat.h>
 
 #include <cstdint>
 
+#include "io/file_system.hpp"
+
 namespace vmad::publish {
 
-/// What a file keeps through renames, links and reboots while nobody writes to it. There is no device number
-/// in it, because that of NFS, btrfs and device mapper may change with a reboot: marks are compared only
-/// between entries of one directory, where an inode number means one file.
+/// What a mark tells a file by, beside its size and time.
+enum class MarkBy {
+    inode,
+    content,  ///< its first and last bytes: where numbers do not last
+};
+
+/// What a file keeps through renames, links, mounts and reboots while nobody writes to it. There is no device
+/// number in it, because that of NFS, btrfs and device mapper may change with a reboot: marks are compared
+/// only between entries of one directory, where an inode number means one file.
 struct FileMark {
-    std::uint64_t inode = 0;
+    std::uint64_t inode = 0;  ///< 0 by content
     std::uint64_t size_bytes = 0;
     /// Nanoseconds since the epoch; wraps after the year 2262, which is enough to tell two times apart.
     std::int64_t modified_ns = 0;
+    std::uint64_t content = 0;  ///< 0 by inode, never by content
     friend bool operator==(const FileMark&, const FileMark&) = default;
 };
 
@@ -33,11 +46,31 @@ struct FileIdentity {
 }
 
 [[nodiscard]] inline FileMark mark_of(const struct stat& status) noexcept {
-    return {status.st_ino, static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim)};
+    return {.inode = status.st_ino,
+            .size_bytes = static_cast<std::uint64_t>(status.st_size),
+            .modified_ns = nanoseconds(status.st_mtim)};
 }
+
+/// The mark of an open file with this status. By content, it reads the first and the last 64 KiB, which
+/// differ in any two backups: in the header are the time of the backup and, as vzdump wrote it, a random
+/// uuid.
+[[nodiscard]] FileMark mark_of(io::FileSystem& fs, const io::File& file, const struct stat& status,
+                               MarkBy by);
 
 [[nodiscard]] inline FileIdentity identity_of(const struct stat& status) noexcept {
     return {status.st_dev, mark_of(status), nanoseconds(status.st_ctim)};
+}
+
+/// Who may do what with a file.
+struct FileAccess {
+    std::uint64_t mode = 0;  ///< the type of the file included
+    std::uint64_t owner = 0;
+    std::uint64_t group = 0;
+    friend bool operator==(const FileAccess&, const FileAccess&) = default;
+};
+
+[[nodiscard]] inline FileAccess access_of(const struct stat& status) noexcept {
+    return {.mode = status.st_mode, .owner = status.st_uid, .group = status.st_gid};
 }
 
 }  // namespace vmad::publish

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "io/file_metadata.hpp"
 
 namespace vmad::publish {
 namespace {
@@ -16,28 +17,18 @@ using Phase = RecoveryRecord::Phase;
 /// The longest case takes four steps; more only happen when somebody else moves the same files.
 constexpr int kMaxRounds = 16;
 
-void sync_directory(io::FileSystem& fs, const io::File& directory) {
-    try {
-        fs.sync(directory);
-    } catch (const base::SystemError& error) {
-        // Some network and FUSE file systems know no fsync of a directory; they have nothing to write out.
-        if (error.number() != EINVAL) throw;
-    }
-}
-
 class Recovery {
   public:
     Recovery(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record)
         : fs_(fs), directory_(directory), record_(record) {}
 
-    [[nodiscard]] DirectoryState observe() const {
-        const auto name = find(record_.name);
-        const auto observe_beside = [&](const std::string& other) {
-            const auto found = find(other);
-            return name && found && name->st_ino == found->st_ino ? ObservedFile::same_file
-                                                                  : classify(found, other);
-        };
-        return {classify(name, record_.name), observe_beside(record_.temporary), observe_beside(record_.old)};
+    /// What the names hold now.
+    [[nodiscard]] DirectoryState observe() {
+        name_ = find(record_.name);
+        temporary_ = find(record_.temporary);
+        old_ = find(record_.old);
+        return {classify(name_, record_.name), classify_beside(temporary_, record_.temporary),
+                classify_beside(old_, record_.old)};
     }
 
     void act(Step step) const {
@@ -45,7 +36,9 @@ class Recovery {
             case Step::none:
                 return;
             case Step::exchange_back:
-                if (!fs_.exchange(directory_, record_.temporary, record_.name)) refuse_unexpected_file();
+                // Where that cannot be had any more, what was exchanged goes: ours.
+                if (!fs_.exchange(directory_, record_.temporary, record_.name))
+                    fs_.rename(directory_, record_.temporary, record_.name);
                 return;
             case Step::put_back_temporary:
                 return fs_.rename(directory_, record_.temporary, record_.name);
@@ -60,11 +53,29 @@ class Recovery {
         }
     }
 
-    [[noreturn]] void refuse_unexpected_file() const {
-        throw base::Error(
-            fmt::format("{} or {} beside it is an unexpected file, not created by vmad: "
-                        "check whether it should be restored as {}, then move or remove it",
-                        directory_.entry(record_.temporary), record_.old, record_.name));
+    /// An original that was swapped out may have been given another owner or other permissions between the
+    /// last look at it and the swap. `state` was observed last.
+    void keep_access(const DirectoryState& state) const {
+        if (record_.phase == Phase::grace_period || state.name != ObservedFile::replacement) return;
+        if (state.temporary == ObservedFile::original) keep_access_of(*temporary_, record_.temporary);
+        if (state.old == ObservedFile::original) keep_access_of(*old_, record_.old);
+    }
+
+    /// Of a final state.
+    [[nodiscard]] std::string warning(const DirectoryState& state, Goal goal) const {
+        const bool may_keep = goal == Goal::keep_original && state.name == ObservedFile::replacement;
+        std::string strays;
+        const auto add = [&](ObservedFile file, const std::string& name) {
+            if (file == ObservedFile::absent || (may_keep && file == ObservedFile::original)) return;
+            strays += (strays.empty() ? "" : " and ") + directory_.entry(name);
+        };
+        add(state.temporary, record_.temporary);
+        add(state.old, record_.old);
+        if (strays.empty()) return {};
+        return fmt::format(
+            "{} is left beside {}, because it may not be vmad's: check whether it should be "
+            "restored under that name, then move or remove it",
+            strays, record_.name);
     }
 
     [[noreturn]] void refuse_unstable() const {
@@ -74,47 +85,82 @@ class Recovery {
 
   private:
     /// What may be one of the two files is looked at closely.
-    [[nodiscard]] std::optional<struct stat> find(const std::string& name) const {
+    [[nodiscard]] std::optional<SeenFile> find(const std::string& name) const {
+        if (record_.marked_by() == MarkBy::content)
+            return observe_file(fs_, directory_, name, MarkBy::content);
         const auto listed = fs_.status_at(directory_, name);
-        const bool is_known = listed && (listed->st_ino == record_.original.mark.inode ||
-                                         listed->st_ino == record_.replacement.inode);
-        return is_known ? observe_file(fs_, directory_, name) : listed;
+        if (!listed) return std::nullopt;
+        const bool is_known =
+            listed->st_ino == record_.original.mark.inode || listed->st_ino == record_.replacement.inode;
+        return is_known ? observe_file(fs_, directory_, name, MarkBy::inode)
+                        : std::optional(SeenFile{*listed, mark_of(*listed)});
     }
 
-    [[nodiscard]] ObservedFile classify(const std::optional<struct stat>& found,
-                                        const std::string& name) const {
+    [[nodiscard]] ObservedFile classify(const std::optional<SeenFile>& found, const std::string& name) const {
         if (!found) return ObservedFile::absent;
-        if (!S_ISREG(found->st_mode)) return ObservedFile::foreign;
-        const auto mark = mark_of(*found);
-        if (mark == record_.original.mark) return ObservedFile::original;
-        return is_ours(mark, name) ? ObservedFile::replacement : ObservedFile::foreign;
+        if (!S_ISREG(found->status.st_mode)) return ObservedFile::foreign;
+        if (found->mark == record_.original.mark) return ObservedFile::original;
+        return is_ours(found->mark, name) ? ObservedFile::replacement : ObservedFile::foreign;
+    }
+
+    [[nodiscard]] ObservedFile classify_beside(const std::optional<SeenFile>& found,
+                                               const std::string& name) const {
+        return found && name_ && is_same_file(*found, name) ? ObservedFile::same_file : classify(found, name);
     }
 
     [[nodiscard]] bool is_ours(const FileMark& mark, const std::string& name) const {
-        if (record_.phase != Phase::preparing) return mark == record_.replacement;
+        if (record_.phase != Phase::preparing) {
+            auto expected = record_.replacement;
+            // A time that was rounded since, or set by a server, makes nothing at our random name foreign.
+            if (name == record_.temporary && mark.content != 0) expected.modified_ns = mark.modified_ns;
+            return mark == expected;
+        }
         // Still being written, so its size says nothing; and nobody has put it anywhere else yet.
         if (name != record_.temporary) return false;
+        // The name is random, and was recorded before it was used: a number adds nothing to that.
+        if (record_.marked_by() == MarkBy::content) return true;
         if (record_.replacement.inode != 0) return mark.inode == record_.replacement.inode;
         // Made, but the crash came before its inode was recorded: then it is empty.
         return mark.size_bytes == 0;
     }
 
+    /// Hard links have one number, but not everywhere: then they have one size, time and content.
+    [[nodiscard]] bool is_same_file(const SeenFile& beside, const std::string& name) const {
+        const auto& archive = *name_;
+        if (record_.marked_by() == MarkBy::inode && archive.status.st_ino == beside.status.st_ino)
+            return true;
+        const bool may_be = (archive.status.st_mode & S_IFMT) == (beside.status.st_mode & S_IFMT) &&
+                            archive.mark.size_bytes == beside.mark.size_bytes &&
+                            archive.mark.modified_ns == beside.mark.modified_ns;
+        if (!may_be) return false;
+        if (S_ISLNK(archive.status.st_mode))
+            return fs_.read_link(directory_, record_.name) == fs_.read_link(directory_, name);
+        if (!S_ISREG(archive.status.st_mode)) return false;
+        const auto one = observe_file(fs_, directory_, record_.name, MarkBy::content);
+        const auto other = observe_file(fs_, directory_, name, MarkBy::content);
+        return one && other && one->mark == other->mark;
+    }
+
+    void keep_access_of(const SeenFile& original, const std::string& name) const {
+        // What the replacement was given since counts.
+        const bool is_newer = access_of(original.status) != record_.access;
+        if (!is_newer || access_of(name_->status) != record_.access) return;
+        const auto open = [&](const std::string& at) {
+            return fs_.open_at(directory_, at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        };
+        try {
+            io::copy_access(fs_, open(name), open(record_.name));
+        } catch (const base::SystemError& error) {
+            // It could be set when the replacement was sealed; what is refused now stays as it was then.
+            if (!io::is_refusal(error.number())) throw;
+        }
+    }
+
     io::FileSystem& fs_;
     const io::File& directory_;
     const RecoveryRecord& record_;
+    std::optional<SeenFile> name_, temporary_, old_;  ///< as observed last
 };
-
-/// The original, or nothing, is at both names beside our replacement.
-bool may_keep_original(const DirectoryState& state) {
-    const auto may_stay = [](ObservedFile file) {
-        return file == ObservedFile::absent || file == ObservedFile::original;
-    };
-    return state.name == ObservedFile::replacement && may_stay(state.temporary) && may_stay(state.old);
-}
-
-bool is_alone(const DirectoryState& state) {
-    return state.temporary == ObservedFile::absent && state.old == ObservedFile::absent;
-}
 
 RecoveryOutcome outcome_of(const DirectoryState& state) {
     switch (state.name) {
@@ -187,13 +233,15 @@ Step decide(const DirectoryState& state, Phase phase, Goal goal) noexcept {
     return Step::none;
 }
 
-std::optional<struct stat> observe_file(io::FileSystem& fs, const io::File& directory,
-                                        const std::string& name) {
+std::optional<SeenFile> observe_file(io::FileSystem& fs, const io::File& directory, const std::string& name,
+                                     MarkBy by) {
     const auto found = fs.status_at(directory, name);
-    if (!found || !S_ISREG(found->st_mode)) return found;
+    if (!found) return std::nullopt;
+    if (!S_ISREG(found->st_mode)) return SeenFile{*found, mark_of(*found)};
     try {
         const auto file = fs.open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-        return fs.status(file);
+        const auto status = fs.status(file);
+        return SeenFile{status, mark_of(fs, file, status, by)};
     } catch (const base::SystemError& error) {
         // Removed in between; unless it is still listed: after a rename that failed half way on CIFS, a file
         // may be about to disappear and cannot be opened any more. Nothing is decided by such a file; it is
@@ -204,27 +252,24 @@ std::optional<struct stat> observe_file(io::FileSystem& fs, const io::File& dire
     }
 }
 
-DirectoryState finish_replacement(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record,
-                                  Goal goal) {
-    const Recovery recovery(fs, directory, record);
+FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& directory,
+                                       const RecoveryRecord& record, Goal goal) {
+    Recovery recovery(fs, directory, record);
     for (int round = 0; round < kMaxRounds; ++round) {
         // First of all: nothing is removed because of a name that a power cut could still take back.
-        sync_directory(fs, directory);
+        io::sync_where_known(fs, directory);
         const auto state = recovery.observe();
+        if (goal != Goal::restore_original) recovery.keep_access(state);
         const auto step = decide(state, record.phase, goal);
-        if (step == Step::none) {
-            const bool is_final =
-                is_alone(state) || (goal == Goal::keep_original && may_keep_original(state));
-            if (!is_final) recovery.refuse_unexpected_file();
-            return state;
-        }
+        if (step == Step::none) return {state, recovery.warning(state, goal)};
         recovery.act(step);
     }
     recovery.refuse_unstable();
 }
 
-RecoveryOutcome recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record) {
-    return outcome_of(finish_replacement(fs, directory, record, Goal::remove_original));
+RecoveryResult recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record) {
+    auto finished = finish_replacement(fs, directory, record, Goal::remove_original);
+    return {outcome_of(finished.state), std::move(finished.warning)};
 }
 
 }  // namespace vmad::publish

@@ -14,7 +14,7 @@
 
 namespace vmad::publish {
 
-/// What the archive's name holds after recovery. Nothing of ours is left beside it.
+/// What the archive's name holds after recovery.
 enum class RecoveryOutcome {
     published,      ///< our replacement
     not_published,  ///< the original, as it was
@@ -28,7 +28,7 @@ enum class ObservedFile {
     replacement,
     original,
     foreign,    ///< neither, or one of them but written to since
-    same_file,  ///< of temporary and old only: a hard link to the file at the archive's name
+    same_file,  ///< of temporary and old only: another name of the file at the archive's name
 };
 
 /// What the names hold that a replacement uses.
@@ -58,21 +58,42 @@ enum class Step {
 /// The next step. The rules are where it is defined.
 [[nodiscard]] Step decide(const DirectoryState& state, RecoveryRecord::Phase phase, Goal goal) noexcept;
 
+/// A file as it was seen at a name.
+struct SeenFile {
+    struct stat status;
+    FileMark mark;  ///< what is not a regular file has one by inode
+};
+
 /// The file at a name now, opened without following links, because a network file system may answer a plain
 /// stat from a cache. What is not a regular file is not opened. Nothing when there is none; throws when it is
 /// listed but cannot be opened.
-[[nodiscard]] std::optional<struct stat> observe_file(io::FileSystem& fs, const io::File& directory,
-                                                      const std::string& name);
+[[nodiscard]] std::optional<SeenFile> observe_file(io::FileSystem& fs, const io::File& directory,
+                                                   const std::string& name, MarkBy by);
+
+/// What finish_replacement() leaves.
+struct FinishedReplacement {
+    DirectoryState state;
+    /// Names a file that is left beside the archive because it may be somebody else's, and says what to do;
+    /// or empty.
+    std::string warning;
+};
 
 /// Brings `directory`, the archive's, from wherever `record` was left to a state in which nothing is left to
 /// do, and returns it. When it returns, the names are durable, and nothing of ours is beside the archive, but
-/// for an original that Goal::keep_original keeps. It may fail or be killed at any point and be called again,
-/// any number of times. Throws base::Error when a call fails, or when an unexpected file is under one of our
-/// names and cannot be put back: it is left alone.
-[[nodiscard]] DirectoryState finish_replacement(io::FileSystem& fs, const io::File& directory,
-                                                const RecoveryRecord& record, Goal goal);
+/// for an original that Goal::keep_original keeps. A file under one of our names that is not known to be ours
+/// is left alone, and warned of. Owner and permissions that the original was given in the last moment go to
+/// the replacement. It may fail or be killed at any point and be called again, any number of times. Throws
+/// base::Error when a call fails.
+[[nodiscard]] FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& directory,
+                                                     const RecoveryRecord& record, Goal goal);
+
+/// How recovery ended, and FinishedReplacement::warning.
+struct RecoveryResult {
+    RecoveryOutcome outcome;
+    std::string warning;
+};
 
 /// The same after a crash or an error: a replacement that is in place stays, and the original goes.
-RecoveryOutcome recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record);
+RecoveryResult recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record);
 
 }  // namespace vmad::publish

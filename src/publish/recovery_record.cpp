@@ -44,13 +44,17 @@ void check_name(const Fields& fields, const std::string& name) {
 }
 
 json to_json(const FileMark& mark) {
-    return {{"inode", mark.inode}, {"size", mark.size_bytes}, {"modified", mark.modified_ns}};
+    return {{"inode", mark.inode},
+            {"size", mark.size_bytes},
+            {"modified", mark.modified_ns},
+            {"content", mark.content}};
 }
 
 FileMark mark_from(Fields& fields) {
     return {.inode = fields.get_unsigned("inode"),
             .size_bytes = fields.get_unsigned("size"),
-            .modified_ns = fields.get<std::int64_t>("modified")};
+            .modified_ns = fields.get<std::int64_t>("modified"),
+            .content = fields.get_unsigned("content")};
 }
 
 FileIdentity identity_from(const json& in) {
@@ -62,11 +66,36 @@ FileIdentity identity_from(const json& in) {
     return identity;
 }
 
+FileAccess access_from(const json& in) {
+    Fields fields(in, "recovery record: access");
+    const FileAccess access{.mode = fields.get_unsigned("mode"),
+                            .owner = fields.get_unsigned("owner"),
+                            .group = fields.get_unsigned("group")};
+    fields.refuse_others();
+    return access;
+}
+
 FileMark replacement_from(const json& in) {
     Fields fields(in, "recovery record: replacement");
     auto mark = mark_from(fields);
     fields.refuse_others();
     return mark;
+}
+
+/// The marks tell both files by the same, and two files.
+void check_marks(const Fields& fields, const RecoveryRecord& record) {
+    const auto& original = record.original.mark;
+    const auto& replacement = record.replacement;
+    if ((original.inode == 0) == (original.content == 0))
+        fields.refuse("original", "is not told either by inode or by content");
+    const bool by_inode = record.marked_by() == MarkBy::inode;
+    const auto told = by_inode ? replacement.inode : replacement.content;
+    if ((by_inode ? replacement.content : replacement.inode) != 0)
+        fields.refuse("replacement", "is not told by the same as the original");
+    if (told == 0 && record.phase != Phase::preparing)
+        fields.refuse("replacement", by_inode ? "has no inode" : "has no content");
+    if (by_inode ? told == original.inode : replacement == original)
+        fields.refuse("replacement", "is the original");
 }
 
 }  // namespace
@@ -89,6 +118,8 @@ void to_json(json& out, const RecoveryRecord& record) {
            {"temporary", record.temporary},
            {"old", record.old},
            {"original", std::move(original)},
+           {"access",
+            {{"mode", record.access.mode}, {"owner", record.access.owner}, {"group", record.access.group}}},
            {"replacement", to_json(record.replacement)},
            {"phase", kPhaseNames.at(static_cast<std::size_t>(record.phase))}};
 }
@@ -105,13 +136,10 @@ void from_json(const json& in, RecoveryRecord& record) {
         fields.refuse("old", "has other digits than temporary");
     result.phase = static_cast<Phase>(fields.choose("phase", kPhaseNames));
     result.original = identity_from(fields.get<json>("original"));
+    result.access = access_from(fields.get<json>("access"));
     result.replacement = replacement_from(fields.get<json>("replacement"));
     fields.refuse_others();
-    if (result.original.mark.inode == 0) fields.refuse("original", "has no inode");
-    if (result.phase != Phase::preparing && result.replacement.inode == 0)
-        fields.refuse("replacement", "has no inode");
-    if (result.replacement.inode == result.original.mark.inode)
-        fields.refuse("replacement", "is the original");
+    check_marks(fields, result);
     record = std::move(result);
 }
 

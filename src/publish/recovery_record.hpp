@@ -25,13 +25,20 @@ struct RecoveryRecord {
     std::string temporary;  ///< ".vmad-<16 hex>.tmp"
     std::string old;        ///< ".vmad-<16 hex>.old", with the same digits
     FileIdentity original;
-    /// All 0 until the temporary file was made; size and time 0 until it is complete.
+    FileAccess access;  ///< of the original, and of the replacement when it is complete
+    /// All 0 until the temporary file was made; size and time 0 until it is complete. By content, all 0 until
+    /// it is complete.
     FileMark replacement;
     Phase phase = Phase::preparing;
+
+    /// What both marks tell their files by.
+    [[nodiscard]] MarkBy marked_by() const noexcept {
+        return original.mark.content == 0 ? MarkBy::inode : MarkBy::content;
+    }
     friend bool operator==(const RecoveryRecord&, const RecoveryRecord&) = default;
 };
 
-/// A record in the phase `preparing` with fresh random names.
+/// A record in the phase `preparing` with fresh random names; `original` tells what marks are by.
 [[nodiscard]] RecoveryRecord new_recovery_record(const std::string& name, const FileIdentity& original);
 
 void to_json(nlohmann::json& out, const RecoveryRecord& record);

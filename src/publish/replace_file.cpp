@@ -19,7 +19,12 @@ ReplaceFile::ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, R
       original_(std::move(original)),
       keep_record_(std::move(keep_record)),
       reserve_bytes_(reserve_bytes),
-      record_(new_recovery_record(original_.name, original_.identity)) {}
+      record_(new_recovery_record(original_.name, original_.identity)) {
+    const auto status = fs_.status(original_.file);
+    record_.access = access_of(status);
+    if (!io::keeps_inode_numbers(fs_, original_.directory))
+        record_.original.mark = mark_of(fs_, original_.file, status, MarkBy::content);
+}
 
 // By way of the other constructor, so that the destructor cleans up when the temporary file cannot be made.
 ReplaceFile::ReplaceFile(io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
@@ -39,16 +44,22 @@ ReplaceFile::~ReplaceFile() {
 }
 
 void ReplaceFile::make_temporary() {
-    if (auto unnamed = fs_.open_unnamed(original_.directory)) {
+    const bool by_inode = record_.marked_by() == MarkBy::inode;
+    // Where numbers do not last, an unnamed file can seldom be linked either; that would show too late.
+    if (auto unnamed = by_inode ? fs_.open_unnamed(original_.directory) : std::nullopt) {
         temporary_ = std::move(*unnamed);
-        return;
+    } else {
+        has_name_ = true;
+        record(Phase::preparing);
+        temporary_ =
+            fs_.open_at(original_.directory, record_.temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        if (by_inode) {
+            record_.replacement.inode = fs_.status(temporary_).st_ino;
+            record(Phase::preparing);
+        }
     }
-    has_name_ = true;
-    record(Phase::preparing);
-    temporary_ =
-        fs_.open_at(original_.directory, record_.temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    record_.replacement.inode = fs_.status(temporary_).st_ino;
-    record(Phase::preparing);
+    io::require_settable_metadata(fs_, original_.file, temporary_);
+    fs_.sync(temporary_);
 }
 
 void ReplaceFile::record(Phase phase) {
@@ -82,7 +93,7 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
     if (!sealed_ || finished_) throw std::logic_error("ReplaceFile::publish is for once, after seal");
     // vzdump does not make its archives durable. Should a power cut take the tail of the original after the
     // swap, it would not be known again beside our copy, and be put back as somebody else's.
-    fs_.sync(original_.file);
+    io::sync_where_known(fs_, original_.file);
     record_.replacement = mark_of_temporary();
     const bool was_named = std::exchange(has_name_, true);
     record(Phase::publishing);
@@ -97,12 +108,13 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
         // A network file system may report an error for what it has done: the directory shows what happened.
         error = std::current_exception();
     }
-    const auto state = finish_replacement(fs_, original_.directory, record_,
-                                          keep_original ? Goal::keep_original : Goal::remove_original);
+    auto [state, warning] = finish_replacement(fs_, original_.directory, record_,
+                                               keep_original ? Goal::keep_original : Goal::remove_original);
     finished_ = true;
+    warning_ = std::move(warning);
     switch (state.name) {
         case ObservedFile::replacement:
-            if (state.temporary == ObservedFile::absent && state.old == ObservedFile::absent)
+            if (state.temporary != ObservedFile::original && state.old != ObservedFile::original)
                 return PublishOutcome::published;
             // Finished and durable before it is recorded: from then on nobody restores the original. Until
             // then, recovery by the last record removes it.
@@ -123,12 +135,14 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
 }
 
 FileMark ReplaceFile::mark_of_temporary() {
-    if (!has_name_) return mark_of(fs_.status(temporary_));
+    const auto by = record_.marked_by();
+    const auto open = mark_of(fs_, temporary_, fs_.status(temporary_), by);
+    if (!has_name_) return open;
     // As a later look will see it: some file systems round a time only on its way to the server.
-    const auto found = observe_file(fs_, original_.directory, record_.temporary);
-    if (!found || found->st_ino != record_.replacement.inode)
+    const auto found = observe_file(fs_, original_.directory, record_.temporary, by);
+    if (!found || found->mark.inode != record_.replacement.inode || found->mark.content != open.content)
         throw base::Error(temporary_.path() + " was removed or replaced by somebody else");
-    return mark_of(*found);
+    return found->mark;
 }
 
 /// The rename of an open file, or over one, is where NFS and CIFS are not atomic: NFS first moves the target
@@ -139,30 +153,71 @@ void ReplaceFile::close_files() {
 }
 
 bool ReplaceFile::swap() {
-    const auto& directory = original_.directory;
-    const auto found = observe_file(fs_, directory, record_.name);
-    if (!found || identity_of(*found) != record_.original) return false;
-    return fs_.exchange(directory, record_.temporary, record_.name) || rename_over();
+    const auto found = observe_file(fs_, original_.directory, record_.name, record_.marked_by());
+    if (!found) return false;
+    const FileIdentity identity{found->status.st_dev, found->mark, nanoseconds(found->status.st_ctim)};
+    return identity == record_.original && (exchange() || rename_over(*found));
 }
 
-// Unlike the exchange, this way has a window: between the second look and the rename the archive may be
+bool ReplaceFile::exchange() try {
+    return fs_.exchange(original_.directory, record_.temporary, record_.name);
+} catch (const base::SystemError& error) {
+    if (io::is_refusal(error.number())) return false;
+    throw;
+}
+
+// Unlike the exchange, this way has a window: between the last look and the rename the archive may be
 //   - removed: the rename then brings it back, canonical;
 //   - replaced: the rename then removes the other file;
 //   - written to: with a hard link recover() finds that out and puts it back, without one it is lost.
 // It is as long as two system calls, rename being the second; no file system that needs this way offers less.
-bool ReplaceFile::rename_over() {
+bool ReplaceFile::rename_over(const SeenFile& first_look) {
     const auto& directory = original_.directory;
-    (void)fs_.link(directory, record_.name, record_.old);  // not to be had everywhere
+    link_original();
     record(Phase::renaming);
-    const auto found = observe_file(fs_, directory, record_.name);
-    // The link has changed the time of the last change, so that is not compared.
-    if (!found || mark_of(*found) != record_.original.mark) {
+    // Its content is not read again, for that would make the window longer.
+    const auto found = observe_file(fs_, directory, record_.name, MarkBy::inode);
+    if (!found || !is_as_seen(*found, first_look)) {
         // Known again to be removed or changed by somebody else, not by half a rename.
         record(Phase::publishing);
         return false;
     }
     fs_.rename(directory, record_.temporary, record_.name);
     return true;
+}
+
+/// The link has changed the time of the last change, so that is not compared.
+bool ReplaceFile::is_as_seen(const SeenFile& now, const SeenFile& before) const {
+    auto mark = mark_of(before.status);
+    if (record_.marked_by() == MarkBy::content) mark.inode = now.mark.inode;
+    return now.mark == mark && access_of(now.status) == record_.access;
+}
+
+/// Gives the original its second name, where that can be had.
+void ReplaceFile::link_original() {
+    const auto& directory = original_.directory;
+    try {
+        if (!fs_.link(directory, record_.name, record_.old)) return;
+    } catch (const base::Error&) {
+        // Whatever the reason, it goes on as where there are no links. When it was made all the same, it is
+        // found at the end.
+    }
+    const auto old = fs_.status_at(directory, record_.old);
+    // Another number for a hard link: so numbers say nothing here, though the type of file system keeps them.
+    if (old && record_.marked_by() == MarkBy::inode && old->st_ino != record_.original.mark.inode)
+        mark_by_content();
+}
+
+void ReplaceFile::mark_by_content() {
+    const auto& directory = original_.directory;
+    const auto original = observe_file(fs_, directory, record_.name, MarkBy::content);
+    const auto replacement = observe_file(fs_, directory, record_.temporary, MarkBy::content);
+    // Whoever has changed one of them meanwhile is found by the next look.
+    if (!original || !replacement || mark_of(original->status) != record_.original.mark ||
+        mark_of(replacement->status) != record_.replacement)
+        return;
+    record_.original.mark = original->mark;
+    record_.replacement = replacement->mark;
 }
 
 }  // namespace vmad::publish

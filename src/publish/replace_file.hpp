@@ -33,8 +33,10 @@ enum class PublishOutcome {
 
 class ReplaceFile {
   public:
-    /// Makes the temporary file in the original's directory: without a name where that can be. `fs` outlives
-    /// this. `reserve_bytes` is what require_space() leaves free, io::default_reserve() when not given.
+    /// Makes the temporary file in the original's directory: without a name where that can be. Throws when it
+    /// cannot be given the owner, the permissions and the time of the original, or cannot be made durable:
+    /// before anything was read. `fs` outlives this. `reserve_bytes` is what require_space() leaves free,
+    /// io::default_reserve() when not given.
     ReplaceFile(io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                 std::optional<std::uint64_t> reserve_bytes = std::nullopt);
     ReplaceFile(const ReplaceFile&) = delete;
@@ -66,6 +68,9 @@ class ReplaceFile {
     /// another try from the start.
     [[nodiscard]] PublishOutcome publish(bool keep_original = false);
 
+    /// FinishedReplacement::warning of publish().
+    [[nodiscard]] const std::string& warning() const noexcept { return warning_; }
+
   private:
     struct Remember {};
     ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
@@ -76,7 +81,11 @@ class ReplaceFile {
     void close_files();
     /// False when the archive was found to be another, or changed, and nothing was swapped.
     [[nodiscard]] bool swap();
-    [[nodiscard]] bool rename_over();
+    [[nodiscard]] bool exchange();
+    [[nodiscard]] bool rename_over(const SeenFile& first_look);
+    [[nodiscard]] bool is_as_seen(const SeenFile& now, const SeenFile& before) const;
+    void link_original();
+    void mark_by_content();
 
     io::FileSystem& fs_;
     ArchiveTarget original_;
@@ -87,6 +96,7 @@ class ReplaceFile {
     bool has_name_ = false;  ///< the temporary file may have one
     bool sealed_ = false;
     bool finished_ = false;
+    std::string warning_;
 };
 
 }  // namespace vmad::publish

@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "base/text.hpp"
 #include "engine/ordered_writer.hpp"
 #include "io/storage.hpp"
 #include "publish/inode_lock.hpp"
@@ -37,6 +38,21 @@ InPlaceOutcome outcome_of(publish::RecoveryOutcome outcome) {
             return InPlaceOutcome::vanished;
     }
     __builtin_unreachable();
+}
+
+/// The open file is as it was when it had this identity: its number does not matter for that.
+bool is_unchanged(io::FileSystem& fs, const io::File& file, publish::FileIdentity identity) {
+    const auto now = publish::identity_of(fs.status(file));
+    identity.mark.inode = now.mark.inode;
+    return now == identity;
+}
+
+/// What others who work on the archive lock. Where its number does not last, that is the one it has now.
+publish::FileIdentity identity_for_lock(io::FileSystem& fs, const io::File& directory,
+                                        const publish::RecoveryRecord& record) {
+    if (record.marked_by() == publish::MarkBy::inode) return record.original;
+    const auto archive = fs.status_at(directory, record.name);
+    return publish::identity_of(archive ? *archive : fs.status(directory));
 }
 
 }  // namespace
@@ -83,11 +99,12 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         verification.finish(result.fingerprint);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
-        if (publish::identity_of(fs.status(replacement.original())) != identity)
-            return {.outcome = InPlaceOutcome::changed};
+        if (!is_unchanged(fs, replacement.original(), identity)) return {.outcome = InPlaceOutcome::changed};
         throw;
     }
-    return {.outcome = outcome_of(replacement.publish(keep_original)),
+    const auto outcome = outcome_of(replacement.publish(keep_original));
+    base::append_sentence(warning, replacement.warning());
+    return {.outcome = outcome,
             .size_before = size,
             .size_after = result.result_bytes,
             .reread_bytes = result.reread_bytes,
@@ -95,13 +112,15 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
             .warning = std::move(warning)};
 }
 
-std::optional<InPlaceOutcome> recover_in_place(io::FileSystem& fs, const std::string& path,
-                                               const InPlaceOptions& options,
-                                               const publish::RecoveryRecord& record) {
+std::optional<RecoveredInPlace> recover_in_place(io::FileSystem& fs, const std::string& path,
+                                                 const InPlaceOptions& options,
+                                                 const publish::RecoveryRecord& record) {
     const auto entry = publish::open_entry(fs, path, options.directories);
-    const auto lock = publish::InodeLock::take(fs, options.lock_directory, record.original);
+    const auto lock =
+        publish::InodeLock::take(fs, options.lock_directory, identity_for_lock(fs, entry.directory, record));
     if (!lock) return std::nullopt;
-    return outcome_of(publish::recover(fs, entry.directory, record));
+    auto [outcome, warning] = publish::recover(fs, entry.directory, record);
+    return RecoveredInPlace{outcome_of(outcome), std::move(warning)};
 }
 
 }  // namespace vmad::repack

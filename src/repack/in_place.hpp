@@ -47,10 +47,16 @@ struct InPlaceResult {
     InPlaceOutcome outcome = InPlaceOutcome::done;
     std::uint64_t size_before = 0;
     std::uint64_t size_after = 0;
-    std::uint64_t reread_bytes = 0;     ///< of the archive, read twice because memory was short
-    std::uint64_t spilled_bytes = 0;    ///< written to disk meanwhile, for the same reason
-    std::string warning{};              ///< what was odd about how the archive was stored; or empty
+    std::uint64_t reread_bytes = 0;   ///< of the archive, read twice because memory was short
+    std::uint64_t spilled_bytes = 0;  ///< written to disk meanwhile, for the same reason
+    /// What was odd about how the archive was stored, or a file that was left beside it; or empty.
+    std::string warning{};
     std::int64_t ready_in_seconds = 0;  ///< of too_recent
+};
+
+struct RecoveredInPlace {
+    InPlaceOutcome outcome = InPlaceOutcome::unchanged;
+    std::string warning{};  ///< as in InPlaceResult
 };
 
 /// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw,
@@ -62,10 +68,10 @@ struct InPlaceResult {
 
 /// Recovers from a crash or an error in a replacement of `path`, by its last record: afterwards the name
 /// holds the new archive (done), the old one (unchanged), somebody else's (changed) or nothing (vanished),
-/// and nothing of ours is beside it. No value when another process works on it. Throws
-/// publish::StorageMissing and base::Error; it may be called again then.
-[[nodiscard]] std::optional<InPlaceOutcome> recover_in_place(io::FileSystem& fs, const std::string& path,
-                                                             const InPlaceOptions& options,
-                                                             const publish::RecoveryRecord& record);
+/// and nothing of ours is beside it; a file that may be ours is named in the warning. No value when another
+/// process works on it. Throws publish::StorageMissing and base::Error; it may be called again then.
+[[nodiscard]] std::optional<RecoveredInPlace> recover_in_place(io::FileSystem& fs, const std::string& path,
+                                                               const InPlaceOptions& options,
+                                                               const publish::RecoveryRecord& record);
 
 }  // namespace vmad::repack

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "io/mount_table.hpp"
 #include "repack/in_place.hpp"
 #include "worker/progress_meter.hpp"
@@ -89,27 +90,29 @@ WorkerResult cleaned_up(WorkerResult result) {
 }
 
 /// The result of the job when recovery ends it; nothing when the archive is to be repacked from the start.
+/// Appends to `warning`.
 std::optional<WorkerResult> recover(io::FileSystem& fs, const api::Job& job,
-                                    const repack::InPlaceOptions& options) {
+                                    const repack::InPlaceOptions& options, std::string& warning) {
     const auto record = json::parse(job.recovery).get<publish::RecoveryRecord>();
-    const auto outcome = repack::recover_in_place(fs, job.path, options, record);
-    if (!outcome) return is_locked();
-    if (*outcome == repack::InPlaceOutcome::done)
+    const auto recovered = repack::recover_in_place(fs, job.path, options, record);
+    if (!recovered) return is_locked();
+    base::append_sentence(warning, recovered->warning);
+    if (recovered->outcome == repack::InPlaceOutcome::done)
         return WorkerResult{.state = JobState::done,
                             .size_before = record.original.mark.size_bytes,
                             .size_after = record.replacement.size_bytes,
                             .cleaned_up = true};
-    if (*outcome != repack::InPlaceOutcome::vanished) return std::nullopt;
+    if (recovered->outcome != repack::InPlaceOutcome::vanished) return std::nullopt;
     require_storage(fs, job);
     return cleaned_up({.state = JobState::vanished});
 }
 
 WorkerResult recover_and_repack(io::FileSystem& fs, const api::WorkerOrder& order,
-                                const repack::InPlaceOptions& options) {
+                                const repack::InPlaceOptions& options, std::string& warning) {
     const auto& job = order.job;
     require_storage(fs, job);
     if (!job.recovery.empty())
-        if (auto result = recover(fs, job, options)) return *result;
+        if (auto result = recover(fs, job, options, warning)) return *result;
     if (order.recover_only) return cleaned_up(failed(job.reason));
     auto result = result_of(repack::repack_in_place(fs, job.path, options), order);
     // It may have been unmounted in between.
@@ -118,6 +121,19 @@ WorkerResult recover_and_repack(io::FileSystem& fs, const api::WorkerOrder& orde
     const bool leaves =
         result.waiting_for == WaitReason::grace_period || result.waiting_for == WaitReason::retry;
     return leaves ? result : cleaned_up(std::move(result));
+}
+
+/// The result of a run that left a record, when recovery has followed it.
+WorkerResult recovered(io::FileSystem& fs, const api::Job& job, const repack::InPlaceOptions& options,
+                       WorkerResult result, std::string& warning) {
+    try {
+        const auto now = recover(fs, job, options, warning);
+        if (!now) return cleaned_up(std::move(result));
+        return now->cleaned_up ? *now : result;
+    } catch (const base::Error&) {
+        // The record stays with the job; what went wrong first is what to report.
+        return result;
+    }
 }
 
 /// What the exception in flight means for the job.
@@ -177,21 +193,16 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
         reports.record({preparing ? api::JobState::running : api::JobState::publishing, job.recovery});
     };
     WorkerResult result;
+    std::string warning;  // of recovery, before the run and after it
     try {
-        result = recover_and_repack(fs, order, options);
+        result = recover_and_repack(fs, order, options, warning);
     } catch (...) {
         result = result_of_failure();
     }
     // The next run would recover, but a job that has failed has none.
     const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
-    if (over || job.recovery.empty()) return result;
-    try {
-        const auto now = recover(fs, job, options);
-        if (!now) return cleaned_up(std::move(result));
-        if (now->cleaned_up) return *now;
-    } catch (const base::Error&) {
-        // The record stays with the job; what went wrong first is what to report.
-    }
+    if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
+    base::append_sentence(result.warning, warning);
     return result;
 }
 

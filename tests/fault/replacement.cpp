@@ -7,6 +7,8 @@
 
 namespace vmad::fault {
 
+using support::Numbers;
+
 const std::vector<Abilities>& all_abilities() {
     static const std::vector<Abilities> all{
         {"exchange, unnamed", true, true, true, false},
@@ -20,6 +22,12 @@ const std::vector<Abilities>& all_abilities() {
         {"rename with link, unnamed, original kept", true, false, true, true},
         {"rename with link, named, original kept", false, false, true, true},
         {"bare rename, which cannot keep the original", true, false, false, true},
+        {"exchange, a number for each name", false, true, true, false, Numbers::by_path},
+        {"rename with link, a number for each name", false, false, true, false, Numbers::by_path},
+        {"bare rename, a number for each name", false, false, false, false, Numbers::by_path},
+        {"rename with link, a number for each link", false, false, true, false, Numbers::by_mount},
+        {"rename with link, a number for each link, original kept", false, false, true, true,
+         Numbers::by_mount},
     };
     return all;
 }
@@ -28,6 +36,7 @@ void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs) {
     fs.has_unnamed = abilities.unnamed;
     fs.has_exchange = abilities.exchange;
     fs.has_links = abilities.links;
+    fs.numbers = abilities.numbers;
 }
 
 Storage::Storage() : directory_(support::TemporaryDirectory::fast_base()) {
@@ -94,7 +103,7 @@ unsigned count_calls(const Abilities& abilities) {
 publish::RecoveryOutcome recover(io::FileSystem& fs, const Storage& storage,
                                  const publish::RecoveryRecord& record) {
     const auto directory = storage.open(fs);
-    return publish::recover(fs, directory, record);
+    return publish::recover(fs, directory, record).outcome;
 }
 
 bool agrees(const Storage& storage, publish::PublishOutcome outcome) {

@@ -25,6 +25,7 @@ struct Abilities {
     bool exchange;
     bool links;
     bool keep_original;
+    support::Numbers numbers = support::Numbers::kept;
 
     /// Without an exchange and without links there is no way to keep it.
     [[nodiscard]] bool keeps_original() const { return keep_original && (exchange || links); }

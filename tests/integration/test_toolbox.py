@@ -569,10 +569,11 @@ class InPlaceTest(ProcessTest):
         """What a run that was killed in this phase leaves where files cannot be unnamed."""
         def mark(path):
             status = path.stat()
-            return {"inode": status.st_ino, "size": status.st_size, "modified": status.st_mtime_ns}
+            return {"inode": status.st_ino, "size": status.st_size, "modified": status.st_mtime_ns, "content": 0}
         status = archive.stat()
         record = {"name": archive.name, "temporary": copy.name, "old": copy.stem + ".old", "phase": phase,
                   "original": {**mark(archive), "device": status.st_dev, "changed": status.st_ctime_ns},
+                  "access": {"mode": status.st_mode, "owner": status.st_uid, "group": status.st_gid},
                   "replacement": mark(copy)}
         (self.state / "in-place").mkdir(parents=True, exist_ok=True)
         (self.state / "in-place/0123456789abcdef.json").write_text(json.dumps({"path": str(archive), "record": record}))

@@ -5,9 +5,12 @@
 // files behind the program's back. Some abilities of a file system can be switched off, as if it had none.
 #pragma once
 
+#include <linux/magic.h>
+
 #include <atomic>
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -16,6 +19,13 @@
 #include "io/file_system.hpp"
 
 namespace vmad::support {
+
+/// How a file system numbers its files.
+enum class Numbers {
+    kept,
+    by_path,   ///< a number for each name, whichever file has it
+    by_mount,  ///< a number for each file and each of its hard links, other ones after each mount
+};
 
 struct Call {
     unsigned number;        ///< from 1
@@ -30,6 +40,8 @@ class FaultFileSystem : public io::FileSystem {
     bool has_unnamed = true;
     bool has_exchange = true;
     bool has_links = true;
+    Numbers numbers = Numbers::kept;
+    bool admits_numbers = true;  ///< by its type it is one that does not keep them, where it does not
 
     /// How many calls there were since the start or forget_calls().
     [[nodiscard]] unsigned calls() const noexcept { return count_; }
@@ -109,10 +121,19 @@ class FaultFileSystem : public io::FileSystem {
         step("discard", file.path(), [&] { FileSystem::discard(file, offset, length); });
     }
     struct stat status(const io::File& file) override {
-        return step("status", file.path(), [&] { return FileSystem::status(file); });
+        return step("status", file.path(), [&] {
+            auto status = FileSystem::status(file);
+            if (numbers != Numbers::kept) renumber(FileSystem::real_path(file), status);
+            return status;
+        });
     }
     std::optional<struct stat> status_at(const io::File& directory, const std::string& name) override {
-        return step("status_at", name, [&] { return FileSystem::status_at(directory, name); });
+        return step("status_at", name, [&] {
+            auto status = FileSystem::status_at(directory, name);
+            if (status && numbers != Numbers::kept)
+                renumber(FileSystem::real_path(directory) + "/" + name, *status);
+            return status;
+        });
     }
     std::string real_path(const io::File& file) override {
         return step("real_path", file.path(), [&] { return FileSystem::real_path(file); });
@@ -124,7 +145,10 @@ class FaultFileSystem : public io::FileSystem {
         return step("space", file.path(), [&] { return FileSystem::space(file); });
     }
     std::uint64_t type(const io::File& file) override {
-        return step("type", file.path(), [&] { return FileSystem::type(file); });
+        return step("type", file.path(), [&] {
+            const bool is_made_up = numbers != Numbers::kept && admits_numbers;
+            return is_made_up ? std::uint64_t{FUSE_SUPER_MAGIC} : FileSystem::type(file);
+        });
     }
     unsigned inode_flags(const io::File& file) override {
         return step("inode_flags", file.path(), [&] { return FileSystem::inode_flags(file); });
@@ -163,13 +187,23 @@ class FaultFileSystem : public io::FileSystem {
         step("make_link", name, [&] { FileSystem::make_link(target, directory, name); });
     }
     void rename(const io::File& directory, const std::string& from, const std::string& to) override {
-        step("rename", to, [&] { FileSystem::rename(directory, from, to); });
+        step("rename", to, [&] {
+            FileSystem::rename(directory, from, to);
+            take_number(directory, from, to);
+        });
     }
     bool exchange(const io::File& directory, const std::string& a, const std::string& b) override {
-        return step("exchange", b, [&] { return has_exchange && FileSystem::exchange(directory, a, b); });
+        return step("exchange", b, [&] {
+            if (!has_exchange || !FileSystem::exchange(directory, a, b)) return false;
+            if (numbers == Numbers::by_mount) std::swap(number_of(directory, a), number_of(directory, b));
+            return true;
+        });
     }
     bool unlink(const io::File& directory, const std::string& name) override {
-        return step("unlink", name, [&] { return FileSystem::unlink(directory, name); });
+        return step("unlink", name, [&] {
+            if (numbers == Numbers::by_mount) number_of(directory, name) = 0;
+            return FileSystem::unlink(directory, name);
+        });
     }
     bool make_directory(const std::string& path, mode_t mode) override {
         return step("make_directory", path, [&] { return FileSystem::make_directory(path, mode); });
@@ -179,6 +213,27 @@ class FaultFileSystem : public io::FileSystem {
     }
 
   private:
+    /// A number is given when it is asked for, and goes with its file; by path, it is the name's.
+    void renumber(const std::string& path, struct stat& status) {
+        if (!S_ISREG(status.st_mode)) return;
+        if (numbers == Numbers::by_path) {
+            status.st_ino = std::hash<std::string>{}(path) | 1;
+            return;
+        }
+        auto& number = numbers_[path];
+        if (number == 0) number = next_number_++;
+        status.st_ino = number;
+    }
+    ino_t& number_of(const io::File& directory, const std::string& name) {
+        return numbers_[FileSystem::real_path(directory) + "/" + name];
+    }
+    void take_number(const io::File& directory, const std::string& from, const std::string& to) {
+        if (numbers == Numbers::by_mount)
+            number_of(directory, to) = std::exchange(number_of(directory, from), 0);
+    }
+
+    std::map<std::string, ino_t> numbers_;  ///< by path
+    static inline std::atomic<ino_t> next_number_ = ino_t{1} << 40;
     std::atomic<unsigned> count_ = 0;  ///< the engine calls from several threads
 };
 

@@ -119,11 +119,12 @@ class Runner {
         publish::recover_journal(
             context_.fs, records_, [&](const std::string& path, const publish::RecoveryRecord& record) {
                 try {
-                    const auto outcome = repack::recover_in_place(context_.fs, path, options_, record);
-                    if (outcome)
+                    const auto recovered = repack::recover_in_place(context_.fs, path, options_, record);
+                    if (recovered)
                         context_.console.message(fmt::format("{}: recovered from an interrupted run: {}",
-                                                             path, recovery_text(*outcome)));
-                    return outcome.has_value();
+                                                             path, recovery_text(recovered->outcome)));
+                    if (recovered) report_warning(path, recovered->warning);
+                    return recovered.has_value();
                 } catch (const base::Error&) {
                     report_unrecovered(path);
                     return false;
@@ -171,10 +172,17 @@ class Runner {
     void recover(publish::JournalEntry& record, const std::string& path) {
         if (!record.kept()) return;
         try {
-            if (repack::recover_in_place(context_.fs, path, options_, *record.kept())) record.remove();
+            const auto recovered = repack::recover_in_place(context_.fs, path, options_, *record.kept());
+            if (!recovered) return;
+            record.remove();
+            report_warning(path, recovered->warning);
         } catch (const base::Error&) {
             report_unrecovered(path);
         }
+    }
+
+    void report_warning(const std::string& path, const std::string& warning) {
+        if (!warning.empty()) context_.console.message(fmt::format("{}: {}", path, warning));
     }
 
     void report_unrecovered(const std::string& path) {

@@ -40,12 +40,19 @@ TEST_CASE("a record keeps everything on its way through JSON") {
     using enum RecoveryRecord::Phase;
     for (const auto phase : {preparing, publishing, renaming, grace_period}) {
         auto record = new_recovery_record("a b\n.vma", some_identity());
+        record.access = {0100640, 33, UINT32_MAX};
         record.replacement = {UINT64_MAX, UINT64_MAX, INT64_MIN};
         record.phase = phase;
         CHECK(json::parse(json(record).dump()).get<RecoveryRecord>() == record);
     }
     const auto fresh = new_recovery_record("x", some_identity());
     CHECK(json(fresh).get<RecoveryRecord>() == fresh);
+    auto by_content = new_recovery_record("x", {1, {0, 2, 3, UINT64_MAX}, 4});
+    CHECK(by_content.marked_by() == MarkBy::content);
+    CHECK(json(by_content).get<RecoveryRecord>() == by_content);
+    by_content.replacement = {0, 2, 3, 5};
+    by_content.phase = publishing;
+    CHECK(json(by_content).get<RecoveryRecord>() == by_content);
 }
 
 TEST_CASE("new records have names of their own, with the same digits") {
@@ -107,9 +114,33 @@ TEST_CASE("a damaged or hostile record is refused with the field that is wrong")
          "original: modified is out of range"},
         {"time with a fraction", [](json& j) { j["replacement"]["modified"] = 1.5; },
          "replacement: modified is not an integer"},
-        {"original without inode", [](json& j) { j["original"]["inode"] = 0; }, "original has no inode"},
+        {"original without inode", [](json& j) { j["original"]["inode"] = 0; },
+         "original is not told either by inode or by content"},
+        {"original by both", [](json& j) { j["original"]["content"] = 1; },
+         "original is not told either by inode or by content"},
+        {"replacement by content", [](json& j) { j["replacement"]["content"] = 1; },
+         "replacement is not told by the same as the original"},
+        {"only the original by content",
+         [](json& j) {
+             j["original"]["inode"] = 0;
+             j["original"]["content"] = 1;
+         },
+         "replacement is not told by the same as the original"},
+        {"replacement without content",
+         [](json& j) {
+             j["original"]["inode"] = j["replacement"]["inode"] = 0;
+             j["original"]["content"] = 1;
+         },
+         "replacement has no content"},
+        {"replaced by itself, by content",
+         [](json& j) {
+             for (const auto* file : {"original", "replacement"})
+                 j[file].update({{"inode", 0}, {"size", 7}, {"modified", 8}, {"content", 9}});
+         },
+         "replacement is the original"},
         {"replacement without inode", [](json& j) { j["replacement"]["inode"] = 0; },
          "replacement has no inode"},
+        {"no owner", [](json& j) { j["access"].erase("owner"); }, "access: owner is missing"},
         {"unknown in replacement", [](json& j) { j["replacement"]["device"] = 0; },
          "replacement: device is unknown"},
         {"replaced by itself", [](json& j) { j["replacement"]["inode"] = j["original"]["inode"]; },

@@ -242,15 +242,8 @@ struct Place {
         storage.write(name, content);
         return mark_of(fs.status_at(directory, name).value());
     }
-    RecoveryOutcome recover() { return vmad::publish::recover(fs, directory, record); }
-    std::string refusal() {
-        try {
-            (void)recover();
-        } catch (const vmad::base::Error& error) {
-            return error.what();
-        }
-        return "";
-    }
+    RecoveryOutcome recover() { return vmad::publish::recover(fs, directory, record).outcome; }
+    std::string warning() { return vmad::publish::recover(fs, directory, record).warning; }
 };
 
 }  // namespace
@@ -263,16 +256,17 @@ TEST_CASE("an empty temporary file whose inode was not recorded yet is replaceme
     CHECK(place.storage.names() == std::set<std::string>{"a.vma"});
 
     place.storage.write(place.record.temporary, "not ours");
-    CHECK(place.refusal() ==
-          place.storage.path() + "/" + place.record.temporary + " or " + place.record.old +
-              " beside it is an unexpected file, not created by vmad: check whether it should be restored as "
-              "a.vma, then move or remove it");
+    CHECK(place.warning() ==
+          place.storage.path() + "/" + place.record.temporary +
+              " is left beside a.vma, because it may not be vmad's: check whether it should be restored "
+              "under that name, then move or remove it");
+    CHECK(place.recover() == RecoveryOutcome::not_published);
     CHECK(place.storage.read(place.record.temporary) == "not ours");
 
     // A FIFO has no size either.
     std::filesystem::remove(place.storage / place.record.temporary);
     CHECK(::mkfifo((place.storage / place.record.temporary).c_str(), 0600) == 0);
-    CHECK_FALSE(place.refusal().empty());
+    CHECK_FALSE(place.warning().empty());
     CHECK(place.storage.has(place.record.temporary));
 }
 
@@ -286,7 +280,7 @@ TEST_CASE("an unfinished temporary file is ours whatever its size, while it is p
 TEST_CASE("a replacement that was written to since is not ours any more") {
     Place place(Phase::publishing);
     place.storage.append(place.record.temporary, " and more");
-    CHECK_FALSE(place.refusal().empty());
+    CHECK_FALSE(place.warning().empty());
     CHECK(place.storage.read(place.record.temporary) == "ours and more");
     CHECK(place.storage.read("a.vma") == "the original");
 }
@@ -313,7 +307,7 @@ TEST_CASE("a directory, a link and a FIFO at the names are foreign and stay") {
             if (at_name)
                 CHECK(place.recover() == RecoveryOutcome::changed);
             else
-                CHECK_FALSE(place.refusal().empty());
+                CHECK_FALSE(place.warning().empty());
             CHECK(place.storage.has(name));
             CHECK_FALSE(place.storage.has(place.record.temporary));
         }
@@ -321,12 +315,74 @@ TEST_CASE("a directory, a link and a FIFO at the names are foreign and stay") {
 }
 
 TEST_CASE("a directory that cannot be synced is taken for one that need not be") {
-    Place place(Phase::publishing);
-    FaultFileSystem fs;
-    fs.before = [](const vmad::support::Call& call) {
-        if (call.operation == "sync") FaultFileSystem::fail(EINVAL, call);
+    for (const int error : {EINVAL, ENOSYS, EOPNOTSUPP, EPERM, EISDIR, EIO}) {
+        CAPTURE(error);
+        Place place(Phase::publishing);
+        FaultFileSystem fs;
+        fs.before = [&](const vmad::support::Call& call) {
+            if (call.operation == "sync") FaultFileSystem::fail(error, call);
+        };
+        if (error == EIO)
+            CHECK_THROWS_AS((void)recover(fs, place.directory, place.record), vmad::base::SystemError);
+        else
+            CHECK(recover(fs, place.directory, place.record).outcome == RecoveryOutcome::not_published);
+    }
+}
+
+TEST_CASE("where numbers do not last, the content tells what is at a name") {
+    struct Row {
+        const char* defect;
+        const char *name, *temporary;  ///< what they hold; nothing when empty
+        Phase phase;
+        RecoveryOutcome outcome;
+        const char* name_after;
+        bool warns = false;
     };
-    CHECK(recover(fs, place.directory, place.record) == RecoveryOutcome::not_published);
+    constexpr auto kOld = "the original", kNew = "the replacement";
+    const Row rows[] = {
+        {"unfinished", kOld, "the repl", Phase::preparing, RecoveryOutcome::not_published, kOld},
+        {"finished, not swapped", kOld, kNew, Phase::publishing, RecoveryOutcome::not_published, kOld},
+        {"exchanged", kNew, kOld, Phase::publishing, RecoveryOutcome::published, kNew},
+        {"renamed", kNew, "", Phase::renaming, RecoveryOutcome::published, kNew},
+        {"half renamed", "", kNew, Phase::renaming, RecoveryOutcome::published, kNew},
+        {"somebody's was swapped out", kNew, "another", Phase::publishing, RecoveryOutcome::changed,
+         "another"},
+        {"pruned", "", kNew, Phase::publishing, RecoveryOutcome::vanished, ""},
+        {"pruned, then swapped", "", kOld, Phase::publishing, RecoveryOutcome::vanished, ""},
+        {"somebody's came instead", "another", kOld, Phase::publishing, RecoveryOutcome::changed, "another"},
+        {"a stray file", kOld, "another", Phase::publishing, RecoveryOutcome::not_published, kOld, true},
+        {"the old file is kept", kNew, kOld, Phase::grace_period, RecoveryOutcome::published, kNew},
+        {"so is somebody's", kNew, "another", Phase::grace_period, RecoveryOutcome::published, kNew, true},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.defect);
+        TemporaryDirectory storage;
+        FaultFileSystem fs;
+        fs.numbers = vmad::support::Numbers::by_mount;
+        const auto directory = fs.open(storage.path(), O_RDONLY | O_DIRECTORY);
+        const auto put = [&](const std::string& name, const std::string& content) {
+            if (content.empty()) return;
+            storage.write(name, content);
+            storage.set_modified(name, {content == kNew ? 1'700'000'001 : 1'700'000'000, 0});
+        };
+        const auto mark = [&](const std::string& content) {
+            put("other", content);
+            const auto seen = observe_file(fs, directory, "other", MarkBy::content);
+            storage.remove("other");
+            return seen.value().mark;
+        };
+        auto record = new_recovery_record("a.vma", {1, mark(kOld), 0});
+        record.phase = row.phase;
+        if (row.phase != Phase::preparing) record.replacement = mark(kNew);
+        put("a.vma", row.name);
+        put(record.temporary, row.temporary);
+        const auto result = recover(fs, directory, record);
+        CHECK(result.outcome == row.outcome);
+        CHECK(storage.has("a.vma") == (*row.name_after != '\0'));
+        if (*row.name_after != '\0') CHECK(storage.read("a.vma") == row.name_after);
+        CHECK(storage.has(record.temporary) == row.warns);
+        CHECK((result.warning.find(record.temporary) != std::string::npos) == row.warns);
+    }
 }
 
 TEST_CASE("recovery gives up when somebody else keeps moving the files") {
@@ -348,8 +404,8 @@ TEST_CASE("a file that is listed but cannot be opened is not taken for removed")
     fs.before = [](const vmad::support::Call& call) {
         if (call.operation == "open_at") FaultFileSystem::fail(ENOENT, call);
     };
-    CHECK_THROWS_WITH_AS((void)observe_file(fs, place.directory, "a.vma"),
+    CHECK_THROWS_WITH_AS((void)observe_file(fs, place.directory, "a.vma", MarkBy::inode),
                          ("open " + place.storage.path() + "/a.vma: Device or resource busy").c_str(),
                          vmad::base::SystemError);
-    CHECK_FALSE(observe_file(fs, place.directory, "b.vma").has_value());
+    CHECK_FALSE(observe_file(fs, place.directory, "b.vma", MarkBy::inode).has_value());
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <stdexcept>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -207,9 +208,12 @@ TEST_CASE("metadata that cannot be had: what protects the file is an error, a no
         bool publishes;
     };
     const Row rows[] = {
-        {"change_owner", EPERM, false},      {"change_mode", EPERM, false},
-        {"set_attribute", EOPNOTSUPP, true}, {"set_attribute", EIO, false},
-        {"set_attribute", EOPNOTSUPP, true}, {"set_modified", EPERM, false},
+        {"change_owner", EPERM, false}, {"change_mode", EPERM, false},
+        {"set_modified", EPERM, false}, {"set_attribute", EOPNOTSUPP, true},
+        {"set_attribute", EIO, true},   {"set_attribute", EACCES, true},
+        {"set_attribute", E2BIG, true}, {"set_attribute", ENOSPC, true},
+        {"attribute", EIO, true},       {"attribute", EACCES, true},
+        {"attribute_names", EIO, true}, {"attribute_names", E2BIG, true},
     };
     for (const auto& row : rows) {
         CAPTURE(row.operation);
@@ -242,6 +246,93 @@ TEST_CASE("an attribute of the caller's that does not fit is left out") {
     CHECK(place.replace("new", {{"user.vmad", "x"}}) == PublishOutcome::published);
     CHECK(place.attribute("user.note") == "kept");
     CHECK_FALSE(place.attribute("user.vmad").has_value());
+}
+
+TEST_CASE("what cannot be set, or made durable, is found before anything is read") {
+    if (::geteuid() != 0) return;
+    for (const bool unnamed : {true, false}) {
+        for (const char* operation : {"change_owner", "change_mode", "set_modified", "sync"}) {
+            CAPTURE(unnamed);
+            CAPTURE(operation);
+            Place place;
+            place.fs.has_unnamed = unnamed;
+            CHECK(::chmod((place.storage / kName).c_str(), 0604) == 0);
+            CHECK(::chown((place.storage / kName).c_str(), 33, 34) == 0);
+            place.fs.before = [&](const Call& call) {
+                if (call.operation == operation && !call.path.ends_with(place.storage.path()))
+                    FaultFileSystem::fail(EPERM, call);
+            };
+            CHECK_THROWS_AS(ReplaceFile(place.fs, place.target(), place.keep()), vmad::base::SystemError);
+            place.fs.before = nullptr;
+            CHECK(place.storage.names() == std::set<std::string>{kName});
+        }
+    }
+}
+
+TEST_CASE("until it is sealed, the new file is private") {
+    Place place;
+    CHECK(::chmod((place.storage / kName).c_str(), 0644) == 0);
+    ReplaceFile file(place.fs, place.target(), place.keep());
+    CHECK((place.fs.status(file.temporary()).st_mode & 07777) == 0600);
+    file.seal();
+    CHECK((place.fs.status(file.temporary()).st_mode & 07777) == 0644);
+}
+
+TEST_CASE("a call that can be done without is refused in any way") {
+    struct Row {
+        const char* operation;
+        std::vector<int> errors;
+    };
+    const Row rows[] = {
+        {"exchange", {EPERM, EINVAL, ENOSYS, EOPNOTSUPP, EXDEV, EACCES}},
+        {"link", {EIO, EXDEV, EACCES, EINVAL, EPERM, ENOSYS, EOPNOTSUPP, EMLINK, ENOSPC}},
+    };
+    for (const auto& row : rows) {
+        for (const int error : row.errors) {
+            for (const bool was_done : {false, true}) {
+                CAPTURE(row.operation);
+                CAPTURE(error);
+                CAPTURE(was_done);
+                Place place;
+                place.fs.has_exchange = std::string(row.operation) == "exchange";
+                (was_done ? place.fs.after : place.fs.before) = [&](const Call& call) {
+                    if (call.operation == row.operation) FaultFileSystem::fail(error, call);
+                };
+                CHECK(place.replace("new") == PublishOutcome::published);
+                CHECK(place.storage.read(kName) == "new");
+                CHECK(place.storage.names() == std::set<std::string>{kName});
+            }
+        }
+    }
+}
+
+TEST_CASE("a hard link that has another number than its file does not hold the swap up") {
+    for (const bool admits_numbers : {true, false}) {
+        for (const bool keep : {true, false}) {
+            CAPTURE(admits_numbers);
+            CAPTURE(keep);
+            Place place;
+            place.fs.numbers = vmad::support::Numbers::by_mount;
+            place.fs.has_unnamed = false;
+            place.fs.admits_numbers = admits_numbers;
+            place.fs.has_exchange = false;
+            ReplaceFile file(place.fs, place.target(), place.keep());
+            place.write(file, "new");
+            file.seal();
+            CHECK(file.publish(keep) == (keep ? PublishOutcome::grace_period : PublishOutcome::published));
+            CHECK(file.warning().empty());
+            CHECK(place.storage.read(kName) == "new");
+            const auto& record = place.journal.back();
+            CHECK(record.marked_by() == MarkBy::content);
+            // The same files, with other numbers.
+            io::FileSystem after_mount;
+            const auto directory = after_mount.open(place.storage.path(), O_RDONLY | O_DIRECTORY);
+            const auto result = recover(after_mount, directory, record);
+            CHECK(result.outcome == RecoveryOutcome::published);
+            CHECK(result.warning.empty());
+            CHECK(place.storage.names() == std::set<std::string>{kName});
+        }
+    }
 }
 
 TEST_CASE("the record is durable before a name depends on it") {
@@ -301,7 +392,7 @@ TEST_CASE("an original that is kept is recorded last, with everything in place")
         CHECK(place.storage.read(kept) == "the old content");
         const auto directory = place.fs.open(place.storage.path(), O_RDONLY | O_DIRECTORY);
         CHECK(mark_of(place.fs.status_at(directory, kept).value()) == before);
-        CHECK(recover(place.fs, directory, record) == RecoveryOutcome::published);
+        CHECK(recover(place.fs, directory, record).outcome == RecoveryOutcome::published);
         CHECK(place.storage.names() == std::set<std::string>{kName});
     }
 }

@@ -246,7 +246,7 @@ TEST_CASE("on a network file system the old file is kept until it is settled, el
                     CHECK(repack::repack_in_place(fs, stage.path(), stage.options).outcome ==
                           InPlaceOutcome::unchanged);
                 }
-                CHECK(repack::recover_in_place(fs, stage.path(), stage.options, *stage.record) ==
+                CHECK(repack::recover_in_place(fs, stage.path(), stage.options, *stage.record)->outcome ==
                       InPlaceOutcome::done);
                 CHECK(stage.archives.read("a.vma") == stage.canonical);
                 CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
