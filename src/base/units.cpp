@@ -26,6 +26,59 @@ struct TimeUnit {
 constexpr std::array kTimeUnits{TimeUnit{"d", 24 * 60 * 60}, TimeUnit{"h", 60 * 60}, TimeUnit{"min", 60},
                                 TimeUnit{"s", 1}};
 
+/// How else they may be written, as in systemd.time(7); no letter in front stands for no unit.
+constexpr std::array kOtherTimeUnits{TimeUnit{"w", 7 * 24 * 60 * 60},
+                                     TimeUnit{"week", 7 * 24 * 60 * 60},
+                                     TimeUnit{"weeks", 7 * 24 * 60 * 60},
+                                     TimeUnit{"day", 24 * 60 * 60},
+                                     TimeUnit{"days", 24 * 60 * 60},
+                                     TimeUnit{"hr", 60 * 60},
+                                     TimeUnit{"hour", 60 * 60},
+                                     TimeUnit{"hours", 60 * 60},
+                                     TimeUnit{"m", 60},
+                                     TimeUnit{"minute", 60},
+                                     TimeUnit{"minutes", 60},
+                                     TimeUnit{"sec", 1},
+                                     TimeUnit{"second", 1},
+                                     TimeUnit{"seconds", 1}};
+
+/// How many seconds one is; nothing for what is none.
+std::optional<std::int64_t> seconds_of_unit(std::string_view name) {
+    const auto find = [&](const auto& units) -> std::optional<std::int64_t> {
+        const auto* unit = std::find_if(units.begin(), units.end(),
+                                        [&](const TimeUnit& known) { return known.name == name; });
+        return unit == units.end() ? std::nullopt : std::optional(unit->seconds);
+    };
+    const auto seconds = find(kTimeUnits);
+    return seconds ? seconds : find(kOtherTimeUnits);
+}
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+void skip_space(std::string_view& text) {
+    if (text.starts_with(' ')) text.remove_prefix(1);
+}
+
+/// Takes a number and its unit off the front of `text`. Nothing when there is no such thing; the largest
+/// number when it is out of range.
+std::optional<std::uint64_t> take_duration(std::string_view& text) {
+    std::uint64_t number = 0;  // unsigned, so that a sign is refused
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error == std::errc::invalid_argument) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(rest - text.data()));
+    skip_space(text);
+    const auto* end = std::find_if_not(text.begin(), text.end(), is_letter);
+    const auto seconds = seconds_of_unit(text.substr(0, static_cast<std::size_t>(end - text.begin())));
+    if (!seconds) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
+    if (error == std::errc::result_out_of_range) return UINT64_MAX;
+    return checked_multiply(number, static_cast<std::uint64_t>(*seconds)).value_or(UINT64_MAX);
+}
+
+bool is_number(std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+}
+
 }  // namespace
 
 std::uint64_t parse_size(const std::string& text) {
@@ -53,20 +106,22 @@ std::string spell_size(std::uint64_t bytes) {
 }
 
 std::int64_t parse_duration(const std::string& text) {
-    std::uint64_t number = 0;  // unsigned, so that a sign is refused
-    const auto* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
-    std::string_view name(rest, static_cast<std::size_t>(end - rest));
-    if (name.starts_with(' ')) name.remove_prefix(1);
-    const auto* unit = std::find_if(kTimeUnits.begin(), kTimeUnits.end(),
-                                    [&](const TimeUnit& known) { return known.name == name; });
-    if (error == std::errc::invalid_argument || unit == kTimeUnits.end())
-        throw UsageError(fmt::format(
-            "invalid duration \"{}\": write a number and s, min, h or d, for example 15min", text));
-    if (error == std::errc::result_out_of_range ||
-        number > static_cast<std::uint64_t>(INT64_MAX / unit->seconds))
+    const auto whole = is_number(text) ? text + "s" : text;
+    std::string_view rest = whole;
+    std::optional<std::uint64_t> total = 0;
+    do {
+        const auto part = take_duration(rest);
+        // Between two of them there may be a space, behind the last one not.
+        if (rest.size() > 1) skip_space(rest);
+        if (!part)
+            throw UsageError(fmt::format(
+                "invalid duration \"{}\": write numbers and s, min, h, d or w, for example 15min or 1h30min",
+                text));
+        total = total ? checked_add(*total, *part) : total;
+    } while (!rest.empty());
+    if (!total || *total > static_cast<std::uint64_t>(INT64_MAX))
         throw UsageError(fmt::format("duration \"{}\" is out of range", text));
-    return static_cast<std::int64_t>(number) * unit->seconds;
+    return static_cast<std::int64_t>(*total);
 }
 
 std::string spell_duration(std::int64_t seconds) {

@@ -8,7 +8,7 @@
 
 namespace vmad::base {
 
-// As they are spelled: "512", "64K", "256M", "2G"; "90s", "15min", "2h", "1d".
+// As they are spelled: "512", "64K", "256M", "2G"; "90s", "15min", "1h30min", "2d", "1w".
 
 /// Bytes; the units are powers of 1024. Throws base::UsageError that says what is wrong with the text.
 [[nodiscard]] std::uint64_t parse_size(const std::string& text);
@@ -16,8 +16,9 @@ namespace vmad::base {
 /// The shortest text that parse_size() takes for exactly this number.
 [[nodiscard]] std::string spell_size(std::uint64_t bytes);
 
-/// Seconds. Takes one number and one unit, with or without a space between them. Throws base::UsageError that
-/// says what is wrong with the text.
+/// Seconds: the sum of numbers with a unit each, which are those of systemd.time(7) from seconds to weeks
+/// ("5m" is minutes); spaces between them do not matter. A number alone is seconds. The one parser for
+/// settings and options. Throws base::UsageError that says what is wrong with the text.
 [[nodiscard]] std::int64_t parse_duration(const std::string& text);
 
 /// `seconds`, which is not negative, in the largest unit that it is a multiple of: text that parse_duration()

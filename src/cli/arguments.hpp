@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +56,12 @@ class Argument {
     CLI::Option* option_ = nullptr;
 };
 
+/// Both ends are allowed.
+struct DurationLimits {
+    std::int64_t least_seconds;
+    std::int64_t most_seconds;
+};
+
 /// What the program itself or one of its subcommands takes.
 class Arguments {
   public:
@@ -69,13 +76,18 @@ class Arguments {
     Argument option(const std::string& names, unsigned& value, const std::string& help);
     Argument option(const std::string& names, std::size_t& value, const std::string& help);
 
+    /// The value is spelled as base::parse_duration() takes it.
+    Argument duration(const std::string& names, std::int64_t& seconds, DurationLimits limits,
+                      const std::string& help);
+
     /// Operands are filled in the order of their declaration; one with a vector takes all that are left.
     Argument operand(const std::string& name, std::string& value, const std::string& help);
     Argument operand(const std::string& name, std::vector<std::string>& values, const std::string& help);
 
     /// Takes over the footer that is set by now, until it sets its own.
     Arguments subcommand(const std::string& name, const std::string& help);
-    /// One of the subcommands must be named; no word behind it is taken for another.
+    /// One of the subcommands is to be named, or parse() returns the help; no word behind it is taken for
+    /// another.
     void require_subcommand();
     /// Stands below the rest of the help.
     void footer(const std::string& text);
@@ -98,12 +110,19 @@ class ArgumentParser {
 
     [[nodiscard]] Arguments arguments() { return Arguments(app_.get()); }
 
-    /// Reads the line, once. The text to print when it asks for help or the version, instead of anything
-    /// else. Throws base::UsageError for what was not declared.
+    /// Adds "help [COMMAND]...", which is the same as "[COMMAND]... --help".
+    void add_help_command();
+
+    /// Reads the line, once. The text to print when it asks for help or the version, or lacks a command,
+    /// instead of anything else. Throws base::UsageError for what was not declared; it names the word, and
+    /// one that is spelled much like it.
     [[nodiscard]] std::optional<std::string> parse(int argc, const char* const* argv);
 
   private:
+    [[nodiscard]] std::string help_of_words() const;
+
     std::unique_ptr<CLI::App> app_;
+    std::vector<std::string> help_words_;  ///< behind the command "help"
 };
 
 }  // namespace vmad::cli

@@ -84,9 +84,13 @@ Failure current_failure() {
 
 ExitCode report_failure(Console& console, const std::string& archive) {
     const auto failure = current_failure();
+    nlohmann::json more{{"exit_code", static_cast<int>(failure.code)}};
+    if (!archive.empty()) more["path"] = archive;
+    if (!failure.rule.empty()) more["rule"] = failure.rule;
+    if (failure.offset) more["offset"] = *failure.offset;
     // Every other message names the file that it is about.
-    const bool about_content = failure.code == ExitCode::invalid;
-    console.message(about_content ? fmt::format("{}: {}", archive, failure.message) : failure.message);
+    const bool about_content = failure.code == ExitCode::invalid && !archive.empty();
+    console.error(about_content ? fmt::format("{}: {}", archive, failure.message) : failure.message, more);
     return failure.code;
 }
 

@@ -52,7 +52,8 @@ struct Failure {
 [[nodiscard]] Failure current_failure();
 
 /// Writes the message of the exception in flight to standard error, with the path of the archive that it is
-/// about, and returns its code.
-[[nodiscard]] ExitCode report_failure(Console& console, const std::string& archive);
+/// about, if it is about one, and returns its code. In JSON it has exit_code, and path, rule and offset where
+/// they apply.
+[[nodiscard]] ExitCode report_failure(Console& console, const std::string& archive = {});
 
 }  // namespace vmad::ctl

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <string_view>
 
 #include "cli/arguments.hpp"
 #include "ctl/commands/command.hpp"
@@ -31,13 +33,14 @@ class CommandLine {
             .environment("VMAD_SOCKET")
             .help_text("PATH (or $VMAD_SOCKET)");
         arguments.footer(kFooter);
-        // Exactly one; the words after it are never commands: a file may be called "status".
+        // At most one; the words after it are never commands: a file may be called "status".
         arguments.require_subcommand();
         for (const auto& entry : command_table()) {
             auto subcommand = arguments.subcommand(entry.name, entry.help);
             commands_.emplace_back(subcommand, entry.make());
             commands_.back().second->define(subcommand);
         }
+        parser_.add_help_command();
     }
 
     /// As ArgumentParser::parse().
@@ -70,16 +73,21 @@ ExitCode run(int argc, char** argv, Console& console) {
     return line.command().run(context);
 }
 
+/// Whether --json stands among the options, which a line that cannot be parsed does not say.
+bool asks_for_json(int argc, char** argv) {
+    const auto end = std::find(argv, argv + argc, std::string_view("--"));
+    return std::find(argv, end, std::string_view("--json")) != end;
+}
+
 int run_and_report(int argc, char** argv) {
     Console console;
+    if (asks_for_json(argc, argv)) console.use_json();
     try {
         return static_cast<int>(run(argc, argv, console));
     } catch (const base::Cancelled&) {
         return StopSignals::exit_status();
     } catch (const std::exception&) {
-        const auto failure = current_failure();
-        console.message(failure.message);
-        return static_cast<int>(failure.code);
+        return static_cast<int>(report_failure(console));
     }
 }
 

@@ -3,7 +3,6 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include <climits>
@@ -11,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "base/limits.hpp"
+#include "base/spelling.hpp"
 #include "base/units.hpp"
 
 namespace vmad::settings {
@@ -129,21 +129,6 @@ constexpr Key kKeys[] = {
      [](const Settings& settings) { return std::to_string(settings.zstd_level); }},
 };
 
-/// How many letters must be added, dropped or changed to make one word of the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), 0);
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = row[0]++;
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t changed = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({changed, row[j] + 1, diagonal + 1});
-        }
-    }
-    return row.back();
-}
-
 }  // namespace
 
 std::span<const Key> all_keys() { return kKeys; }
@@ -155,14 +140,9 @@ const Key* find_key(std::string_view name) {
 }
 
 std::string instead_of_key(std::string_view unknown) {
-    constexpr std::size_t kCloseDistance = 2;
-    const auto distance = [&](const Key& key) { return edit_distance(key.name, unknown); };
-    const auto* nearest =
-        std::min_element(std::begin(kKeys), std::end(kKeys),
-                         [&](const Key& a, const Key& b) { return distance(a) < distance(b); });
-    if (distance(*nearest) <= kCloseDistance) return fmt::format("write \"{}\"", nearest->name);
-    std::vector<std::string_view> names;
-    for (const Key& key : kKeys) names.push_back(key.name);
+    std::vector<std::string> names;
+    for (const Key& key : kKeys) names.emplace_back(key.name);
+    if (const auto meant = base::similar_word(unknown, names)) return fmt::format("write \"{}\"", *meant);
     return fmt::format("the keys are {}", fmt::join(names, ", "));
 }
 

@@ -54,7 +54,7 @@ class Check(SettingsTest):
         self.assertEqual(result.stderr.count("\n"), 1)
 
     def test_usage(self):
-        for arguments in ([], ["chek"], ["check", "a", "b"]):
+        for arguments in (["chek"], ["check", "a", "b"]):
             with self.subTest(arguments):
                 self.refuse(2, "settings", *arguments)
 

@@ -77,8 +77,10 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
 class ShowCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("JOB", jobs_, "Job IDs, or archives (their latest job)").required();
-        arguments.footer("With --json: one job per line, as returned by org.vmad.Queue.Show.");
+        arguments.operand("JOB", jobs_, "Job IDs, VMIDs or archives (their latest job)").required();
+        arguments.footer(
+            "A number that is no job's ID is a VMID. With --json: one job per line, as\n"
+            "returned by org.vmad.Queue.Show.");
     }
 
     ExitCode run(Context& context) override {
@@ -86,7 +88,7 @@ class ShowCommand final : public Command {
         const auto ids = job_ids_from(context, daemon, jobs_);
         const auto* gap = "";
         return for_each_job(
-            context, ids, [&](std::uint64_t id) { return daemon.show(id); },
+            context, ids, [&](std::uint64_t id) { return job_or_latest_of_guest(daemon, id); },
             [&](std::uint64_t, const api::Job& job) {
                 return std::exchange(gap, "\n") + description(job, now(), context.console);
             });

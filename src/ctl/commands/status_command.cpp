@@ -31,7 +31,7 @@ constexpr const char* kFooter =
     "A failed job counts until it succeeds after \"vmactl retry\" or is acknowledged\n"
     "with \"vmactl cancel\".";
 
-constexpr unsigned kMaxInterval = 24 * 3600;
+constexpr std::int64_t kMaxInterval = 24 * 3600;
 
 /// Lines that the terminal on standard output has; 0 when it is none.
 std::size_t terminal_height() {
@@ -72,10 +72,11 @@ HookWarning hook_warning(io::FileSystem& fs) noexcept {
 class StatusCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        watch_ = arguments.option("--watch", interval_seconds_, "Refresh every SECONDS (default 2)")
-                     .help_text("[SECONDS]")
-                     .optional_value()
-                     .between(1u, kMaxInterval);
+        watch_ = arguments
+                     .duration("--watch", interval_seconds_, {1, kMaxInterval},
+                               "Refresh every DURATION (default 2s)")
+                     .help_text("[DURATION]")
+                     .optional_value();
         arguments.flag("--check", check_, "Print one line for a monitoring system").excludes(watch_);
         arguments.footer(kFooter);
     }
@@ -120,7 +121,7 @@ class StatusCommand final : public Command {
     }
 
     Argument watch_;
-    unsigned interval_seconds_ = 2;
+    std::int64_t interval_seconds_ = 2;
     bool check_ = false;
 };
 

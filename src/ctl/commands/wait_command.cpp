@@ -80,9 +80,10 @@ class WaitCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.operand("JOB", jobs_, "Job IDs or archives; default: all unfinished jobs");
-        arguments.option("--timeout", timeout_seconds_, "Give up after SECONDS (exit code 5)")
-            .help_text("SECONDS")
-            .between(1u, kMaxTimeoutSeconds);
+        arguments
+            .duration("--timeout", timeout_seconds_, {1, kMaxTimeoutSeconds},
+                      "Give up after DURATION, such as 90s, 15min or 4h\n(exit code 5)")
+            .help_text("DURATION");
         arguments.footer(
             "Prints a line for each job when it finishes. Exits with 1 if a job failed or was\n"
             "cancelled.");
@@ -103,7 +104,7 @@ class WaitCommand final : public Command {
     }
 
   private:
-    static constexpr unsigned kMaxTimeoutSeconds = 366 * 24 * 3600;
+    static constexpr std::int64_t kMaxTimeoutSeconds = 366 * 24 * 3600;
 
     [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
         api::WaitCall call;
@@ -126,7 +127,7 @@ class WaitCommand final : public Command {
     }
 
     std::vector<std::string> jobs_;
-    unsigned timeout_seconds_ = 0;
+    std::int64_t timeout_seconds_ = 0;
 };
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "ctl/operands/job_argument.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
+#include "api/queue_interface.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/text/job_text.hpp"
@@ -38,6 +40,19 @@ std::vector<std::uint64_t> job_ids_from(const Context& context, api::QueueClient
     return ids;
 }
 
+api::Job job_or_latest_of_guest(api::QueueClient& daemon, std::uint64_t id) {
+    try {
+        return daemon.show(id);
+    } catch (const varlink::RemoteError& error) {
+        if (error.name() != api::kNoSuchJobError) throw;
+        const auto jobs = daemon.list({});
+        const auto latest =
+            std::find_if(jobs.rbegin(), jobs.rend(), [&](const api::Job& job) { return job.vmid == id; });
+        if (latest == jobs.rend()) throw;
+        return *latest;
+    }
+}
+
 ExitCode for_each_job(Context& context, const std::vector<std::uint64_t>& ids,
                       const std::function<api::Job(std::uint64_t id)>& call,
                       const std::function<std::string(std::uint64_t id, const api::Job&)>& text) {
@@ -47,7 +62,7 @@ ExitCode for_each_job(Context& context, const std::vector<std::uint64_t>& ids,
         try {
             job = call(id);
         } catch (const varlink::RemoteError&) {
-            code = worse(code, report_failure(context.console, {}));
+            code = worse(code, report_failure(context.console));
         }
         if (job && context.options.json) print_json(context.console, *job);
         if (job && !context.options.json) context.console.print(text(id, *job));

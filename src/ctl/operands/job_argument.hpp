@@ -20,6 +20,10 @@ namespace vmad::ctl {
 [[nodiscard]] std::vector<std::uint64_t> job_ids_from(const Context& context, api::QueueClient& daemon,
                                                       const std::vector<std::string>& words);
 
+/// The job with this id; when there is none, the latest job of the guest with this VMID. Throws what
+/// QueueClient throws, among it NoSuchJob.
+[[nodiscard]] api::Job job_or_latest_of_guest(api::QueueClient& daemon, std::uint64_t id);
+
 /// For each id: calls the daemon by `call`, and prints the job that it returns, as JSON or as `text` writes
 /// it (which gets the id too). A refusal of the daemon is reported, and the others are done all the same.
 [[nodiscard]] ExitCode for_each_job(

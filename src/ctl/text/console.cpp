@@ -47,6 +47,10 @@ bool write_all(int fd, std::string_view text) noexcept {
     return true;
 }
 
+std::string json_line(const nlohmann::json& value) {
+    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace
 
 Console::Console()
@@ -58,12 +62,19 @@ void Console::print(std::string_view text) {
     if (!write_all(STDOUT_FILENO, text)) base::throw_errno("write", "standard output");
 }
 
-void Console::print_json(const nlohmann::json& value) {
-    print(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
+void Console::print_json(const nlohmann::json& value) { print(json_line(value)); }
 
 void Console::message(std::string_view text) noexcept {
-    (void)write_all(STDERR_FILENO, fmt::format("vmactl: {}\n", printable(text)));
+    write_message("message", text, nlohmann::json::object());
+}
+
+void Console::error(std::string_view text, const nlohmann::json& more) noexcept {
+    write_message("error", text, more);
+}
+
+void Console::write_message(const char* kind, std::string_view text, nlohmann::json object) noexcept {
+    if (json_) object[kind] = text;
+    (void)write_all(STDERR_FILENO, json_ ? json_line(object) : fmt::format("vmactl: {}\n", printable(text)));
 }
 
 std::string Console::paint(Colour colour, std::string_view text) const {

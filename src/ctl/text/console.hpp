@@ -23,9 +23,13 @@ class Console {
     void print(std::string_view text);
     /// Prints a value as one line. Text that is no UTF-8 comes out with replacement characters.
     void print_json(const nlohmann::json& value);
-    /// Writes "vmactl: TEXT" to standard error, made printable. A failure is ignored: there is nobody to
-    /// tell.
+    /// From here on, messages and errors are JSON too.
+    void use_json() noexcept { json_ = true; }
+    /// Writes "vmactl: TEXT" to standard error, made printable; in JSON {"message": TEXT}. A failure is
+    /// ignored: there is nobody to tell.
     void message(std::string_view text) noexcept;
+    /// The same for what failed; in JSON {"error": TEXT} with the fields that `more` has.
+    void error(std::string_view text, const nlohmann::json& more) noexcept;
 
     /// Columns of the terminal; 80 when it is not known.
     [[nodiscard]] std::size_t width() const noexcept { return width_; }
@@ -38,6 +42,9 @@ class Console {
     void show_line(std::string_view text) noexcept;
 
   private:
+    void write_message(const char* kind, std::string_view text, nlohmann::json object) noexcept;
+
+    bool json_ = false;
     std::size_t width_;
     bool colours_;
     bool error_is_terminal_;

@@ -79,11 +79,13 @@ std::int64_t since_time(const std::string& text, std::int64_t now) {
         for (const char* format : {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"})
             if (const auto time = parse_date(text, format)) return *time;
     try {
-        return now - base::parse_duration(text);
+        // A number alone could mean a year as well as seconds.
+        if (text.find_first_not_of("0123456789") != text.npos) return now - base::parse_duration(text);
     } catch (const base::UsageError&) {
-        throw base::UsageError(fmt::format(
-            "invalid time \"{}\": use 2026-01-31, \"2026-01-31 12:00\", or an age such as 7d", text));
+        // Told with the other forms.
     }
+    throw base::UsageError(
+        fmt::format("invalid time \"{}\": use 2026-01-31, \"2026-01-31 12:00\", or an age such as 7d", text));
 }
 
 }  // namespace vmad::ctl

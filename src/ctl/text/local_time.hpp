@@ -21,8 +21,9 @@ namespace vmad::ctl {
 /// "3 min ago, 2024-02-29T13:05:09+01:00"
 [[nodiscard]] std::string relative_and_iso_time(std::int64_t then, std::int64_t now);
 
-/// Seconds since the epoch of "2026-01-31", "2026-01-31 12:00" or "2026-01-31 12:00:30", local time; or of
-/// "7d", "12h", "30min", "90s" before `now`. Throws base::UsageError.
+/// Seconds since the epoch of "2026-01-31", "2026-01-31 12:00" or "2026-01-31 12:00:30", local time; or that
+/// long before `now`, as base::parse_duration() takes it with a unit: "7d", "1h30min". Throws
+/// base::UsageError.
 [[nodiscard]] std::int64_t since_time(const std::string& text, std::int64_t now);
 
 }  // namespace vmad::ctl

@@ -61,6 +61,8 @@ TEST_CASE("a length of time counts from now") {
     CHECK(since_time("12h", kNow) == kNow - kDay / 2);
     CHECK(since_time("30min", kNow) == kNow - 1800);
     CHECK(since_time("90s", kNow) == kNow - 90);
+    CHECK(since_time("1d12h", kNow) == kNow - kDay * 3 / 2);
+    CHECK(since_time("1w", kNow) == kNow - 7 * kDay);
     CHECK(since_time("0s", kNow) == kNow);
     CHECK(since_time("100000d", kNow) == kNow - 100000 * kDay);
 }
@@ -71,7 +73,7 @@ TEST_CASE("what is no time is refused") {
                                    "7",
                                    "d",
                                    "-7d",
-                                   "7w",
+                                   "7y",
                                    "7dd",
                                    "yesterday",
                                    "2026",
