@@ -58,6 +58,10 @@ std::optional<BackupName> parse_backup_name(std::string_view name) {
     return BackupName{number<std::uint64_t>(name.substr(0, digits)), *time};
 }
 
+bool is_container_backup(std::string_view name) noexcept {
+    return name.starts_with("vzdump-lxc-") || name.starts_with("vzdump-openvz-");
+}
+
 std::optional<std::uint64_t> vmid_of(std::string_view path) {
     const auto parsed = parse_backup_name(path.substr(path.rfind('/') + 1));
     return parsed ? std::optional(parsed->vmid) : std::nullopt;

@@ -33,6 +33,10 @@ struct BackupName {
 /// `name` is without a directory. Nothing for every other name.
 [[nodiscard]] std::optional<BackupName> parse_backup_name(std::string_view name);
 
+/// Whether vzdump gives this name to backups of containers, which are no VMA archives. `name` is without a
+/// directory.
+[[nodiscard]] bool is_container_backup(std::string_view name) noexcept;
+
 /// The guest that the last component of a path names, if it is the name of a backup.
 [[nodiscard]] std::optional<std::uint64_t> vmid_of(std::string_view path);
 

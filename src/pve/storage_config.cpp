@@ -169,6 +169,23 @@ std::optional<VolumeId> parse_volume_id(std::string_view text) {
     return VolumeId{std::string(text.substr(0, colon)), std::string(volume.substr(kBackup.size()))};
 }
 
+std::optional<std::string_view> content_of_volume(std::string_view text) {
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kContents{
+        {{"iso/", "an ISO image"},
+         {"vztmpl/", "a container template"},
+         {"snippets/", "a snippet"},
+         {"import/", "an image to import"}}};
+    const auto colon = text.find(':');
+    if (colon == text.npos || !is_storage_id(text.substr(0, colon))) return std::nullopt;
+    const auto volume = text.substr(colon + 1);
+    for (const auto& [prefix, content] : kContents)
+        if (volume.starts_with(prefix)) return content;
+    // "local-lvm:vm-100-disk-0", "local:100/vm-100-disk-0.qcow2"
+    const auto disk = volume.substr(std::min(volume.find_first_not_of("0123456789/"), volume.size()));
+    const bool is_disk = disk.starts_with("vm-") || disk.starts_with("base-") || disk.starts_with("subvol-");
+    return is_disk ? std::optional<std::string_view>("a disk of a guest") : std::nullopt;
+}
+
 StorageConfig StorageConfig::read(io::FileSystem& fs) {
     const auto path = base::system_path(kConfigFile);
     return parse(io::read_small_file(fs, fs.open(path, O_RDONLY), kConfigLimitBytes), path, node_name());

@@ -41,6 +41,10 @@ struct VolumeId {
 /// Nothing when `text` is no volume id of a backup, whatever NAME is.
 [[nodiscard]] std::optional<VolumeId> parse_volume_id(std::string_view text);
 
+/// What a volume id, "STORAGE:VOLUME", names that is no backup: "an ISO image", "a guest's disk", …; by its
+/// form alone. Nothing for every other text.
+[[nodiscard]] std::optional<std::string_view> content_of_volume(std::string_view text);
+
 class StorageConfig {
   public:
     /// Reads base::system_path("/etc/pve/storage.cfg") for this host. Throws base::SystemError, for example

@@ -1,11 +1,12 @@
 """A daemon made up by a test, which can say what a real one says only rarely, and words for it to say."""
 
 import json
+import shutil
 import socket
 import threading
 import time
 
-from support import ProcessTest
+from support import OFFICIAL, ProcessTest
 
 QUEUE = "org.vmad.Queue."
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -87,6 +88,12 @@ class QueueCommandTest(ProcessTest):
         super().setUp()
         self.socket = self.dir / "socket"
         self.environment["VMAD_SOCKET"] = str(self.socket)
+
+    def archive(self):
+        """One that may be queued."""
+        path = self.dir / "x.vma"
+        shutil.copyfile(OFFICIAL / "a-one-disk.vma", path)
+        return path
 
     def daemon(self, answer):
         daemon = MadeUpDaemon(self.socket, answer)

@@ -350,11 +350,12 @@ class AddTest(QueueCommandTest):
         daemon = self.daemon(lambda call: [{"parameters": {
             "job": job(17, "queued"), "created": "new" in call["parameters"]["path"]}}])
         self.assertEqual(self.succeed("add", "/d/new.vma", "/d/known.vma", "--announced"),
-                         "vmad: queued as job 17\nvmad: already queued as job 17\n")
+                         "".join(f"vmad: {what} as job 17: {job(17, 'queued')['path']}\n"
+                                 for what in ("queued", "already queued")))
         self.assertEqual([call["parameters"] for call in daemon.calls],
                          [{"path": "/d/new.vma", "announced": True}, {"path": "/d/known.vma", "announced": True}])
-        [reply] = self.succeed_json("add", "/d/known.vma")
-        self.assertEqual((reply["job"]["id"], reply["created"]), (17, False))
+        [reply] = self.succeed_json("add", self.archive())
+        self.assertEqual(reply["job"]["id"], 17)
         self.assertFalse(daemon.calls[-1]["parameters"].get("announced", False))
 
     def test_paths_become_absolute(self):
@@ -364,11 +365,12 @@ class AddTest(QueueCommandTest):
         real = os.path.realpath(self.dir)
         for given, sent in (("x.vma", f"{real}/x.vma"), ("./link//x.vma", f"{real}/link/x.vma"),
                             ("link/../x.vma", f"{real}/real/x.vma"), ("/a/./b", "/a/b")):
-            self.succeed("add", "--", given, cwd=self.dir)
+            self.succeed("add", "--announced", "--", given, cwd=self.dir)
             self.assertEqual(daemon.calls[-1]["parameters"]["path"], sent)
         count = len(daemon.calls)
-        self.assertEqual(self.refuse(1, "add", "x.vma", "no/../y.vma", cwd=self.dir),
-                         "resolve no/..: No such file or directory")
+        result = self.vmactl("add", "--announced", "x.vma", "no/../y.vma", cwd=self.dir)
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (1, "", "vmactl: resolve no/..: No such file or directory\nvmactl: nothing was queued\n"))
         self.assertEqual(len(daemon.calls), count)
 
     def test_it_goes_on_after_a_refusal(self):
@@ -378,9 +380,9 @@ class AddTest(QueueCommandTest):
                 return [{"error": QUEUE + "PathRefused", "parameters": {"path": path, "reason": "it is bad"}}]
             return [{"parameters": {"job": job(17, "queued"), "created": True}}]
         self.daemon(answer)
-        result = self.vmactl("add", "/bad", "/good")
+        result = self.vmactl("add", "--announced", "/bad", "/good")
         self.assertEqual((result.returncode, result.stdout, result.stderr),
-                         (2, "vmad: queued as job 17\n", "vmactl: /bad cannot be queued: it is bad\n"))
+                         (2, f"vmad: queued as job 17: {job(17, 'queued')['path']}\n", "vmactl: /bad cannot be queued: it is bad\n"))
 
 
 class WaitTest(QueueCommandTest):
@@ -426,7 +428,7 @@ class WaitTest(QueueCommandTest):
 
     def test_a_daemon_that_goes_away(self):
         self.daemon(lambda call: None)
-        for arguments in (("status",), ("add", "/x"), ("wait",)):
+        for arguments in (("status",), ("add", self.archive()), ("wait",)):
             self.assertIn("the server closed the connection", self.refuse(3, *arguments))
 
     def test_progress_on_a_terminal(self):
@@ -447,7 +449,7 @@ class SocketTest(QueueCommandTest):
     def test_nobody_listens(self):
         with socket.socket(socket.AF_UNIX) as unused:
             unused.bind(str(self.socket))
-        for arguments in (("status",), ("add", "/x"), ("wait",)):
+        for arguments in (("status",), ("add", self.archive()), ("wait",)):
             self.assertIn("Connection refused", self.refuse(3, *arguments))
 
     def test_a_socket_that_is_not_for_us(self):
@@ -456,7 +458,7 @@ class SocketTest(QueueCommandTest):
         self.socket.chmod(0o600)
         if os.geteuid() != 0:
             self.socket.chmod(0)
-        for arguments in (("status",), ("add", "/x"), ("wait",)):
+        for arguments in (("status",), ("add", self.archive()), ("wait",)):
             self.assertEqual(self.refuse(1, *arguments, **support.run_as_nobody()),
                              f"connect {self.socket}: Permission denied: run as root")
 

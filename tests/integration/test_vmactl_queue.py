@@ -281,6 +281,7 @@ class RunTest(QueueTest):
 
     def test_a_path_that_is_not_utf8_is_refused(self):
         daemon = self.start()
+        self.archive().path.rename(os.fsdecode(os.fsencode(self.dump) + b"/bad\xff.vma"))
         result = subprocess.run([os.fsencode(VMACTL), b"--socket", os.fsencode(self.socket), b"add",
                                  os.fsencode(self.dump) + b"/bad\xff.vma"], capture_output=True, timeout=60)
         self.assertEqual((result.returncode, result.stdout), (2, b""))

@@ -6,7 +6,9 @@
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
+#include "ctl/operands/archive_inspection.hpp"
 #include "ctl/operands/archive_name.hpp"
+#include "ctl/text/printable_text.hpp"
 #include "varlink/protocol.hpp"
 
 namespace vmad::ctl {
@@ -23,15 +25,11 @@ class AddCommand final : public Command {
     }
 
     ExitCode run(Context& context) override {
-        // Before anything is queued: a path that makes no sense stops the whole command.
+        // Before anything is queued: one that is no archive stops the whole command.
         std::vector<api::EnqueueCall> calls;
-        for (const auto& word : words_) {
-            auto name = archive_name(context.fs, word);
-            if (!storage_.empty()) name.storage = storage_;
-            calls.push_back({absolute_path(name.path), announced_, name.storage});
-        }
+        auto code = collect(context, calls);
+        if (code != ExitCode::done) return code;
         auto daemon = context.daemon();
-        auto code = ExitCode::done;
         for (const auto& call : calls) {
             std::optional<api::EnqueueReply> reply;
             try {
@@ -45,10 +43,30 @@ class AddCommand final : public Command {
     }
 
   private:
-    static void print(Context& context, const api::EnqueueReply& reply) {
+    /// Reports each word that is no archive; the code is the worst of them.
+    [[nodiscard]] ExitCode collect(Context& context, std::vector<api::EnqueueCall>& calls) const {
+        auto code = ExitCode::done;
+        for (const auto& word : words_) {
+            try {
+                auto name = archive_name(context.fs, word);
+                if (!storage_.empty()) name.storage = storage_;
+                calls.push_back({absolute_path(name.path), announced_, name.storage});
+                // vzdump has just made it, and its hook must not wait for a storage.
+                if (!announced_) require_archive(context.fs, calls.back().path);
+            } catch (const base::Error&) {
+                code = worse(code, report_failure(context.console, word));
+            }
+        }
+        if (code != ExitCode::done && words_.size() > 1) context.console.message("nothing was queued");
+        return code;
+    }
+
+    void print(Context& context, const api::EnqueueReply& reply) const {
         if (context.options.json) return context.console.print_json(reply);
-        context.console.print(
-            fmt::format("vmad: {} as job {}\n", reply.created ? "queued" : "already queued", reply.job.id));
+        const auto* what = reply.created ? "queued" : "already queued";
+        // Of one, everybody knows which it is.
+        const auto which = words_.size() > 1 ? ": " + printable(reply.job.path) : "";
+        context.console.print(fmt::format("vmad: {} as job {}{}\n", what, reply.job.id, which));
     }
 
     std::vector<std::string> words_;

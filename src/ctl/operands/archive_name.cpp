@@ -53,7 +53,13 @@ std::size_t end_of_parents(std::string_view path) {
 
 ArchiveName archive_name(io::FileSystem& fs, const std::string& word) {
     const auto volume = pve::parse_volume_id(word);
-    if (!volume || names_file(word)) return {word, {}};
+    if (names_file(word)) return {word, {}};
+    if (!volume) {
+        if (const auto content = pve::content_of_volume(word))
+            throw base::UsageError(fmt::format(
+                "\"{}\" is {}, not a backup: a backup's volume ID is STORAGE:backup/NAME", word, *content));
+        return {word, {}};
+    }
     return {storages_for(fs, word).path_of(*volume), volume->storage};
 }
 

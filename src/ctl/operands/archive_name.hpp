@@ -14,7 +14,7 @@ struct ArchiveName {
 
 /// "local:backup/NAME" is a volume id, unless there is a file of that name: "./local:backup/NAME" is a path
 /// whatever there is. Throws base::Error when the storages cannot be read, and base::UsageError when there is
-/// no such storage or it holds no files.
+/// no such storage or it holds no files, or the volume is no backup.
 [[nodiscard]] ArchiveName archive_name(io::FileSystem& fs, const std::string& word);
 
 /// Symbolic links stay as they are named, so that the path stays below the directory that the administrator

@@ -54,12 +54,34 @@ TEST_CASE("a volume id is the path of a file on its storage") {
 TEST_CASE("every other word is a path as it stands") {
     const Node node;
     io::FileSystem fs;
-    for (const char* word :
-         {"", "-", "x.vma", "/srv/a/dump/x.vma", "./a:backup/x.vma", "a:iso/x.vma", "17", "../a:backup/x"}) {
+    for (const char* word : {"", "-", "x.vma", "/srv/a/dump/x.vma", "./a:backup/x.vma", "./a:iso/x.iso",
+                             "a:x.vma", "17", "../a:backup/x"}) {
         CAPTURE(word);
         CHECK(archive_name(fs, word).path == word);
         CHECK(archive_name(fs, word).storage.empty());
     }
+}
+
+TEST_CASE("a volume that is no backup is refused with what it is") {
+    const Node node;
+    io::FileSystem fs;
+    for (const auto& [word, content] : {std::pair{"a:iso/x.iso", "an ISO image"},
+                                        {"nas:vztmpl/debian-12.tar.zst", "a container template"},
+                                        {"a:snippets/hook.pl", "a snippet"},
+                                        {"a:import/x.ova", "an image to import"},
+                                        {"local-lvm:vm-100-disk-0", "a disk of a guest"},
+                                        {"a:100/vm-100-disk-0.qcow2", "a disk of a guest"},
+                                        {"zfs:subvol-101-disk-0", "a disk of a guest"}}) {
+        CAPTURE(word);
+        CHECK_THROWS_WITH_AS((void)archive_name(fs, word),
+                             ("\"" + std::string(word) + "\" is " + content +
+                              ", not a backup: a backup's volume ID is STORAGE:backup/NAME")
+                                 .c_str(),
+                             base::UsageError);
+    }
+    std::filesystem::create_directories(node.root() / "a:iso");
+    node.root().write("a:iso/x.iso", "");
+    CHECK(archive_name(fs, "a:iso/x.iso").path == "a:iso/x.iso");
 }
 
 TEST_CASE("a file that has the name of a volume id comes first") {
