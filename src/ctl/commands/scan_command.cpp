@@ -30,11 +30,11 @@ namespace {
 
 constexpr const char* kFooter =
     "Finds *.vma, *.vma.zst, *.vma.gz and *.vma.lzo below DIR, except in hidden\n"
-    "directories, behind symbolic links and on other file systems. Queues the newest\n"
-    "archives first. Only headers are read: an archive counts as canonical if vmad\n"
-    "wrote it and it has not changed since, or if the headers of a .vma or .vma.zst\n"
-    "are canonical. TIME is compared with the modification time: 2026-01-31,\n"
-    "\"2026-01-31 12:00\", or an age such as 7d, 12h or 30min.\n"
+    "directories, recycle bins and snapshots, behind symbolic links and on other file\n"
+    "systems. Queues the newest archives first. Only headers are read: an archive\n"
+    "counts as canonical if vmad wrote it and it has not changed since, or if the\n"
+    "headers of a .vma or .vma.zst are canonical. TIME is compared with the\n"
+    "modification time: 2026-01-31, \"2026-01-31 12:00\", or an age such as 7d or 12h.\n"
     "With --json: one line per archive examined, {path, size_bytes, modified_at,\n"
     "canonical, job}; job is the job ID, or null if none was queued.";
 
@@ -123,7 +123,7 @@ class Scan {
     /// Reports a failure of one file or directory; the scan goes on.
     void fail(const std::string& message) {
         line_.clear();
-        context_.console.message(message);
+        context_.console.error(message, nlohmann::json::object());
         code_ = ExitCode::failed;
     }
 

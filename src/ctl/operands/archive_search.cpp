@@ -3,6 +3,8 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cctype>
+#include <iterator>
 #include <vector>
 
 #include <fmt/format.h>
@@ -12,6 +14,27 @@
 
 namespace vmad::ctl {
 namespace {
+
+/// Where file servers and desktops keep what was deleted and snapshots of the past, and what a check of the
+/// file system found; in lower case. What is hidden needs no row.
+constexpr std::string_view kSetAside[] = {
+    "#recycle",     "#snapshot",
+    "@eadir",       "@tmp",                // Synology
+    "@recycle",     "@recently-snapshot",  // QNAP
+    "$recycle.bin", "recycler",
+    "recycled",     "system volume information",  // Windows
+    "~snapshot",    "network trash folder",       // NetApp, netatalk
+    "lost+found",
+};
+
+bool is_set_aside(std::string_view name) {
+    const auto equal_letter = [](char a, char b) {
+        return std::tolower(static_cast<unsigned char>(a)) == static_cast<unsigned char>(b);
+    };
+    return std::any_of(std::begin(kSetAside), std::end(kSetAside), [&](std::string_view known) {
+        return std::equal(name.begin(), name.end(), known.begin(), known.end(), equal_letter);
+    });
+}
 
 FoundArchive found(std::string path, const struct stat& status) {
     const auto mark = publish::mark_of(status);
@@ -47,10 +70,12 @@ class Search {
     void look_at(const io::File& directory, const std::string& relative, const std::string& name) {
         const auto status = fs_.status_at(directory, name);
         if (!status) return;
-        if (S_ISDIR(status->st_mode) && status->st_dev == device_)
-            pending_.push_back(relative.empty() ? name : relative + "/" + name);
-        else if (S_ISREG(status->st_mode) && is_archive_name(name))
+        if (S_ISDIR(status->st_mode)) {
+            if (status->st_dev == device_ && !is_set_aside(name))
+                pending_.push_back(relative.empty() ? name : relative + "/" + name);
+        } else if (S_ISREG(status->st_mode) && is_archive_name(name)) {
             on_found_(found(directory.entry(name), *status));
+        }
     }
 
     template <typename Step>

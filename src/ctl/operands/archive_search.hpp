@@ -20,9 +20,10 @@ struct FoundArchive {
 [[nodiscard]] bool is_archive_name(std::string_view name) noexcept;
 
 /// Calls `on_found`, in no order, for each regular file below the directory `path` that is named like an
-/// archive. Goes into every directory that is not hidden, but not through symbolic links nor into other file
-/// systems. When `path` is a regular file, that is found, whatever its name. What cannot be read is reported
-/// to `on_error`, as a sentence that names it, and the rest is searched.
+/// archive. Goes into every directory below it but hidden ones, recycle bins and snapshots, and neither
+/// through symbolic links nor into other file systems. When `path` is a regular file, that is found, whatever
+/// its name. What cannot be read is reported to `on_error`, as a sentence that names it, and the rest is
+/// searched.
 void find_archives(io::FileSystem& fs, const std::string& path,
                    const std::function<void(FoundArchive)>& on_found,
                    const std::function<void(const std::string&)>& on_error);

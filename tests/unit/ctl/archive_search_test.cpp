@@ -60,6 +60,27 @@ TEST_CASE("archives are known by the ends of their names") {
         CHECK_FALSE(ctl::is_archive_name(name));
 }
 
+TEST_CASE("recycle bins, snapshots and hidden directories are not searched, but when they are named") {
+    const TemporaryDirectory place;
+    place.write("good.vma", "");
+    for (const char* name : {"#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "@eaDir",
+                             "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "~snapshot",
+                             "lost+found", ".Trash-1000", ".recycle", ".snapshot", ".zfs", "dump/#recycle"}) {
+        std::filesystem::create_directories(place / (std::string(name) + "/deep"));
+        place.write(std::string(name) + "/x.vma", "");
+        place.write(std::string(name) + "/deep/x.vma", "");
+        CHECK(search(place / name).paths.size() == 2);
+    }
+    for (const char* name : {"recycle", "snapshot", "#recycle2", "Trash"}) {
+        std::filesystem::create_directories(place / name);
+        place.write(std::string(name) + "/other.vma", "");
+    }
+    const auto result = search(place.path());
+    CHECK(result.paths.size() == 5);
+    CHECK(result.paths.contains(place / "good.vma"));
+    CHECK(result.errors.empty());
+}
+
 TEST_CASE("regular files are found at every depth, and told with size and time") {
     const TemporaryDirectory place;
     std::filesystem::create_directories(place / "a/b/c.vma");
