@@ -2,7 +2,10 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "base/error.hpp"
 
@@ -23,6 +26,17 @@ constexpr Magic kGzip{{0x1f, 0x8b}, 2};
 constexpr Magic kLzop{{0x89, 'L', 'Z', 'O', 0x00, 0x0d, 0x0a, 0x1a, 0x0a}, 9};
 constexpr Magic kBzip2{{'B', 'Z', 'h'}, 3};
 constexpr Magic kXz{{0xfd, '7', 'z', 'X', 'Z', 0x00}, 6};
+
+constexpr std::pair<std::string_view, ArchiveFormat> kEndings[] = {{".vma", ArchiveFormat::raw},
+                                                                   {".zst", ArchiveFormat::zstd},
+                                                                   {".gz", ArchiveFormat::gzip},
+                                                                   {".lzo", ArchiveFormat::lzo}};
+
+/// Of what a VMA archive is not, whether or not it is compressed besides.
+constexpr std::string_view kOtherEndings[] = {".bz2",  ".xz",  ".lzma", ".lz4",   ".lz",   ".br",  ".Z",
+                                              ".zip",  ".7z",  ".rar",  ".zstd",  ".tar",  ".tgz", ".tzst",
+                                              ".iso",  ".img", ".raw",  ".qcow2", ".vmdk", ".vdi", ".vhd",
+                                              ".vhdx", ".ova", ".log",  ".notes"};
 
 bool begins_with(std::span<const std::byte> bytes, const Magic& magic) {
     if (bytes.size() < magic.length) return false;
@@ -53,11 +67,21 @@ ArchiveFormat format_of_file(io::FileSystem& fs, const io::File& file) {
 }
 
 std::optional<ArchiveFormat> format_of_name(std::string_view name) {
-    if (name.ends_with(".vma")) return ArchiveFormat::raw;
-    if (name.ends_with(".zst")) return ArchiveFormat::zstd;
-    if (name.ends_with(".gz")) return ArchiveFormat::gzip;
-    if (name.ends_with(".lzo")) return ArchiveFormat::lzo;
-    return std::nullopt;
+    std::optional<ArchiveFormat> format;
+    auto stem = name;
+    for (const auto& [ending, known] : kEndings) {
+        if (!name.ends_with(ending)) continue;
+        format = known;
+        stem.remove_suffix(ending.size());
+    }
+    if (format == ArchiveFormat::raw) return format;
+    for (const auto ending : kOtherEndings)
+        if (stem.ends_with(ending))
+            throw base::UsageError(
+                fmt::format("{}: \"{}\" is not a format that can be written: end the name in .vma, .vma.zst, "
+                            ".vma.gz or .vma.lzo",
+                            name, ending));
+    return format;
 }
 
 const char* format_name(ArchiveFormat format) noexcept {

@@ -24,8 +24,9 @@ inline constexpr std::size_t kFormatBytes = 9;
 /// The format of a regular file, by its first bytes. Throws as above, and base::SystemError.
 [[nodiscard]] ArchiveFormat format_of_file(io::FileSystem& fs, const io::File& file);
 
-/// The format that a file of this name should have, by its ending: .vma, .zst, .gz or .lzo. Nothing for any
-/// other.
+/// The format that a file of this name should have, by its ending: .vma, .zst, .gz or .lzo. Nothing for a
+/// name that says nothing. Throws base::UsageError for an ending that stands for something else, such as
+/// .bz2, .qcow2 or .tar.zst.
 [[nodiscard]] std::optional<ArchiveFormat> format_of_name(std::string_view name);
 
 /// "raw", "zstd", "gzip" or "lzo".

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <filesystem>
 #include <set>
 #include <thread>
 
@@ -28,14 +29,20 @@ struct Plan {
 
 std::string disk_file_name(const vma::Device& device) { return fmt::format("disk-{}.raw", device.name); }
 
+/// "scsi0", as the config calls it, is "drive-scsi0", as QEMU does.
+bool means(const std::string& name, const vma::Device& device) {
+    return device.name == name || device.name == "drive-" + name;
+}
+
 Plan select(const vma::Header& header, const std::vector<std::string>& names) {
     if (names.empty()) return {header.devices, header.configs};
     Plan plan;
     for (const auto& device : header.devices)
-        if (std::find(names.begin(), names.end(), device.name) != names.end()) plan.devices.push_back(device);
+        if (std::any_of(names.begin(), names.end(), [&](const auto& name) { return means(name, device); }))
+            plan.devices.push_back(device);
     for (const auto& name : names) {
         if (std::any_of(plan.devices.begin(), plan.devices.end(),
-                        [&](const auto& device) { return device.name == name; }))
+                        [&](const auto& device) { return means(name, device); }))
             continue;
         std::vector<std::string> known;
         for (const auto& device : header.devices) known.push_back(device.name);
@@ -70,6 +77,24 @@ void require_absent(io::FileSystem& fs, const io::File& directory, const std::ve
         if (fs.status_at(directory, name))
             throw base::UsageError(fmt::format("{} exists; --force replaces it", directory.entry(name)));
 }
+
+/// The directory to extract to. If it had to be made, it goes away again when it stays empty.
+class TargetDirectory {
+  public:
+    TargetDirectory(io::FileSystem& fs, const std::string& path)
+        : path_(path), is_ours_(fs.make_directory(path, 0777)) {}
+    TargetDirectory(const TargetDirectory&) = delete;
+    TargetDirectory& operator=(const TargetDirectory&) = delete;
+    ~TargetDirectory() {
+        std::error_code has_files;
+        if (is_ours_) std::filesystem::remove(path_, has_files);
+    }
+    void keep() noexcept { is_ours_ = false; }
+
+  private:
+    std::string path_;
+    bool is_ours_;
+};
 
 /// Writes the stored blocks of extents to the disks' files, in as few calls as their order allows.
 class DiskWriter {
@@ -296,7 +321,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     const auto names = file_names(plan);
     check_names(names);
 
-    (void)fs.make_directory(directory, 0777);
+    TargetDirectory made(fs, directory);
     const auto into = fs.open(directory, O_RDONLY | O_DIRECTORY);
     if (!options.force) require_absent(fs, into, names);
 
@@ -306,6 +331,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
         copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
     files.publish(into, options.force);
+    made.keep();
     return size_of(plan, files.writer().written_bytes());
 }
 

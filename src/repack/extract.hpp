@@ -28,7 +28,8 @@ struct ExtractResult {
 
 /// `source_file` is what `source` reads from, or null when that is a stream. Writes disk-NAME.raw for each
 /// device, sparse, and each config under its name, mode 0600, into `directory`, which is made when it is
-/// missing. Throws base::UsageError for a device that the archive does not have and for a file that exists,
+/// missing, and then removed again if no file is left in it. A device may be named without its "drive-".
+/// Throws base::UsageError for a device that the archive does not have and for a file that exists,
 /// base::FormatError, also for names that are no file names, base::Unsupported, io::NoSpace,
 /// base::SystemError, base::Cancelled.
 [[nodiscard]] ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source,

@@ -40,6 +40,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
     const auto name = path.filename().string();
     if (name.empty() || name == "." || name == "..")
         throw base::UsageError(destination + " does not name a file");
+    const auto format = codec::format_of_name(name).value_or(source.format());
     std::optional<struct stat> status;
     if (source_file != nullptr) status = fs.status(*source_file);
     check_destination(fs, directory, name, status, options.force);
@@ -47,7 +48,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
     io::NewFile copy(fs, directory, name);
     const auto reserve = io::default_reserve(fs, directory);
     auto repack_options = options.repack;
-    repack_options.format = codec::format_of_name(name).value_or(source.format());
+    repack_options.format = format;
     std::optional<verify::CopyVerification> verification;
     if (options.verify)
         verification.emplace(fs, copy.file(), repack_options.format, options.repack.task,

@@ -16,8 +16,8 @@ struct NewArchiveOptions {
 /// The format of the result is what the destination's ending says, else the source's; options.repack.format
 /// and spill.beside do not matter. `source_file` is what `source` reads from, or null when that is a stream.
 /// Throws what engine::repack() and verify::CopyVerification throw, and base::UsageError when the destination
-/// exists and `force` is not set, is the source itself, or is no regular file. Whatever happens, nothing but
-/// the finished file is left.
+/// exists and `force` is not set, is the source itself, is no regular file, or ends as another format does.
+/// Whatever happens, nothing but the finished file is left.
 [[nodiscard]] engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& source,
                                                   const io::File* source_file, const std::string& destination,
                                                   const NewArchiveOptions& options);

@@ -18,7 +18,8 @@ class ExtractCommand final : public Command {
     void define(Arguments& arguments) override {
         arguments.operand("ARCHIVE", archive_, "Path, volume ID, or - for standard input").required();
         arguments.operand("DIR", directory_, "Directory to extract to; created if missing").required();
-        arguments.option("--device", options_.devices, "Extract only this disk, no configs; repeatable")
+        arguments
+            .option("--device", options_.devices, "Extract only this disk (scsi0), no configs;\nrepeatable")
             .value_name("NAME")
             .repeatable();
         arguments.flag("--force", options_.force, "Replace existing files");

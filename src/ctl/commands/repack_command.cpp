@@ -24,7 +24,8 @@ namespace {
 
 constexpr const char* kFooter =
     "SRC and DST may be .vma, .vma.zst, .vma.gz or .vma.lzo. The format of SRC is\n"
-    "detected from its content, that of DST from its name (default: that of SRC).\n"
+    "detected from its content, that of DST from its name (default: that of SRC;\n"
+    "endings of other formats are refused).\n"
     "Either may be - for standard input or output; SRC may be a volume ID.\n"
     "\n"
     "DST appears once it is complete, synced and verified: read back from disk,\n"

@@ -58,8 +58,13 @@ TEST_CASE("the ending of a name tells a format") {
         CHECK(!format_of_name(backup + ending + ".part"));
     }
     CHECK(format_of_name("dump/x.zst") == ArchiveFormat::zstd);
-    for (const auto* name : {"", "vma", "x.bz2", "x.vma.xz", "x.ZST", "x.vma.", "-"})
-        CHECK(!format_of_name(name));
+    for (const auto* name : {"", "vma", "x.vma.", "x.part", "-"}) CHECK(!format_of_name(name));
+    for (const auto* name : {"x.bz2", "x.vma.bz2", "x.vma.xz", "x.vma.zstd", "x.tar", "x.tar.zst", "x.iso",
+                             "x.qcow2", "x.qcow2.gz", "x.raw", "x.zip"}) {
+        CAPTURE(name);
+        CHECK_THROWS_AS((void)format_of_name(name), base::UsageError);
+    }
+    CHECK(format_of_name("x.qcow2.vma") == ArchiveFormat::raw);
 }
 
 }  // namespace
