@@ -134,6 +134,16 @@ _vmactl_offer_jobs() {
     _vmactl_offer "${ids[@]}"
 }
 
+# Offers the VMIDs of the guests that have jobs.
+_vmactl_offer_guests() {
+    local line
+    local -A guests=()
+    while IFS= read -r line; do
+        [[ ! $line =~ \"vmid\":([0-9]+) ]] || guests[${BASH_REMATCH[1]}]=1
+    done < <(_vmactl_run "${connection[@]}" --json list --all)
+    _vmactl_offer "${!guests[@]}"
+}
+
 # Offers the disks of the archive that the line names.
 _vmactl_offer_devices() {
     local line names=() is_name='"name":"([[:alnum:]._-]+)"(.*)$'
@@ -185,6 +195,9 @@ _vmactl_offer_values() {
     'ID '*) _vmactl_offer_storages ;;
     'ID|all '*) _vmactl_offer_storages all ;;
     'TIME '*) _vmactl_offer 1d 7d 30d ;;
+    'DURATION wait') _vmactl_offer 15min 1h 4h ;;
+    'VMID '*) _vmactl_offer_guests ;;
+    'COMMAND help') _vmactl_offer "${all_commands[@]}" ;;
     'NAME extract') _vmactl_offer_devices ;;
     'ARCHIVE '* | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
     'DIR '*) _vmactl_offer_paths ;;
@@ -196,7 +209,7 @@ _vmactl() {
     local IFS=$' \t\n'
     local program current cut_off help words=() REPLY
     local -A options=()
-    local subcommands=() operands=() commands=() repeats=''
+    local subcommands=() operands=() commands=() all_commands=() repeats=''
     local connection=() archive='' # of the daemon; the first operand
     local i name word wanted='' is_over='' operand=0 expected='' before='' typed=''
     COMPREPLY=()
@@ -204,6 +217,7 @@ _vmactl() {
     program=$REPLY
     _vmactl_split_line
     _vmactl_read_help
+    all_commands=("${subcommands[@]}")
 
     # What is expected at the cursor? The words behind it count, too: the archive may be among them.
     for ((i = 1; i < ${#words[@]}; ++i)); do

@@ -150,7 +150,7 @@ class CompletionTest(DaemonTest):
             with self.subTest(command):
                 words = ",".join(part_of_help(help_of(command), "Options")).split(",")
                 self.assertEqual(self.offered(f"vmactl {command} -"), sorted({*words, *of_all, "-h"}))
-        self.assertEqual(self.offered("vmactl list --s"), ["--socket", "--state"])
+        self.assertEqual(self.offered("vmactl list --s"), ["--since", "--socket", "--state", "--storage"])
         self.assertEqual(self.offered("vmactl list -- --s"), [])
 
     def test_states(self):
@@ -166,9 +166,14 @@ class CompletionTest(DaemonTest):
 
     def test_values_that_nobody_can_guess(self):
         (self.dir / "3.vma").touch()
-        for line in ("wait --timeout ", "scan --limit ", "log -n ", "repack --level ", "repack --memory ", "status "):
+        for line in ("scan --limit ", "log -n ", "repack --level ", "repack --memory ", "status "):
             self.assertEqual(self.offered(f"vmactl {line}"), [], line)
         self.assertEqual(self.offered("vmactl scan --since 7"), ["7d"])
+        self.assertEqual(self.offered("vmactl wait --timeout 1"), ["15min", "1h"])
+
+    def test_commands_to_be_helped_with(self):
+        self.assertEqual(self.offered("vmactl help "), sorted(part_of_help(help_of(), "Commands")))
+        self.assertEqual(self.offered("vmactl help sc"), ["scan"])
 
     def test_storages(self):
         self.assertEqual(self.offered("vmactl scan --storage "), [])
