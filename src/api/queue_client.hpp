@@ -25,6 +25,8 @@ class QueueClient {
     explicit QueueClient(const std::string& socket_path,
                          std::chrono::milliseconds limit = std::chrono::seconds(10));
 
+    void set_limit(std::chrono::milliseconds limit) noexcept { limit_ = limit; }
+
     /// The path is absolute. Refuses one that is not UTF-8 itself, as the daemon would.
     EnqueueReply enqueue(const EnqueueCall& call);
     /// The jobs in one of `states`, or all when it is empty, in order of their ids.

@@ -61,8 +61,10 @@ Failure current_failure() {
         return {ExitCode::usage, error.what(), {}};
     } catch (const varlink::Unreachable& error) {
         return {ExitCode::unreachable,
-                fmt::format("cannot reach the daemon: {}; is it running? Try \"systemctl start vmad\"",
-                            error.what()),
+                fmt::format(
+                    "cannot reach the daemon: {}; is it running? Try \"systemctl start vmad\", and \"vmactl "
+                    "settings check\" if that fails",
+                    error.what()),
                 {}};
     } catch (const varlink::Disconnected& error) {
         return {ExitCode::unreachable, error.what(), {}};

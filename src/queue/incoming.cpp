@@ -1,11 +1,17 @@
 #include "queue/incoming.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 
 #include <climits>
+#include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "io/durable_entry.hpp"
+#include "io/temporary_name.hpp"
 #include "queue/queue.hpp"
 
 namespace vmad::queue {
@@ -13,8 +19,21 @@ namespace {
 
 /// More than any path and its NUL.
 constexpr std::size_t kFileLimitBytes = PATH_MAX + 1;
+constexpr mode_t kDirectoryMode = 0700;
 
 }  // namespace
+
+std::string leave_request(io::FileSystem& fs, const std::string& state_dir, const std::string& path) {
+    const auto incoming = state_dir + "/incoming";
+    for (const std::filesystem::path directory : {state_dir, incoming})
+        if (fs.make_directory(directory, kDirectoryMode))
+            fs.sync(fs.open(directory.parent_path(), O_RDONLY | O_DIRECTORY));
+    // By their time, so that they are taken in the order in which they came.
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto name = fmt::format("{:020}-{}", std::chrono::nanoseconds(now).count(), io::random_hex());
+    io::write_durably(fs, fs.open(incoming, O_RDONLY | O_DIRECTORY), name, path + '\0');
+    return incoming;
+}
 
 std::vector<BadFile> take_incoming(io::FileSystem& fs, const io::File& directory, const AcceptPath& accept) {
     std::vector<std::string> names = fs.entries(directory);

@@ -1,7 +1,8 @@
-// What the hook leaves behind while the daemon cannot be reached: files in `incoming/`, each with one path.
+// Requests that wait for the daemon: what `vmactl add --announced` leaves while the daemon cannot be reached.
 //
-// Such a file holds the raw path of an archive, terminated by a NUL. It is written under a name that begins
-// with a dot, which is ignored here, and then renamed to one that does not. One thread at a time.
+// Each is a file in `incoming/` with the raw path of an archive, terminated by a NUL. It is written under a
+// name that begins with a dot, which is ignored here, and then renamed to one that does not. One thread at a
+// time.
 #pragma once
 
 #include <functional>
@@ -13,6 +14,11 @@
 #include "queue/spool.hpp"
 
 namespace vmad::queue {
+
+/// Leaves a request for a daemon that cannot be reached: durable once this returns, and picked up by a daemon
+/// that runs already. Makes the state directory where there is none yet, as the daemon does when it starts.
+/// Returns the directory of the request. Throws base::SystemError.
+std::string leave_request(io::FileSystem& fs, const std::string& state_dir, const std::string& path);
 
 /// Queues a path durably. Returns why the path is refused, or nothing when it was queued.
 using AcceptPath = std::function<std::optional<std::string>(const std::string& path)>;

@@ -61,6 +61,24 @@ void apply(const toml::table& table, const std::string& path, LoadedSettings& lo
     }
 }
 
+/// From the weakest to the strongest.
+std::vector<std::string> standard_paths() {
+    std::vector<std::string> paths = {base::system_path(kVendorFile), base::system_path(kClusterFile),
+                                      base::system_path(kNodeFile)};
+    for (std::string& path : drop_ins(base::system_path(kDropInDirectory))) paths.push_back(std::move(path));
+    return paths;
+}
+
+/// Takes a key from a table, unless it is missing or makes no sense there.
+void apply_if_valid(const toml::table& table, std::string_view name, Settings& settings) {
+    const auto* node = table.get(name);
+    if (node == nullptr) return;
+    try {
+        find_key(name)->read(SettingValue(*node, std::string(name)), settings);
+    } catch (const base::UsageError&) {
+    }
+}
+
 }  // namespace
 
 LoadedSettings load_file(const std::string& path) {
@@ -72,13 +90,19 @@ LoadedSettings load_file(const std::string& path) {
 }
 
 LoadedSettings load_standard() {
-    std::vector<std::string> paths = {base::system_path(kVendorFile), base::system_path(kClusterFile),
-                                      base::system_path(kNodeFile)};
-    for (std::string& path : drop_ins(base::system_path(kDropInDirectory))) paths.push_back(std::move(path));
     LoadedSettings loaded;
-    for (const std::string& path : paths)
+    for (const std::string& path : standard_paths())
         if (const auto table = parse_file(path)) apply(*table, path, loaded);
     return loaded;
+}
+
+Places load_places() {
+    Settings settings;
+    for (const std::string& path : standard_paths()) {
+        const auto table = parse_what_is_valid(path);
+        for (const auto* key : {"socket", "state_dir"}) apply_if_valid(table, key, settings);
+    }
+    return {settings.socket, settings.state_dir};
 }
 
 std::vector<SettingLine> describe(const Settings& settings) {

@@ -70,6 +70,16 @@ struct LoadedSettings {
 /// name: later ones win key by key, and lists are not joined. A file that is not there is skipped.
 [[nodiscard]] LoadedSettings load_standard();
 
+/// Where the daemon is and keeps its state, for those who have to find it.
+struct Places {
+    std::string socket = Settings().socket;
+    std::string state_dir = Settings().state_dir;
+};
+
+/// Of the files that load_standard() reads, as far as they can be read: a mistake anywhere else in them must
+/// not hide the daemon, which goes on with the settings that it has. Never throws because of what is in them.
+[[nodiscard]] Places load_places();
+
 /// One key with its value, for people and for tests.
 struct SettingLine {
     std::string_view key;

@@ -40,6 +40,19 @@ std::optional<std::string> read_file(const std::string& path) {
     return text;
 }
 
+/// Empties a line, counted from 1. False when there is nothing in it.
+bool blank_line(std::string& text, std::size_t number) {
+    std::size_t begin = 0;
+    for (; number > 1; --number) {
+        const auto line_feed = text.find('\n', begin);
+        if (line_feed == text.npos) return false;
+        begin = line_feed + 1;
+    }
+    const auto end = std::min(text.find('\n', begin), text.size());
+    text.erase(begin, end - begin);
+    return begin != end;
+}
+
 bool is_drop_in(const std::filesystem::directory_entry& entry) {
     const std::string name = entry.path().filename().string();
     std::error_code unknown;  // a link that leads nowhere is no file
@@ -61,6 +74,23 @@ std::optional<toml::table> parse_file(const std::string& path) {
         fail_at(error.source(), fmt::format("not TOML: {}", error.description()),
                 "write each key once, as KEY = VALUE, with strings in quotes");
     }
+}
+
+toml::table parse_what_is_valid(const std::string& path) {
+    // Each round empties a line.
+    constexpr int kMostInvalidLines = 100;
+    try {
+        auto text = read_file(path).value_or("");
+        for (int i = 0; i < kMostInvalidLines; ++i) {
+            try {
+                return toml::parse(text, std::string_view(path));
+            } catch (const toml::parse_error& error) {
+                if (!blank_line(text, error.source().begin.line)) break;
+            }
+        }
+    } catch (const base::UsageError&) {
+    }
+    return {};
 }
 
 std::vector<std::string> drop_ins(const std::string& directory) {

@@ -203,7 +203,9 @@ class DaemonTest(unittest.TestCase):
         self.state = self.dir / "state"
         self.state.mkdir()
         self.socket = self.dir / "vmad.sock"
-        self.config = self.dir / "vmad.toml"
+        # With VMAD_ROOT, where vmactl finds it.
+        self.config = self.dir / "etc/vmad/vmad.toml"
+        self.config.parent.mkdir(parents=True)
         self.write_settings()
 
     def clean_up(self):
@@ -237,15 +239,14 @@ class DaemonTest(unittest.TestCase):
 
     def run_hook(self, target, *arguments, **environment):
         """The exit code and the output of the hook, called as vzdump calls it."""
-        result = subprocess.run(self.hook_command(target, self.state, *arguments, **environment), env={},
+        result = subprocess.run(self.hook_command(target, *arguments, **environment), env={},
                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
         return result.returncode, result.stdout
 
-    def hook_command(self, target, state_dir, *arguments, **environment):
-        values = {"STOREID": "local", "DUMPDIR": self.dump, "VMTYPE": "qemu", "HOSTNAME": "guest",
+    def hook_command(self, target, *arguments, **environment):
+        values = {"LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1", "STOREID": "local", "DUMPDIR": self.dump, "VMTYPE": "qemu", "HOSTNAME": "guest",
                   "TARGET": target, "LOGFILE": self.dir / "vzdump.log", "VMAD_ANNOUNCE": ANNOUNCE,
-                  "VMAD_VMACTL": VMACTL, "VMAD_SOCKET": self.socket, "VMAD_STATE_DIR": state_dir,
-                  "VMAD_HOOK_D": self.dir / "hook.d", **environment}
+                  "VMAD_VMACTL": VMACTL, "VMAD_ROOT": self.dir, "VMAD_HOOK_D": self.dir / "hook.d", **environment}
         return ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in values.items()), HOOK,
                 *(arguments or ("backup-end", "snapshot", "100"))]
 

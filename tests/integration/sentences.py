@@ -8,12 +8,8 @@ HOOK_SILENT = "vmad: daemon not responding"
 
 
 def hook_saved(incoming, why=HOOK_SILENT):
-    """What vzdump-announce prints when it leaves the request for later."""
+    """What vzdump-announce prints when the request is left for later."""
     return f"{why}; request saved in {incoming}\n"
-
-
-def hook_not_saved(incoming, why=HOOK_SILENT):
-    return f"{why}; cannot write to {incoming}: not queued\n"
 
 
 # Of vmactl, about the daemon and its jobs.

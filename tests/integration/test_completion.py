@@ -258,9 +258,9 @@ class CompletionTest(DaemonTest):
         with daemon.client() as client:
             client.call("org.vmad.Queue.Cancel", id=int(ids[1]))
         for command in ("show", "log", "retry"):
-            self.assertEqual(self.offered(f"vmactl {command} "), [*ids, "dump", "state"], command)
+            self.assertEqual(self.offered(f"vmactl {command} "), [*ids, "dump", "etc", "state"], command)
         for command in ("wait", "cancel"):
-            self.assertEqual(self.offered(f"vmactl {command} "), [ids[0], ids[2], "dump", "state"], command)
+            self.assertEqual(self.offered(f"vmactl {command} "), [ids[0], ids[2], "dump", "etc", "state"], command)
         self.assertEqual(self.offered(f"vmactl wait {ids[0]} {ids[2]}"), [ids[2]])
         self.assertEqual(self.offered("vmactl wait --timeout 5 3"), ["3"])
         # The line names the daemon.
@@ -270,7 +270,7 @@ class CompletionTest(DaemonTest):
     def test_without_a_daemon(self):
         (self.dump / "a.vma").touch()
         for command in ("show", "log", "retry", "wait", "cancel"):
-            self.assertEqual(self.offered(f"vmactl {command} "), ["dump", "state"], command)
+            self.assertEqual(self.offered(f"vmactl {command} "), ["dump", "etc", "state"], command)
             self.assertEqual(self.offered(f"vmactl {command} 1"), [], command)
             self.assertEqual(self.offered(f"vmactl {command} dump/"), ["dump/a.vma"], command)
 
@@ -283,7 +283,7 @@ class CompletionTest(DaemonTest):
         self.addCleanup(hung.wait)
         self.addCleanup(hung.kill)
         hung.stdout.readline()
-        self.assertEqual(self.offered("vmactl wait "), ["dump", "state"])
+        self.assertEqual(self.offered("vmactl wait "), ["dump", "etc", "state"])
 
     def test_without_vmactl(self):
         for line in ("vmactl ", "vmactl list -", "vmactl wait "):

@@ -15,7 +15,8 @@ from support import VMACTL, generate
 
 class HookTest(DaemonTest):
     def incoming(self):
-        return list((self.state / "incoming").iterdir())
+        directory = self.state / "incoming"
+        return list(directory.iterdir()) if directory.exists() else []
 
     def test_archive_becomes_canonical_and_stays_what_it_was(self):
         archive = self.archive()
@@ -166,13 +167,57 @@ class HookTest(DaemonTest):
         foreign = self.dir / "foreign"
         (foreign / "incoming").mkdir(parents=True)
         os.chown(foreign / "incoming", NOBODY, NOBODY)
-        for state in (foreign, self.dir / "missing"):
+        for state, why in ((foreign, f"{foreign}/incoming/"),
+                           (self.dir / "no/state", f"create directory {self.dir}/no/state: No such file or directory")):
             with self.subTest(state=state.name):
-                result = subprocess.run([*WITHOUT_OVERRIDE, *self.hook_command(archive.path, state)], env={},
+                self.write_settings(state_dir=str(state))
+                result = subprocess.run([*WITHOUT_OVERRIDE, *self.hook_command(archive.path)], env={},
                                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-                self.assertEqual((result.returncode, result.stdout),
-                                 (0, sentences.hook_not_saved(f"{state}/incoming")))
+                self.assertEqual(result.returncode, 0)
+                self.assertEqual(result.stdout.count("\n"), 1)
+                self.assertIn(why, result.stdout)
+                self.assertTrue(result.stdout.startswith("vmad: not queued: daemon not responding; cannot save the "
+                                                         "request: "), result.stdout)
         self.assertEqual(list((foreign / "incoming").iterdir()), [])
+
+    def test_settings_with_mistakes_still_tell_where(self):
+        """The daemon does not start with them, and takes the request once they are mended."""
+        archive = self.archive()
+        good = self.config.read_text()
+        for name, bad in (("of a value", good + "workers = 0\n"), ("of a key", "worker = 1\n" + good),
+                          ("of the form", "[not toml\nbwlimit = 1G\n" + good + "threads 3\n\"\n")):
+            with self.subTest(name):
+                self.config.write_text(bad)
+                self.assertEqual(self.run_hook(archive.path), (0, sentences.hook_saved(f"{self.state}/incoming")))
+        self.assertEqual(len(self.incoming()), 3)
+        self.config.write_text(good)
+        self.start().wait(1)
+        self.assertEqual(self.incoming(), [])
+
+    def test_a_state_directory_that_is_not_there_yet(self):
+        archive = self.archive()
+        self.state = self.dir / "new"
+        self.write_settings()
+        self.assertEqual(self.run_hook(archive.path), (0, sentences.hook_saved(f"{self.state}/incoming")))
+        self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
+        self.start().wait(1)
+        self.assert_canonical(archive)
+
+    def test_vmactl_that_does_not_work(self):
+        """One line, and success: what there is to see is in it."""
+        archive = self.archive()
+        program = self.dir / "program"
+        for text, said in ((None, "cannot run "), ("#!/no/where\n", "cannot run "),
+                           ("#!/bin/sh\necho libx.so: not found >&2; exit 127\n", "libx.so: not found"),
+                           ("#!/bin/sh\nprintf 'a\\nb\\n'; kill -SEGV $$\n", "a b (exit code 139)")):
+            with self.subTest(text):
+                if text:
+                    program.write_text(text)
+                    program.chmod(0o755)
+                code, output = self.run_hook(archive.path, VMAD_VMACTL=str(program))
+                self.assertEqual(code, 0)
+                self.assertRegex(output, r"\Avmad: not queued: .*\n\Z")
+                self.assertIn(said, output)
 
     def test_refused_by_the_daemon(self):
         elsewhere = self.dir / "elsewhere.vma"
@@ -190,7 +235,7 @@ class HookTest(DaemonTest):
         for number in (signal.SIGCONT, signal.SIGSTOP):
             with self.subTest(number.name):
                 os.kill(daemon.pid, number)
-                process = subprocess.Popen(self.hook_command(archive.path, self.state), env={},
+                process = subprocess.Popen(self.hook_command(archive.path), env={},
                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 with process.stdout as output:
                     process.wait(60)
@@ -232,8 +277,7 @@ class HookDirectoryTest(DaemonTest):
     def test_order_arguments_and_environment(self):
         self.script("20-second", 'echo "second: $*"\n')
         self.script("10-first", 'echo "first: $*"; env | sort\n')
-        self.script("15-not-executable", "echo never\n", 0o644)
-        (self.dir / "hook.d" / "16-directory").mkdir()
+        self.script(".hidden", "echo never\n")
         code, output = self.run_hook("-", "job-start", STOREID="nas", TARGET="with a blank")
         self.assertEqual(code, 0)
         lines = output.splitlines()
@@ -243,8 +287,58 @@ class HookDirectoryTest(DaemonTest):
         # What vzdump clears stays cleared; PATH, PWD and the like are the shell's own.
         names = {line.split("=")[0] for line in lines[1:-1]}
         self.assertLessEqual(names, {"STOREID", "DUMPDIR", "VMTYPE", "HOSTNAME", "TARGET", "LOGFILE", "PWD",
-                                     "OLDPWD", "SHLVL", "_", "VMAD_ANNOUNCE", "VMAD_VMACTL", "VMAD_SOCKET",
-                                     "VMAD_STATE_DIR", "VMAD_HOOK_D"})
+                                     "OLDPWD", "SHLVL", "_", "LC_ALL", "LVM_SUPPRESS_FD_WARNINGS", "PATH", "HOME",
+                                     "VMAD_VZDUMP", "VMAD_ANNOUNCE", "VMAD_VMACTL", "VMAD_ROOT", "VMAD_HOOK_D"})
+        self.assertEqual([line for line in lines if line.startswith("HOME=")], ["HOME=/root"])
+
+    def test_programs_are_found_and_have_a_home(self):
+        """Neither is set by vzdump, and a shell does not export what it assumes itself."""
+        self.script("1", "env\n")
+        _, output = self.run_hook("-", "job-end")
+        values = dict(line.split("=", 1) for line in output.splitlines())
+        self.assertEqual(values["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        self.assertEqual(values["HOME"], "/root")
+        _, output = self.run_hook("-", "job-end", PATH="/bin:/usr/bin:/x", HOME="/y")
+        self.assertLessEqual({"PATH=/bin:/usr/bin:/x", "HOME=/y"}, set(output.splitlines()))
+
+    def test_what_cannot_run_is_reported(self):
+        self.script("1-text", "echo never\n", 0o644)
+        (self.dir / "hook.d/2-directory").mkdir()
+        (self.dir / "hook.d/3-dangling").symlink_to("/no/where")
+        self.script("4-good", "echo good\n")
+        lines = "".join(f"vmad: {self.dir}/hook.d/{name} is not an executable file: not run\n"
+                        for name in ("1-text", "2-directory", "3-dangling"))
+        for phase, output in (("job-start", lines + "good\n"), ("backup-end", lines + "good\n"),
+                              ("pre-stop", "good\n"), ("job-end", "good\n")):
+            self.assertEqual(self.run_hook("-", phase), (0, output))
+
+    def earlier(self, text, mode=0o755):
+        """A script that vzdump ran before, linked as "vmactl hook enable" links it."""
+        script = self.dir / "opt/hooks/nightly.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text("#!/bin/sh\n" + text)
+        script.chmod(mode)
+        (self.dir / "hook.d").mkdir()
+        (self.dir / "hook.d/00-vzdump-script").symlink_to(script)
+        return script
+
+    def test_the_earlier_script_runs_as_vzdump_ran_it(self):
+        script = self.earlier('. "$(dirname "$0")/my.conf"\necho "$0: $*: $setting"\n')
+        (script.parent / "my.conf").write_text("setting=value\n")
+        self.assertEqual(self.run_hook("-", "backup-start", "stop", "100"),
+                         (0, f"{script}: backup-start stop 100: value\n"))
+
+    def test_the_earlier_script_fails_as_under_vzdump(self):
+        script = self.earlier("exit 3\n")
+        self.script("1-after", "echo never\n")
+        self.assertEqual(self.run_hook("-", "job-init"), (3, ""))
+        script.chmod(0o644)
+        for why in ("is not executable", "does not exist"):
+            code, output = self.run_hook("-", "job-init")
+            self.assertEqual(code, 1)
+            self.assertRegex(output, rf"\Avmad: the hook script '{script}' {why}; .*\n\Z")
+            if script.exists():
+                script.unlink()
 
     def test_failure_is_passed_on_and_ends_it(self):
         self.script("1-good", "echo good\n")

@@ -131,7 +131,10 @@ class Enable(NodeTest):
             prepare(self.root / "opt/offsite.sh")
             self.write("etc/vzdump.conf", CONFIG)
             self.hook("enable", warnings=[
-                f"the previous script /opt/offsite.sh {why}: it is not run until you fix that"])
+                f"the previous script /opt/offsite.sh {why}: every backup fails until you fix that or remove its link"])
+            self.hook("status", code=1, warnings=[
+                f"the previous script /opt/offsite.sh {why}: every backup fails until you fix that or remove "
+                "/etc/vmad/hook.d/00-vzdump-script"])
             self.assertEqual(os.readlink(self.root / LINK), "/opt/offsite.sh")
             self.hook("disable", warnings=[
                 f"the script /opt/offsite.sh {why}: every backup fails until you fix that or remove the line"])

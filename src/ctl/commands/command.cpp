@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 
 #include "api/queue_client.hpp"
+#include "settings/settings.hpp"
 
 namespace vmad::ctl {
 
-api::QueueClient Context::daemon() const {
+api::QueueClient Context::daemon(std::chrono::milliseconds limit) const {
     try {
-        return api::QueueClient(options.socket);
+        return api::QueueClient(options.socket.empty() ? settings::load_places().socket : options.socket,
+                                limit);
     } catch (const base::SystemError& error) {
         if (error.number() != EACCES) throw;
         throw base::Error(fmt::format("{}: run as root", error.what()));

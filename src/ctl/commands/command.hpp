@@ -1,6 +1,7 @@
 // What a subcommand of vmactl is: it declares its arguments, and runs. And the table of them all.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@ using cli::Arguments;
 /// Options that may stand before or behind the subcommand.
 struct GlobalOptions {
     bool json = false;
-    std::string socket = "/run/vmad/vmad.sock";
+    std::string socket{};  ///< empty: that of the daemon's settings
 };
 
 /// What a command works with; outlives it.
@@ -31,9 +32,9 @@ struct Context {
     Console& console;
     io::FileSystem& fs;
 
-    /// A new connection to the daemon. Throws what QueueClient throws, and base::Error that says what to do
-    /// when the socket is not for us.
-    [[nodiscard]] api::QueueClient daemon() const;
+    /// A new connection to the daemon; `limit` is for connecting and for each call but wait and monitor.
+    /// Throws what QueueClient throws, and base::Error that says what to do when the socket is not for us.
+    [[nodiscard]] api::QueueClient daemon(std::chrono::milliseconds limit = std::chrono::seconds(10)) const;
 };
 
 class Command {

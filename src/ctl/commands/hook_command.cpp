@@ -51,7 +51,7 @@ class HookRun {
         const auto change = pve::enable_hook(node_);
         if (change.changed && !change.earlier.empty()) {
             if (const auto obstacle = node_.obstacle(change.earlier); !obstacle.empty())
-                warn("the previous script {} {}: it is not run until you fix that",
+                warn("the previous script {} {}: every backup fails until you fix that or remove its link",
                      node_.shown(change.earlier), obstacle);
         }
         read_overriding_jobs();
@@ -96,19 +96,32 @@ class HookRun {
         if (const auto obstacle = node_.obstacle(pve::kHookScript); enabled && !obstacle.empty())
             warn("{} {}: every backup fails; reinstall vmad or run \"vmactl hook disable\"",
                  node_.shown(pve::kHookScript), obstacle);
+        const bool earlier_runs = !enabled || check_earlier();
         read_overriding_jobs();
         warn_of_overriding_jobs();
         if (context_.options.json)
             print_json(nullptr);
         else
             print_status(enabled);
-        return enabled ? ExitCode::done : ExitCode::failed;
+        return enabled && earlier_runs ? ExitCode::done : ExitCode::failed;
     }
 
   private:
     template <typename... Values>
     void warn(fmt::format_string<Values...> text, Values&&... values) {
         context_.console.message(fmt::format(text, std::forward<Values>(values)...));
+    }
+
+    /// False when the hook fails every backup because of the script that vzdump ran before.
+    bool check_earlier() {
+        bool good = true;
+        for (const auto& script : node_.scripts()) {
+            if (script.name != pve::kEarlierScriptName || script.obstacle.empty()) continue;
+            good = false;
+            warn("the previous script {} {}: every backup fails until you fix that or remove {}/{}",
+                 node_.shown(script.target), script.obstacle, node_.shown(pve::kHookDirectory), script.name);
+        }
+        return good;
     }
 
     void read_overriding_jobs() {
@@ -205,7 +218,8 @@ class HookCommand final : public Command {
         arguments.footer(std::string(kFooter) + "\n\n" + kJsonFooter);
         enable_ = arguments.subcommand("enable", "Set the hook as vzdump's script");
         disable_ = arguments.subcommand("disable", "Restore the previous script");
-        auto status = arguments.subcommand("status", "Show whether the hook is enabled (exit code 1: no)");
+        auto status = arguments.subcommand(
+            "status", "Show whether the hook is enabled (exit code 1: no,\nor every backup fails)");
         for (auto action : {enable_, disable_, status}) action.footer(kJsonFooter);
     }
 

@@ -16,6 +16,7 @@
 #include "ctl/text/progress_bar.hpp"
 #include "publish/journal_directory.hpp"
 #include "repack/in_place.hpp"
+#include "settings/settings.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -199,7 +200,7 @@ class Runner {
 }  // namespace
 
 std::string default_state_directory() {
-    if (::geteuid() == 0) return "/var/lib/vmad";
+    if (::geteuid() == 0) return settings::load_places().state_dir;
     // A relative $XDG_STATE_HOME is to be ignored, says its specification.
     if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state == '/')
         return std::string(state) + "/vmad";

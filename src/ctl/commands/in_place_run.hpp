@@ -9,7 +9,7 @@
 
 namespace vmad::ctl {
 
-/// /var/lib/vmad for root, who shares the daemon's locks; else $XDG_STATE_HOME/vmad or ~/.local/state/vmad.
+/// That of the daemon for root, who shares its locks; else $XDG_STATE_HOME/vmad or ~/.local/state/vmad.
 /// Throws base::UsageError when there is no home.
 [[nodiscard]] std::string default_state_directory();
 

@@ -34,8 +34,8 @@ constexpr const char* kFooter =
     "With --in-place, each archive is replaced atomically, in its own format. An\n"
     "archive that is invalid, busy, modified within the last minute or already\n"
     "canonical is left unchanged. If a run is killed, the next one finishes or rolls\n"
-    "back the replacement. The state directory is /var/lib/vmad for root, else\n"
-    "~/.local/state/vmad. SIZE is a number with the suffix K, M or G.";
+    "back the replacement. The state directory is that of the daemon for root,\n"
+    "else ~/.local/state/vmad. SIZE is a number with the suffix K, M or G.";
 
 std::uint64_t parse_memory(const std::string& text) {
     const auto bytes = base::parse_size(text);

@@ -81,7 +81,13 @@ TEST_CASE("directories are made as far as they are missing, private") {
 
 TEST_CASE("the state directory depends on who asks") {
     if (::geteuid() == 0) {
+        const TemporaryDirectory root;
+        ::setenv("VMAD_ROOT", root.path().c_str(), 1);
         CHECK(default_state_directory() == "/var/lib/vmad");
+        std::filesystem::create_directories(root / "etc/vmad");
+        root.write("etc/vmad/vmad.toml", "state_dir = \"/srv/vmad\"\n");
+        CHECK(default_state_directory() == "/srv/vmad");
+        ::unsetenv("VMAD_ROOT");
         return;
     }
     ::setenv("HOME", "/home/x", 1);

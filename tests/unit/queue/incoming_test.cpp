@@ -154,3 +154,44 @@ TEST_CASE("law: whichever operation fails, no path is lost") {
         if (!failed) break;
     }
 }
+
+TEST_CASE("a request that was left is taken, after those that were left before it") {
+    const StateDirectory state;
+    io::FileSystem fs;
+    const auto place = state.path() + "/new";
+    std::vector<std::string> left;
+    for (const char* path : {"/z", "/mnt/b\xff\n", "/a"}) {
+        CHECK(leave_request(fs, place, path) == place + "/incoming");
+        left.emplace_back(path);
+    }
+    const auto directory = fs.open(place + "/incoming", O_RDONLY | O_DIRECTORY);
+    left[1] = "";  // No UTF-8: set aside.
+    std::erase(left, "");
+    std::vector<std::string> taken;
+    const auto bad = take_incoming(fs, directory, [&](const std::string& path) {
+        taken.push_back(path);
+        return std::optional<std::string>();
+    });
+    CHECK(taken == left);
+    CHECK(bad.size() == 1);
+}
+
+TEST_CASE("whichever call fails, a request is left or the caller is told") {
+    bool left = false;
+    for (unsigned call = 1; !left; ++call) {
+        CAPTURE(call);
+        const StateDirectory state;
+        FaultFileSystem fs;
+        fail_call(fs, call);
+        try {
+            (void)leave_request(fs, state.path() + "/new", "/a");
+            left = true;
+        } catch (const base::SystemError&) {
+        }
+        const auto incoming = state.path() + "/new/incoming";
+        if (left)
+            CHECK(names_in(incoming).size() == 1);
+        else if (std::filesystem::exists(incoming))
+            CHECK(names_in(incoming).empty());
+    }
+}

@@ -231,3 +231,27 @@ TEST_CASE("a directory of drop-ins that is none or cannot be read") {
     node.link("vmad.toml.d", "/etc/vmad/vmad.toml.d");
     CHECK(node.mistake() == "/etc/vmad/vmad.toml.d: cannot be read: Too many levels of symbolic links");
 }
+
+TEST_CASE("the daemon is found whatever mistakes its settings have elsewhere") {
+    const Node node;
+    const auto places = [] {
+        const auto found = load_places();
+        return found.socket + " " + found.state_dir;
+    };
+    CHECK(places() == "/run/vmad/vmad.sock /var/lib/vmad");
+    const std::string good = "socket = \"/s\"\nstate_dir = \"/a//b/\"\n";
+    for (const auto& text :
+         {good, "workers = 0\nunknown = 1\n" + good, good + "on_failure = \"x\n[a\nbwlimit = 1G\n",
+          "[a\n\n'\n" + good, good + "state_dir = \"/twice\"\n", good + "workers = \"\"\"\n"}) {
+        CAPTURE(text);
+        node.write(kNode, text);
+        CHECK(places() == "/s /a/b");
+    }
+    node.write(kDropIn + "1.toml", "socket = \"/later\"\nstate_dir = \"not absolute\"\n");
+    CHECK(places() == "/later /a/b");
+    node.write(kNode, std::string(1000, '[') + std::string(1000, '\n'));
+    CHECK(places() == "/later /var/lib/vmad");
+    std::filesystem::remove(node.path(kNode));
+    std::filesystem::create_directory(node.path(kNode));
+    CHECK(places() == "/later /var/lib/vmad");
+}
