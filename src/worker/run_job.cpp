@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <new>
 #include <system_error>
 
@@ -82,6 +83,21 @@ void require_storage(io::FileSystem& fs, const api::Job& job) {
     const auto* mount = mounts.find(job.path);
     if (mount == nullptr || mount->mount_point.size() < job.mount_point.size())
         throw publish::StorageMissing(fmt::format("nothing is mounted at {}", job.mount_point));
+}
+
+/// When the job waits for a directory that nobody has ever seen, and has done so for long enough: a storage
+/// that was mounted once may come back, but this one may be none.
+bool waits_in_vain(io::FileSystem& fs, const api::Job& job, const WorkerResult& result) {
+    constexpr std::int64_t kLongestWaitSeconds = 7 * 24 * 60 * 60;
+    if (result.waiting_for != WaitReason::storage || !job.recovery.empty() ||
+        std::time(nullptr) - job.queued_at < kLongestWaitSeconds)
+        return false;
+    try {
+        require_storage(fs, job);
+        return true;
+    } catch (const base::Error&) {
+        return false;
+    }
 }
 
 WorkerResult cleaned_up(WorkerResult result) {
@@ -199,6 +215,8 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     } catch (...) {
         result = result_of_failure();
     }
+    if (waits_in_vain(fs, job, result))
+        result = cleaned_up(failed(result.reason + " Given up after a week."));
     // The next run would recover, but a job that has failed has none.
     const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);

@@ -2,6 +2,7 @@
 #include "worker/run_job.hpp"
 
 #include <cerrno>
+#include <ctime>
 
 #include <doctest/doctest.h>
 
@@ -92,6 +93,25 @@ TEST_CASE("a storage that is not mounted any more waits, however its mount point
     CHECK(result.reason == "nothing is mounted at " + stage.archives.path());
     stage.order.job.mount_point = "";
     stage.order.job.path = stage.archives / "none/a.vma";
+    stage.order.job.queued_at = std::time(nullptr);
+    CHECK(outcome_of(stage.run()) == outcome::no_storage);
+}
+
+TEST_CASE("a storage that never was is waited for only for a week") {
+    constexpr std::int64_t kDay = 24 * 60 * 60;
+    Stage stage;
+    stage.order.job.path = stage.archives / "none/a.vma";
+    for (const std::int64_t days : {0, 6}) {
+        stage.order.job.queued_at = std::time(nullptr) - days * kDay;
+        CHECK(outcome_of(stage.run()) == outcome::no_storage);
+    }
+    stage.order.job.queued_at = std::time(nullptr) - 8 * kDay;
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::failed);
+    CHECK(result.reason == "the directory " + (stage.archives / "none") +
+                               " is not there: is its storage mounted? Given up after a week.");
+    // One that was mounted when the archive was queued may come back whenever it likes.
+    stage.order.job.mount_point = stage.archives / "none";
     CHECK(outcome_of(stage.run()) == outcome::no_storage);
 }
 
