@@ -217,6 +217,9 @@ class WithDaemon(DaemonTest):
                              (("--since", time.strftime("%Y-%m-%d", time.localtime(time.time() + 2 * 86400))), []),
                              (("--vmid", "105", "--state", "queued"), [])):
             self.assertEqual(self.listed(*filters), ids, filters)
+        self.run_row(["wait", "--timeout", "1", "3"], 5, "",
+                     f"job 3 has not finished: queued: {c}: the queue is paused\n"
+                     "vmactl: 1 job has not finished within 1s")
         self.fake_journal()
         self.run_row(["log", "1"], output="of VMAD_JOB=1\n")
         self.run_row(["log", "104"], output="of VMAD_VMID=104\n")

@@ -6,8 +6,10 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
+#include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/job_argument.hpp"
@@ -95,11 +97,23 @@ class WaitCommand final : public Command {
         if (timeout_seconds_ != 0) limit = std::chrono::seconds(timeout_seconds_);
         auto code = ExitCode::done;
         JobWatch watch(context);
-        daemon.wait(wait_call(context.fs), limit, [&](const api::Job& job) {
-            watch.without_line([&] { print(context, job); });
-            if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
-                code = ExitCode::failed;
-        });
+        const auto call = wait_call(context.fs);
+        try {
+            daemon.wait(call, limit, [&](const api::Job& job) {
+                watch.without_line([&] { print(context, job); });
+                if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
+                    code = ExitCode::failed;
+            });
+        } catch (const varlink::TimedOut&) {
+            std::size_t count = 0;
+            watch.without_line([&] { count = report_unfinished(context, call); });
+            if (count == 0) throw;
+            const auto text =
+                fmt::format("{} {} not finished within {}", count, count == 1 ? "job has" : "jobs have",
+                            base::spell_duration(timeout_seconds_));
+            context.console.error(text, {{"exit_code", static_cast<int>(ExitCode::timed_out)}});
+            return ExitCode::timed_out;
+        }
         return code;
     }
 
@@ -115,6 +129,38 @@ class WaitCommand final : public Command {
                 call.paths.push_back(absolute_path(archive_name(fs, word).path));
         }
         return call;
+    }
+
+    /// Says which jobs have not finished, and why. How many there are; none when the daemon does not answer.
+    static std::size_t report_unfinished(Context& context, const api::WaitCall& call) {
+        const auto is_one_of = [](const auto& list, const auto& value) {
+            return std::find(list.begin(), list.end(), value) != list.end();
+        };
+        std::size_t count = 0;
+        try {
+            api::QueueClient daemon(context.options.socket, std::chrono::seconds(2));
+            const bool paused = daemon.status().hold == api::Hold::paused;
+            for (const auto& job : daemon.list({})) {
+                const bool is_over =
+                    api::is_final(job.state) || job.waiting_for == api::WaitReason::grace_period;
+                const bool all = call.ids.empty() && call.paths.empty();
+                if (is_over || !(all || is_one_of(call.ids, job.id) || is_one_of(call.paths, job.path)))
+                    continue;
+                context.console.message(unfinished_line(job, paused));
+                ++count;
+            }
+        } catch (const base::Error&) {
+            // That it took too long is told all the same.
+        }
+        return count;
+    }
+
+    static std::string unfinished_line(const api::Job& job, bool paused) {
+        auto line =
+            fmt::format("job {} has not finished: {}: {}", job.id, api::to_string(job.state), job.path);
+        if (paused && job.state == api::JobState::queued) line += ": the queue is paused";
+        if (!job.reason.empty()) line += ": " + job.reason;
+        return line;
     }
 
     static void print(Context& context, const api::Job& job) {
