@@ -62,7 +62,7 @@ if [ -z "${VMAD_BUILD:-}" ]; then
     # What only the package and the tests want is left out.
     install_dependencies "$build_dir/apt.log" "g++, restic, e2fsprogs, $(build_dependencies |
         grep -v -e debhelper -e doctest -e lzop -e strace -e '^ systemd-dev')"
-    next_step "Build vmad, its control program, and what stands in for Proxmox's tools"
+    next_step "Build vmad, and what stands in for Proxmox's tools"
     configure "$VMAD_BUILD"
     watched "$build_dir/ninja.log" ninja -C "$VMAD_BUILD" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate \
         tests/bench/plain-restore
@@ -139,7 +139,7 @@ watched log added vzdump
 echo "Done; the figures come last."
 
 # --- vmad ---
-next_step "Repack both: vzdump calls the hook, the hook queues, vmad works"
+next_step "Repack both: vzdump calls the hook, which queues them"
 mkdir -p etc/vmad
 cat >etc/vmad/vmad.toml <<END
 socket = "$dir/vmad.sock"

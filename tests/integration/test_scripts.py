@@ -43,6 +43,14 @@ class UsageTest(ProcessTest):
             self.assertIn(f"\n  {option} ", text)
             self.assertIn(f"[{option}]", text)
 
+    def test_titles_of_steps_fit(self):
+        """Those of the steps that no test runs, too; up to 99 minutes."""
+        titles = [title for name in ("demo.sh", "run.sh")
+                  for title in re.findall(r'next_step "(.*)"', (TESTS / name).read_text())]
+        self.assertGreater(len(titles), 8)
+        for title in titles:
+            self.assertLessEqual(len(f"== 7 of 7, 99:59: {title}"), COLUMNS)
+
     def test_what_is_misspelt_is_named(self):
         for name in ("demo.sh", "run.sh"):
             result = self.run_script(name, "--frob")

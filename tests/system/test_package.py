@@ -77,6 +77,7 @@ class LifeTest(SystemTest):
         self.box.output("vmactl", "wait", "--timeout", "100")
 
     def test_3_remove(self):
+        self.box.output("systemctl", "enable", "--now", "vmad-scan.timer")
         output = self.box.output("apt-get", "remove", "--yes", "--quiet", "vmad")
         self.assertNotIn("rror", output)
         self.assertEqual(self.box.read("/etc/vzdump.conf"), CONFIG)
@@ -92,8 +93,10 @@ class LifeTest(SystemTest):
         # State and settings stay.
         self.box.shell("test -d /var/lib/vmad/queue; test -e /etc/vmad/vmad.toml; "
                        "test -e /etc/vmad/vmad.toml.d/test.toml; test ! -e /usr/bin/vmactl")
-        self.assertFalse(self.is_active("vmad.service") or self.is_active("vmad.socket"))
         self.assertEqual(self.box.run("pgrep", "vmad").stdout, "")
+        # Nothing of it is still active, or failed for want of its files.
+        self.assertEqual(self.box.output("systemctl", "list-units", "--all", "--plain", "--no-legend",
+                                         "--state=active,failed", "vmad*"), "")
 
     def test_4_reinstall_knows_its_jobs(self):
         self.install(the_package())

@@ -78,8 +78,8 @@ class ServiceTest(SystemTest):
             self.assertIn("request saved in /var/lib/vmad/incoming", self.call_hook(path))
         self.assertEqual(self.box.show("vmad.service", "NRestarts"), "0")
         self.settings("", reload=False)
-        # Not at once: the calls have used up its start limit.
-        self.box.wait_until(lambda: self.box.run("systemctl", "start", "vmad.service").returncode == 0, "it starts")
+        # At once, however often the calls have started it.
+        self.box.output("systemctl", "start", "vmad.service")
         self.box.wait_until(self.jobs, "the request is taken")
         self.assertEqual(self.wait_for_job(path)["state"], "done")
         self.assertTrue(self.is_active("vmad.socket"))
