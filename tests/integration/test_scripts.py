@@ -58,6 +58,25 @@ class UsageTest(ProcessTest):
             self.assertIn("--frob; see --help", result.stderr)
 
 
+class LastLinesTest(ProcessTest):
+    def test_a_step_that_fails_is_named_and_what_was_not_asked_for(self):
+        """No package can be installed."""
+        apt_get = self.dir / "bin/apt-get"
+        apt_get.parent.mkdir()
+        apt_get.write_text("#!/bin/sh\necho no network\nexit 100\n")
+        apt_get.chmod(0o755)
+        environment = {**self.environment, "PATH": f"{apt_get.parent}:{os.environ['PATH']}",
+                       "VMAD_BUILD_DIR": str(self.dir / "build")}
+        result = subprocess.run([TESTS / "run.sh", "--style"], text=True, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+                                timeout=HANG_SECONDS, check=False)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertEqual(result.stdout.splitlines()[-3:],
+                         ["not run: the tests under sanitizers (--sanitize)",
+                          "not run: the package on booted systems (--system)",
+                          'FAILED: "Dependencies" was not completed; the reason stands above'])
+
+
 def on_terminal(command, environment, until=None):
     """Runs it on a terminal. Returns its exit code and what the terminal got; until(text) may say when to stop it."""
     try:
