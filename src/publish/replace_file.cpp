@@ -58,6 +58,9 @@ void ReplaceFile::make_temporary() {
             record(Phase::preparing);
         }
     }
+    // What verification and seal() will need, while the file is empty: nothing was read for it yet.
+    std::byte none{};
+    (void)io::read_fully_at(fs_, temporary_, {&none, 1}, 0);
     io::require_settable_metadata(fs_, original_.file, temporary_);
     fs_.sync(temporary_);
 }
@@ -138,17 +141,20 @@ FileMark ReplaceFile::mark_of_temporary() {
     const auto by = record_.marked_by();
     const auto open = mark_of(fs_, temporary_, fs_.status(temporary_), by);
     if (!has_name_) return open;
-    // As a later look will see it: some file systems round a time only on its way to the server.
+    // As a later look will see it: some file systems round a time only on its way to the server, and rclone
+    // shows that of the last write until the file is closed.
+    fs_.close(std::exchange(temporary_, io::File()));
     const auto found = observe_file(fs_, original_.directory, record_.temporary, by);
     if (!found || found->mark.inode != record_.replacement.inode || found->mark.content != open.content)
-        throw base::Error(temporary_.path() + " was removed or replaced by somebody else");
+        throw base::Error(original_.directory.entry(record_.temporary) +
+                          " was removed or replaced by somebody else");
     return found->mark;
 }
 
 /// The rename of an open file, or over one, is where NFS and CIFS are not atomic: NFS first moves the target
 /// aside, and CIFS may be refused by the server.
 void ReplaceFile::close_files() {
-    fs_.close(std::exchange(temporary_, io::File()));
+    if (temporary_) fs_.close(std::exchange(temporary_, io::File()));
     fs_.close(std::exchange(original_.file, io::File()));
 }
 

@@ -77,6 +77,7 @@ class ReplaceFile {
                 std::optional<std::uint64_t> reserve_bytes);
     void make_temporary();
     void record(RecoveryRecord::Phase phase);
+    /// Closes it, when it has a name.
     [[nodiscard]] FileMark mark_of_temporary();
     void close_files();
     /// False when the archive was found to be another, or changed, and nothing was swapped.

@@ -251,7 +251,7 @@ TEST_CASE("an attribute of the caller's that does not fit is left out") {
 TEST_CASE("what cannot be set, or made durable, is found before anything is read") {
     if (::geteuid() != 0) return;
     for (const bool unnamed : {true, false}) {
-        for (const char* operation : {"change_owner", "change_mode", "set_modified", "sync"}) {
+        for (const char* operation : {"read_at", "change_owner", "change_mode", "set_modified", "sync"}) {
             CAPTURE(unnamed);
             CAPTURE(operation);
             Place place;
@@ -493,6 +493,36 @@ TEST_CASE("a temporary file that somebody removed or replaced is noticed before 
         CHECK(place.storage.read(kName) == "the old content");
         CHECK(place.storage.has(temporary) == replaced);
     }
+}
+
+TEST_CASE("a time that is shown only when the file is closed is the one that is recorded") {
+    struct WriteBack : FaultFileSystem {
+        bool is_open = true;
+        void close(File file) override {
+            is_open = is_open && !file.path().ends_with(".tmp");
+            FaultFileSystem::close(std::move(file));
+        }
+        std::optional<struct stat> status_at(const File& directory, const std::string& name) override {
+            auto found = FaultFileSystem::status_at(directory, name);
+            if (found && is_open && name.ends_with(".tmp")) ++found->st_mtim.tv_sec;
+            return found;
+        }
+        struct stat status(const File& file) override {
+            auto found = FaultFileSystem::status(file);
+            if (is_open && file.path().ends_with(".tmp")) ++found.st_mtim.tv_sec;
+            return found;
+        }
+    };
+    TemporaryDirectory storage;
+    storage.write(kName, "the old content");
+    WriteBack fs;
+    fs.has_unnamed = false;
+    auto target = open_target(fs, open_entry(fs, storage / kName, {}), true, 0);
+    ReplaceFile file(fs, std::get<ArchiveTarget>(std::move(target)), [](const RecoveryRecord&) {});
+    file.seal();
+    CHECK(file.publish() == PublishOutcome::published);
+    CHECK(file.warning().empty());
+    CHECK(storage.names() == std::set<std::string>{kName});
 }
 
 TEST_CASE("an exchange that says that it was done, and was not, is an error") {
