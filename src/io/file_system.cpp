@@ -58,10 +58,15 @@ bool is_refusal(int error_number) noexcept {
 void throw_file_error(std::string_view operation, std::string_view path) {
     const int number = errno;
     if (number == ENOSPC || number == EDQUOT)
-        throw NoSpace(base::SystemError(number, operation, path).what(), number);
+        throw NoSpace(base::SystemError(number, operation, path).what(), number,
+                      std::string(path.substr(0, path.rfind('/'))));
     if (is_unknown_operation(number))
         throw base::SystemError(number, "the file system cannot " + std::string(operation), path);
     throw base::SystemError(number, operation, path);
+}
+
+void throw_nothing_written(std::string_view path) {
+    throw base::SystemError(EIO, "write (which took 0 bytes) to", path);
 }
 
 std::string File::entry(const std::string& name) const {
@@ -385,6 +390,7 @@ void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std
     use_up(from, 0);
     while (!from.empty()) {
         const auto count = fs.write_at(file, from, offset);
+        if (count == 0) throw_nothing_written(file.path());
         offset += count;
         use_up(from, count);
     }

@@ -29,12 +29,16 @@ namespace vmad::io {
 /// The disk or a quota is full (ENOSPC, EDQUOT), or would be filled beyond a reserve: worth waiting for.
 class NoSpace : public base::Error {
   public:
-    explicit NoSpace(const std::string& sentence, int number = ENOSPC) : Error(sentence), number_(number) {}
+    /// `directory` is on the file system that has none.
+    explicit NoSpace(const std::string& sentence, int number = ENOSPC, std::string directory = {})
+        : Error(sentence), number_(number), directory_(std::move(directory)) {}
     /// The errno value of the call, ENOSPC for a reserve.
     [[nodiscard]] int number() const noexcept { return number_; }
+    [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
 
   private:
     int number_;
+    std::string directory_;
 };
 
 /// True for the errno values by which file systems say that they do not have a call, or not for this caller:
@@ -45,6 +49,10 @@ class NoSpace : public base::Error {
 /// Throws NoSpace or base::SystemError for the current errno. The sentence says so when the file system does
 /// not know the operation.
 [[noreturn]] void throw_file_error(std::string_view operation, std::string_view path);
+
+/// Throws base::SystemError (EIO) for a write that reported success, and wrote nothing: to try again would
+/// never end.
+[[noreturn]] void throw_nothing_written(std::string_view path);
 
 /// An open file or directory, and the path that names it in messages.
 class File {
@@ -99,7 +107,8 @@ class FileSystem {
     /// Bytes read at `offset`; less than asked only at the end of the file or for a signal, 0 at the end.
     [[nodiscard]] virtual std::size_t read_at(const File& file, std::span<const iovec> into,
                                               std::uint64_t offset);
-    /// Bytes written at `offset`, at least 1 when there are any.
+    /// Bytes written at `offset`: fewer than there are for a signal or little room, 0 from a broken file
+    /// system.
     [[nodiscard]] virtual std::size_t write_at(const File& file, std::span<const iovec> from,
                                                std::uint64_t offset);
     virtual void truncate(const File& file, std::uint64_t size_bytes);
@@ -175,7 +184,8 @@ void sync_where_known(FileSystem& fs, const File& file);
 [[nodiscard]] std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into,
                                         std::uint64_t offset);
 
-/// Writes all of `from` at `offset`. The iovecs are used up (changed) on the way.
+/// Writes all of `from` at `offset`. Throws what write_at() throws, and throw_nothing_written(). The iovecs
+/// are used up (changed) on the way.
 void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std::uint64_t offset);
 
 }  // namespace vmad::io

@@ -71,6 +71,7 @@ void StreamSink::append(std::span<iovec> slices, std::uint64_t) {
             if (try_again()) continue;
             throw_file_error("write", name_);
         }
+        if (result == 0) throw_nothing_written(name_);
         const auto count = static_cast<std::size_t>(result);
         written_bytes_ += count;
         use_up(slices, count);

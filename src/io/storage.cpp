@@ -59,15 +59,21 @@ std::uint64_t default_reserve(FileSystem& fs, const File& on) {
     return std::min(size_of(space.f_blocks, space) / kReservedPart, kMaxReserveBytes);
 }
 
-void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes) {
+std::optional<std::uint64_t> free_bytes(FileSystem& fs, const File& on) {
     const auto space = fs.space(on);
-    if (space.f_blocks == 0) return;
-    const auto available = size_of(space.f_bavail, space);
+    if (space.f_blocks == 0) return std::nullopt;
+    return size_of(space.f_bavail, space);
+}
+
+void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std::uint64_t reserve_bytes) {
+    const auto available = free_bytes(fs, on);
+    if (!available) return;
     const auto needed = base::checked_add(more_bytes, reserve_bytes).value_or(UINT64_MAX);
-    if (available >= needed) return;
+    if (*available >= needed) return;
     throw NoSpace(fmt::format("too little space in {}: {} are needed and {} kept free, {} are available",
                               on.path(), base::format_size(more_bytes), base::format_size(reserve_bytes),
-                              base::format_size(available)));
+                              base::format_size(*available)),
+                  ENOSPC, on.path());
 }
 
 bool keeps_inode_numbers(FileSystem& fs, const File& file) {

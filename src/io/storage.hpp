@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "io/file_system.hpp"
@@ -12,6 +13,9 @@ namespace vmad::io {
 
 /// What is left free by default: 5 % of the file system, at most 1 GiB. 0 where it does not report its size.
 [[nodiscard]] std::uint64_t default_reserve(FileSystem& fs, const File& on);
+
+/// What the file system shows as free; nothing where it does not report its size.
+[[nodiscard]] std::optional<std::uint64_t> free_bytes(FileSystem& fs, const File& on);
 
 /// Throws NoSpace unless `more_bytes` fit on the file system of `on` with `reserve_bytes` left free. File
 /// systems that do not report their size always have room.

@@ -30,7 +30,8 @@ void DaemonLink::send(const api::WorkerEvent& event) {
     const std::lock_guard lock(sending_);
     for (std::string_view rest = line; !rest.empty();) {
         const auto count = ::write(events_.get(), rest.data(), rest.size());
-        if (count >= 0)
+        if (count == 0) throw base::SystemError(EIO, "write (which took 0 bytes)", "events to the daemon");
+        if (count > 0)
             rest.remove_prefix(static_cast<std::size_t>(count));
         else if (errno == EPIPE)
             throw DaemonGone();

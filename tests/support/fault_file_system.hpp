@@ -42,6 +42,8 @@ class FaultFileSystem : public io::FileSystem {
     bool has_links = true;
     Numbers numbers = Numbers::kept;
     bool admits_numbers = true;  ///< by its type it is one that does not keep them, where it does not
+    bool writes_nothing = false;                      ///< write(2) returns 0
+    std::function<std::uint64_t()> shown_free_bytes;  ///< what statvfs says instead of the truth; or empty
 
     /// How many calls there were since the start or forget_calls().
     [[nodiscard]] unsigned calls() const noexcept { return count_; }
@@ -103,7 +105,8 @@ class FaultFileSystem : public io::FileSystem {
         return step("read_at", file.path(), [&] { return FileSystem::read_at(file, into, offset); });
     }
     std::size_t write_at(const io::File& file, std::span<const iovec> from, std::uint64_t offset) override {
-        return step("write_at", file.path(), [&] { return FileSystem::write_at(file, from, offset); });
+        return step("write_at", file.path(),
+                    [&] { return writes_nothing ? 0 : FileSystem::write_at(file, from, offset); });
     }
     void truncate(const io::File& file, std::uint64_t size_bytes) override {
         step("truncate", file.path(), [&] { FileSystem::truncate(file, size_bytes); });
@@ -142,7 +145,15 @@ class FaultFileSystem : public io::FileSystem {
         return step("read_link", name, [&] { return FileSystem::read_link(directory, name); });
     }
     struct statvfs space(const io::File& file) override {
-        return step("space", file.path(), [&] { return FileSystem::space(file); });
+        return step("space", file.path(), [&] {
+            auto space = FileSystem::space(file);
+            if (shown_free_bytes) {
+                space.f_frsize = 1;
+                space.f_blocks = UINT64_MAX;
+                space.f_bavail = space.f_bfree = shown_free_bytes();
+            }
+            return space;
+        });
     }
     std::uint64_t type(const io::File& file) override {
         return step("type", file.path(), [&] {
