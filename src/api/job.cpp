@@ -69,6 +69,25 @@ void from_json(const json& in, JobProgress& progress) {
     progress = std::move(read);
 }
 
+void to_json(json& out, const SpaceRefusal& refusal) {
+    out = {{"directory", refusal.directory},
+           {"written_bytes", refusal.written_bytes},
+           {"times", refusal.times},
+           {"try_again_at", refusal.try_again_at}};
+    base::put(out, "free_bytes", refusal.free_bytes);
+}
+
+void from_json(const json& in, SpaceRefusal& refusal) {
+    base::Fields fields(in, "space_refusal");
+    SpaceRefusal read;
+    read.directory = fields.get<std::string>("directory");
+    read.free_bytes = fields.find<std::uint64_t>("free_bytes");
+    read.written_bytes = fields.get<std::uint64_t>("written_bytes");
+    read.times = fields.get<std::uint32_t>("times");
+    read.try_again_at = fields.get<std::int64_t>("try_again_at");
+    refusal = std::move(read);
+}
+
 void to_json(json& out, const Job& job) {
     out = {{"id", job.id},
            {"path", job.path},
@@ -88,6 +107,8 @@ void to_json(json& out, const Job& job) {
     base::put(out, "end_number", job.end_number);
     base::put(out, "retry_at", job.retry_at);
     if (job.state_after_recovery) out["state_after_recovery"] = to_string(*job.state_after_recovery);
+    put_text(out, "refused_file", job.refused_file);
+    base::put(out, "space_refusal", job.space_refusal);
     base::put(out, "size_before", job.size_before);
     base::put(out, "size_after", job.size_after);
     put_text(out, "mount_point", job.mount_point);
@@ -126,6 +147,8 @@ void from_json(const json& in, Job& job) {
     read.attempts = fields.get<std::uint32_t>("attempts");
     read.failed_attempts = fields.get<std::uint32_t>("failed_attempts");
     read.run_again = fields.get<bool>("run_again");
+    read.refused_file = fields.find<std::string>("refused_file").value_or("");
+    read.space_refusal = fields.find<SpaceRefusal>("space_refusal");
     read.size_before = fields.find<std::uint64_t>("size_before");
     read.size_after = fields.find<std::uint64_t>("size_after");
     read.mount_point = fields.find<std::string>("mount_point").value_or("");

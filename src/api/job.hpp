@@ -22,7 +22,7 @@ enum class JobState {
     unchanged,   ///< it was canonical already
     vanished,    ///< it was removed, for example pruned
     failed,      ///< see `reason`; the archive is as it was
-    cancelled,   ///< by the administrator
+    cancelled,   ///< by the administrator; or it had failed, and a later job has superseded that
 };
 
 inline constexpr std::array<const char*, 9> kJobStateNames{
@@ -58,12 +58,24 @@ struct JobProgress {
     friend bool operator==(const JobProgress&, const JobProgress&) = default;
 };
 
+/// How a file system had no room for a copy that it seemed to have room for.
+struct SpaceRefusal {
+    std::string directory;  ///< on the file system that refused
+    std::optional<std::uint64_t>
+        free_bytes;                   ///< shown as free there, the copy not counted; none: it shows none
+    std::uint64_t written_bytes = 0;  ///< of the copy, when it was refused
+    std::uint32_t times = 0;          ///< in a row, this one included
+    std::int64_t try_again_at = 0;    ///< also when no more is free by then
+    friend bool operator==(const SpaceRefusal&, const SpaceRefusal&) = default;
+};
+
 /// Times are seconds since the epoch (UTC); sizes are bytes.
 struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
     JobState state = JobState::queued;
-    /// Of waiting and failed jobs, or why it will have failed once recovered: one sentence.
+    /// Of waiting and failed jobs, or why it will have failed once recovered, or why a failure no longer
+    /// counts: one sentence.
     std::string reason;
     std::optional<WaitReason> waiting_for;  ///< of a waiting job
     std::string warning;                    ///< what the last run found odd about the archive: one sentence
@@ -80,6 +92,10 @@ struct Job {
     /// Failed or cancelled: the final state of the job once a worker has recovered from its last run.
     std::optional<JobState> state_after_recovery;
     bool run_again = false;  ///< it was queued once more while it ran
+    /// Of a failed job whose archive is at fault: which version of the file (publish::file_version()), so
+    /// that a scan does not queue the same once more. Or empty.
+    std::string refused_file;
+    std::optional<SpaceRefusal> space_refusal;  ///< what the last attempt found out about the room
     std::optional<std::uint64_t> size_before;
     std::optional<std::uint64_t> size_after;
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued
@@ -88,6 +104,8 @@ struct Job {
     friend bool operator==(const Job&, const Job&) = default;
 };
 
+void to_json(nlohmann::json& out, const SpaceRefusal& refusal);
+void from_json(const nlohmann::json& in, SpaceRefusal& refusal);
 void to_json(nlohmann::json& out, const JobProgress& progress);
 void from_json(const nlohmann::json& in, JobProgress& progress);
 

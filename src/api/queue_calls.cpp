@@ -12,6 +12,7 @@ using varlink::RemoteError;
 void to_json(json& out, const EnqueueCall& call) {
     out = {{"path", call.path}, {"announced", call.announced}};
     if (!call.storage.empty()) out["storage"] = call.storage;
+    if (!call.file.empty()) out["file"] = call.file;
 }
 
 void from_json(const json& in, EnqueueCall& call) {
@@ -19,6 +20,7 @@ void from_json(const json& in, EnqueueCall& call) {
     call.path = fields.get<std::string>("path");
     call.announced = fields.find<bool>("announced").value_or(false);
     call.storage = fields.find<std::string>("storage").value_or("");
+    call.file = fields.find<std::string>("file").value_or("");
     fields.refuse_others();
 }
 

@@ -19,13 +19,16 @@ namespace vmad::api {
 struct EnqueueCall {
     std::string path;  ///< as the caller wrote it: whether it can be queued is for the daemon to say
     bool announced = false;
-    std::string storage;  ///< Proxmox's name of the archive's storage, or empty
+    std::string storage{};  ///< Proxmox's name of the archive's storage, or empty
+    /// The version of the file that the caller sees (publish::file_version()): if this one has failed for
+    /// good, the failed job is the answer. Empty: it is queued in any case.
+    std::string file{};
     friend bool operator==(const EnqueueCall&, const EnqueueCall&) = default;
 };
 
 struct EnqueueReply {
     Job job;
-    bool created = false;  ///< false: the path had this job already
+    bool created = false;  ///< false: the path had this job already, or it failed with this file
     friend bool operator==(const EnqueueReply&, const EnqueueReply&) = default;
 };
 

@@ -26,6 +26,9 @@ json body(const WorkerResult& result) {
     base::put(out, "size_after", result.size_after);
     base::put(out, "retry_after_seconds", result.retry_after_seconds);
     if (!result.warning.empty()) out["warning"] = result.warning;
+    if (!result.refused_file.empty()) out["refused_file"] = result.refused_file;
+    base::put(out, "space_refusal", result.space_refusal);
+    if (!result.gone.empty()) out["gone"] = result.gone;
     if (result.cleaned_up) out["cleaned_up"] = true;
     return out;
 }
@@ -48,6 +51,9 @@ WorkerResult read_result(base::Fields& fields) {
     result.size_after = fields.find<std::uint64_t>("size_after");
     result.retry_after_seconds = fields.find<std::int64_t>("retry_after_seconds");
     result.warning = fields.find<std::string>("warning").value_or("");
+    result.refused_file = fields.find<std::string>("refused_file").value_or("");
+    result.space_refusal = fields.find<SpaceRefusal>("space_refusal");
+    result.gone = fields.find<std::vector<std::string>>("gone").value_or(std::vector<std::string>());
     result.cleaned_up = fields.find<bool>("cleaned_up").value_or(false);
     return result;
 }
@@ -81,6 +87,7 @@ std::string to_line(const WorkerOrder& order) {
              {"recover_only", order.recover_only},
              {"threads", order.threads},
              {"memory_bytes", order.memory_bytes},
+             {"failed_beside", order.failed_beside},
              {"spill_dir", order.spill_dir},
              {"zstd_level", order.zstd_level},
              {"grace_period_seconds", order.grace_period_seconds}};
@@ -104,6 +111,7 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.recover_only = fields.get<bool>("recover_only");
     order.threads = fields.get<unsigned>("threads");
     order.memory_bytes = fields.get<std::uint64_t>("memory_bytes");
+    order.failed_beside = fields.get<std::vector<std::string>>("failed_beside");
     order.spill_dir = fields.get<std::string>("spill_dir");
     order.zstd_level = fields.get<int>("zstd_level");
     order.grace_period_seconds = fields.get<std::int64_t>("grace_period_seconds");

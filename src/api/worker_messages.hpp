@@ -26,6 +26,8 @@ struct WorkerOrder {
     bool recover_only = false;  ///< the job has failed for job.reason: only recover from its last run
     unsigned threads = 0;       ///< 0: as many as the worker finds fit
     std::uint64_t memory_bytes = 0;
+    /// Failed archives in the directory of this one: the result says which of them are gone.
+    std::vector<std::string> failed_beside{};
     std::string spill_dir;
     int zstd_level = 0;
     std::optional<std::uint64_t> reserve_bytes;  ///< to be left free on the archive's file system; none: auto
@@ -46,7 +48,12 @@ struct WorkerResult {
     std::optional<std::uint64_t> size_after{};
     std::optional<std::int64_t> retry_after_seconds{};  ///< set when an earlier run is of no use
     std::string warning{};                              ///< something odd about the archive: one sentence
-    bool cleaned_up = false;  ///< nothing of a replacement is left: its record may be forgotten
+    /// Of failed: the version of the file that is at fault (publish::file_version()); empty when it is not.
+    std::string refused_file{};
+    /// Of waiting for space: what was found out by writing; `times` and `try_again_at` are the queue's.
+    std::optional<SpaceRefusal> space_refusal{};
+    std::vector<std::string> gone{};  ///< those of WorkerOrder::failed_beside that are not there any more
+    bool cleaned_up = false;          ///< nothing of a replacement is left: its record may be forgotten
     friend bool operator==(const WorkerResult&, const WorkerResult&) = default;
 };
 

@@ -21,6 +21,9 @@ constexpr std::int64_t kLookForVzdumpSeconds = 2;
 /// A worker that is silent for so long may hang in a share; whether it does, nobody can say.
 constexpr std::int64_t kStalledAfterSeconds = 10 * 60;
 
+/// Of each directory, that a worker looks for.
+constexpr std::size_t kMostFailedBeside = 100;
+
 std::int64_t now() { return std::time(nullptr); }
 
 /// What a worker wrote to its stderr: a warning, unless it begins with the prefix for information of
@@ -153,12 +156,15 @@ void JobRunner::start(std::uint64_t id) {
 }
 
 api::WorkerOrder JobRunner::order_for(const Job& job) const {
-    return {.job = job,
+    auto job_to_run = job;
+    if (const auto* refusal = queue_.space_refusal_for(job)) job_to_run.space_refusal = *refusal;
+    return {.job = std::move(job_to_run),
             .directories = settings_.directories,
             .state_dir = settings_.state_dir,
             .recover_only = queue::only_recovers(job),
             .threads = settings_.threads,
             .memory_bytes = settings_.memory_bytes,
+            .failed_beside = queue_.failed_beside(job.path, kMostFailedBeside),
             .spill_dir = settings_.spill_dir,
             .zstd_level = settings_.zstd_level,
             .reserve_bytes = settings_.reserve_bytes,
@@ -194,11 +200,12 @@ void JobRunner::report_run_ends() {
                 log_about_job(before, LogLevel::error, "the worker died (" + end.how + ")");
             else if (!end.result->warning.empty())
                 log_about_job(before, LogLevel::warning, end.result->warning);
-            const auto [job, again] =
+            const auto finished =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
             run_ends_.erase(current);
-            changed(job);
-            if (again != nullptr) changed(*again);
+            changed(finished.job);
+            if (finished.next != nullptr) changed(*finished.next);
+            for (const auto* superseded : finished.superseded) changed(*superseded);
         } catch (const base::Error& error) {
             log_about_job(before, LogLevel::error, std::string("cannot save its result: ") + error.what());
             alarm_.at(now() + kTryAgainSeconds);

@@ -191,8 +191,9 @@ std::optional<std::string> QueueService::refusal_of(const std::string& path) con
 api::EnqueueReply QueueService::enqueue(const api::EnqueueCall& call) {
     const auto path = base::normal_path(call.path);
     if (const auto refusal = refusal_of(path)) throw api::path_refused(call.path, *refusal);
-    const auto [job, created, moved] = queue_.enqueue(
-        {path, runner_.mount_point_of(path), call.storage, pve::vmid_of(path)}, call.announced, now());
+    const auto [job, created, moved] =
+        queue_.enqueue({path, runner_.mount_point_of(path), call.storage, pve::vmid_of(path), call.file},
+                       call.announced, now());
     if (moved) changed(job);
     return {runner_.with_progress(job), created};
 }
@@ -254,9 +255,10 @@ Job QueueService::cancel(std::uint64_t id) {
 }
 
 Job QueueService::retry(std::uint64_t id) {
-    const auto before = require(id).state;
+    // Its path may have a later one.
+    const auto before = *queue_.find(require(id).path);
     const auto& job = queue_.retry(id, now());
-    if (job.id == id && job.state != before) changed(job);
+    if (job != before) changed(job);
     return runner_.with_progress(job);
 }
 
@@ -278,7 +280,7 @@ void QueueService::take_incoming() {
     const auto accept = [this](const std::string& path) -> std::optional<std::string> {
         // The hook wrote it, so the backup is finished.
         if (auto refusal = refusal_of(base::normal_path(path))) return refusal;
-        (void)enqueue({path, true, ""});
+        (void)enqueue({.path = path, .announced = true});
         return std::nullopt;
     };
     try {

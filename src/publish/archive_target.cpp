@@ -82,26 +82,29 @@ std::optional<io::File> open_archive(io::FileSystem& fs, const ArchiveEntry& ent
     }
 }
 
-void check_flags(io::FileSystem& fs, const io::File& file) {
+/// What the inode flags say against a replacement; nothing when it may be.
+std::optional<std::string> flags_fault(io::FileSystem& fs, const io::File& file) {
     const auto flags = fs.inode_flags(file);
     if (flags & FS_IMMUTABLE_FL)
-        throw base::Error(
-            fmt::format("{} is immutable: \"chattr -i\" would allow to replace the archive", file.path()));
+        return fmt::format("{} is immutable: \"chattr -i\" would allow to replace the archive", file.path());
     if (flags & FS_APPEND_FL)
-        throw base::Error(
-            fmt::format("{} is append-only: \"chattr -a\" would allow to replace the archive", file.path()));
+        return fmt::format("{} is append-only: \"chattr -a\" would allow to replace the archive",
+                           file.path());
+    return std::nullopt;
 }
 
 void check_replaceable(io::FileSystem& fs, const ArchiveEntry& entry, const io::File& file,
                        const struct stat& status) {
-    if (!S_ISREG(status.st_mode)) throw base::Error(fmt::format("{} is not a regular file", file.path()));
+    const auto identity = identity_of(status);
+    if (!S_ISREG(status.st_mode))
+        throw Irreplaceable(identity, fmt::format("{} is not a regular file", file.path()));
     if (status.st_nlink > 1)
-        throw base::Error(
-            fmt::format("{} has {} hard links, and the others would keep the old content: remove "
-                        "them, or replace the archive by a copy",
-                        file.path(), status.st_nlink));
-    check_flags(fs, file);
-    check_flags(fs, entry.directory);
+        throw Irreplaceable(
+            identity, fmt::format("{} has {} hard links, and the others would keep the old content: remove "
+                                  "them, or replace the archive by a copy",
+                                  file.path(), status.st_nlink));
+    if (const auto fault = flags_fault(fs, file)) throw Irreplaceable(identity, *fault);
+    if (const auto fault = flags_fault(fs, entry.directory)) throw base::Error(*fault);
 }
 
 }  // namespace

@@ -19,6 +19,16 @@ class StorageMissing : public base::Error {
     using Error::Error;
 };
 
+/// The file itself, as it is, must not be replaced: the next time will be the same until somebody changes it.
+class Irreplaceable : public base::Error {
+  public:
+    Irreplaceable(const FileIdentity& file, const std::string& sentence) : Error(sentence), file_(file) {}
+    [[nodiscard]] const FileIdentity& file() const noexcept { return file_; }
+
+  private:
+    FileIdentity file_;
+};
+
 /// An entry of an open directory. All that follows goes by this directory, not by the path any more.
 struct ArchiveEntry {
     io::File directory;
@@ -54,8 +64,8 @@ inline constexpr std::int64_t kMinimumAgeSeconds = 60;
                                       const std::vector<std::string>& directories);
 
 /// Opens the archive itself. `announced`: it is known to be finished, so its age does not matter, which is
-/// otherwise its modification time against `now_seconds` since the epoch. Throws base::Error that says what
-/// to do when it may not be replaced.
+/// otherwise its modification time against `now_seconds` since the epoch. Throws Irreplaceable, or
+/// base::Error when its directory is at fault, that says what to do when it may not be replaced.
 [[nodiscard]] OpenedTarget open_target(io::FileSystem& fs, ArchiveEntry entry, bool announced,
                                        std::int64_t now_seconds);
 

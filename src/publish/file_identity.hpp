@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <string>
+
+#include <fmt/format.h>
 
 #include "io/file_system.hpp"
 
@@ -71,6 +74,13 @@ struct FileAccess {
 
 [[nodiscard]] inline FileAccess access_of(const struct stat& status) noexcept {
     return {.mode = status.st_mode, .owner = status.st_uid, .group = status.st_gid};
+}
+
+/// The version of a file at its path, as opaque text: equal as long as nobody has written to it, replaced it,
+/// or changed its metadata or links. No inode number is in it: on FUSE and CIFS the same file has another one
+/// after a while, and where numbers are kept, the time of the last change tells as much.
+[[nodiscard]] inline std::string file_version(const FileIdentity& file) {
+    return fmt::format("{}-{}-{}", file.mark.size_bytes, file.mark.modified_ns, file.changed_ns);
 }
 
 }  // namespace vmad::publish

@@ -16,6 +16,13 @@ namespace vmad::queue {
 using api::Job;
 using api::JobState;
 
+namespace {
+
+/// With its '/' at the end.
+std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
+
+}  // namespace
+
 std::optional<std::string> fault_of_path(const std::string& path) {
     if (!path.starts_with('/')) return "not absolute";
     if (path.find('\0') != path.npos) return "cut short by a NUL";
@@ -84,9 +91,29 @@ std::optional<std::int64_t> Queue::oldest_ended_at() const {
     return ends_.begin()->first;
 }
 
+std::vector<std::string> Queue::failed_beside(const std::string& path, std::size_t most) const {
+    const auto directory = directory_of(path);
+    std::vector<std::string> paths;
+    for (auto next = failures_.lower_bound(directory);
+         next != failures_.end() && next->first.starts_with(directory) && paths.size() < most; ++next)
+        if (directory_of(next->first) == directory && next->first != path) paths.push_back(next->first);
+    return paths;
+}
+
+const api::SpaceRefusal* Queue::space_refusal_for(const Job& job) const {
+    if (job.space_refusal) return &*job.space_refusal;
+    for (const auto id : short_of_space_)
+        if (const Job& other = jobs_.at(id); directory_of(other.path) == directory_of(job.path))
+            return &*other.space_refusal;
+    return nullptr;
+}
+
 Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int64_t now) {
     if (const auto fault = fault_of_path(archive.path)) throw base::UsageError("the path is " + *fault);
     const Job* live = find_live(archive.path);
+    if (const Job* last = find(archive.path); last && last->state == JobState::failed && !announced &&
+                                              !archive.file.empty() && last->refused_file == archive.file)
+        return {*last, false, false};
     if (!live) {
         Job job;
         job.id = last_id_ + 1;
@@ -139,7 +166,11 @@ Queue::Finished Queue::finish(std::uint64_t id, const api::WorkerResult& result,
     Job job = require_running(id);
     const bool run_again = job.run_again;
     apply_result(job, result, now);
-    return leave_run(std::move(job), run_again, now);
+    std::vector<const Job*> superseded;
+    for (const auto& path : result.gone) supersede(path, "the archive is gone", superseded);
+    auto finished = leave_run(std::move(job), run_again, now);
+    finished.superseded.insert(finished.superseded.end(), superseded.begin(), superseded.end());
+    return finished;
 }
 
 Queue::Finished Queue::worker_died(std::uint64_t id, const std::string& how, std::int64_t now) {
@@ -155,10 +186,31 @@ Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
     // grace period the archive is canonical already.
     if (!is_final(job.state) && job.waiting_for != api::WaitReason::grace_period && to_cancel_.contains(id))
         give_up(job, run_again, now);
-    const Finished finished =
+    std::vector<const Job*> superseded;
+    // Before the end, so that a failure to write lets the whole end be reported once more.
+    if (is_final(job.state) && job.state != JobState::cancelled)
+        supersede(job.path, fmt::format("superseded by job {}", id), superseded);
+    Finished finished =
         is_final(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
+    finished.superseded = std::move(superseded);
     to_cancel_.erase(id);
     return finished;
+}
+
+void Queue::supersede(const std::string& path, const std::string& reason,
+                      std::vector<const Job*>& superseded) {
+    const auto found = failures_.find(path);
+    if (found == failures_.end()) return;
+    const auto ids = found->second;
+    for (const auto id : ids) {
+        Job job = require(id);
+        keep_totals_of(job);  // where it stays a failure
+        job.state = JobState::cancelled;
+        job.reason = reason;
+        // What it left has been handed on to the later job.
+        if (find(path)->id != id) job.recovery.clear();
+        superseded.push_back(&save(std::move(job)));
+    }
 }
 
 const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
@@ -181,11 +233,8 @@ const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
 }
 
 const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
-    Job job = require(id);
-    const Job* live = find_live(job.path);
-    if (live &&
-        (live->id != id || is_running(*live) || (live->state != JobState::waiting && !only_recovers(*live))))
-        return *live;
+    Job job = *find(require(id).path);
+    if (is_running(job) || (job.state == JobState::queued && !only_recovers(job))) return require(job.id);
     if (is_final(job.state)) keep_totals_of(job);
     queue_anew(job, now);
     // Whoever asks for it knows what is mounted; but what a run left lies where it was.
@@ -220,6 +269,11 @@ void Queue::leave_indexes(const Job& job) {
     --counts_[job.state];
     ends_.erase({job.ended_at.value_or(0), job.id});
     unfinished_.erase({job.queued_at, job.id});
+    short_of_space_.erase(job.id);
+    if (const auto failed = failures_.find(job.path); failed != failures_.end()) {
+        failed->second.erase(job.id);
+        if (failed->second.empty()) failures_.erase(failed);
+    }
     if (const auto last = last_.find(job.path); last != last_.end() && last->second == job.id)
         last_.erase(last);
 }
@@ -267,6 +321,8 @@ const Job& Queue::install(Job job) {
     last = std::max(last, job.id);
     const Job& place = jobs_[job.id] = std::move(job);
     ++counts_[place.state];
+    if (place.state == JobState::failed) failures_[place.path].insert(place.id);
+    if (place.state == JobState::waiting && place.space_refusal) short_of_space_.insert(place.id);
     if (is_final(place.state))
         ends_.emplace(place.ended_at.value_or(0), place.id);
     else

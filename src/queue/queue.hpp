@@ -60,6 +60,12 @@ class Queue {
     [[nodiscard]] std::optional<std::int64_t> oldest_ended_at() const;
     [[nodiscard]] std::size_t ended_count() const noexcept { return ends_.size(); }
 
+    /// Paths of failed jobs in the directory of `path`, at most `most`.
+    [[nodiscard]] std::vector<std::string> failed_beside(const std::string& path, std::size_t most) const;
+    /// What the last attempt found out about the room in the directory of a job: its own, or that of another
+    /// waiting job. Null when there is none.
+    [[nodiscard]] const api::SpaceRefusal* space_refusal_for(const api::Job& job) const;
+
     // Moving. Each throws base::SystemError when it cannot be written, and base::Error when there is no such
     // job or it is not in a state for that.
 
@@ -69,13 +75,15 @@ class Queue {
         std::string mount_point{};  ///< where the path's file system is mounted now
         std::string storage{};      ///< Proxmox's name of it, or empty
         std::optional<std::uint64_t> vmid{};
+        std::string file{};  ///< which version of the file was seen, or empty
     };
     struct Enqueued {
         const api::Job& job;
         bool created;
         bool moved;  ///< it came into its state by this
     };
-    /// Queues an archive, unless a job for its path has not ended yet. Then that job is the answer, and one
+    /// Queues an archive, unless its last job failed for just this version of the file: then that one is the
+    /// answer. Nor when a job for its path has not ended yet. Then that job is the answer, and one
     /// that runs is marked to run again. `announced`: a hook says that the file is finished, hence new: a
     /// waiting job is queued at once, as if it had never been tried. Throws base::UsageError for a path that
     /// fault_of_path() objects to.
@@ -94,11 +102,13 @@ class Queue {
     struct Finished {
         const api::Job& job;
         const api::Job* next;  ///< the new job for a path that was queued again while this one ran, or null
+        std::vector<const api::Job*> superseded{};  ///< earlier failures that no longer count: cancelled now
     };
     /// The worker of a running job reported a result. done, unchanged, vanished and failed end the job.
     /// waiting: for retry it waits longer each time, and fails the kMostFailedAttempts-th time in a row; for
     /// all else it waits without a limit. queued (the worker was stopped) queues it again and does not count
-    /// as an attempt. A job that was queued once more while it ran is queued instead of waiting.
+    /// as an attempt. A job that was queued once more while it ran is queued instead of waiting. An end
+    /// supersedes the earlier failures of its path, and `gone` those of archives that are gone.
     Finished finish(std::uint64_t id, const api::WorkerResult& result, std::int64_t now);
 
     /// The worker of a running job ended without a result; `how` is "signal 9", for example. Queues the job
@@ -113,9 +123,9 @@ class Queue {
     /// becomes cancelled: somebody has acknowledged it; others that have ended are left alone.
     const api::Job& cancel(std::uint64_t id, std::int64_t now);
 
-    /// Queues a waiting or ended job again now, as if it had never been tried, and wherever its path leads
-    /// now. Where another job for the path has not ended, that one is the answer, unchanged; so is a job that
-    /// is queued or runs.
+    /// Queues the last job of the path of this one again now, whether it waits or has ended, as if it had
+    /// never been tried, and wherever its path leads now. One that is queued or runs is the answer,
+    /// unchanged.
     const api::Job& retry(std::uint64_t id, std::int64_t now);
 
     /// Forgets the jobs that ended before `ended_before`, and the oldest ends beyond `most`, but never the
@@ -129,6 +139,8 @@ class Queue {
     const api::Job& save(api::Job job);
     const api::Job& install(api::Job job);
     Finished leave_run(api::Job job, bool run_again, std::int64_t now);
+    void supersede(const std::string& path, const std::string& reason,
+                   std::vector<const api::Job*>& superseded);
     Finished end(api::Job job, std::int64_t now);
     /// Makes the totals durable if they count the end of this job: it is about to be forgotten.
     void keep_totals_of(const api::Job& ended);
@@ -143,8 +155,10 @@ class Queue {
     std::unordered_map<std::string, std::uint64_t> live_;  ///< jobs that have not ended, by path
     std::unordered_map<std::string, std::uint64_t> last_;  ///< the highest id, by path
     std::unordered_map<std::string, std::uint64_t>
-        open_recoveries_;                ///< ended jobs that left a recovery record, by path
-    std::set<std::uint64_t> to_cancel_;  ///< running jobs
+        open_recoveries_;  ///< ended jobs that left a recovery record, by path
+    std::map<std::string, std::set<std::uint64_t>> failures_;      ///< failed jobs, by path
+    std::set<std::uint64_t> short_of_space_;                       ///< waiting jobs with a space refusal
+    std::set<std::uint64_t> to_cancel_;                            ///< running jobs
     std::set<std::pair<std::int64_t, std::uint64_t>> ends_;        ///< ended_at and id of ended jobs
     std::set<std::pair<std::int64_t, std::uint64_t>> unfinished_;  ///< queued_at and id of all others
     api::JobCounts counts_;

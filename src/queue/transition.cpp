@@ -16,12 +16,28 @@ namespace {
 constexpr std::int64_t kMinute = 60;
 constexpr std::int64_t kLongestTransientDelay = 60 * kMinute;
 constexpr std::int64_t kLongestConditionDelay = 10 * kMinute;
+constexpr std::int64_t kFirstSpaceDelay = 60 * kMinute;
+constexpr std::int64_t kLongestSpaceDelay = 24 * 60 * kMinute;
+
+std::int64_t doubled(std::int64_t delay, std::uint32_t times, std::int64_t longest) noexcept {
+    for (std::uint32_t i = 1; i < times && delay < longest; ++i) delay *= 2;
+    return std::min(delay, longest);
+}
+
+/// Durable, so that no attempt after a restart fills the disk once more.
+void remember_refusal(Job& job, const api::SpaceRefusal& refusal, std::int64_t now) {
+    const auto times = job.space_refusal ? job.space_refusal->times + 1 : 1;
+    job.space_refusal = refusal;
+    job.space_refusal->times = times;
+    job.space_refusal->try_again_at = now + space_refusal_delay(times);
+}
 
 void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
     // In the grace period it waits all the same: the run after it looks at the archive's name anew.
     if (job.run_again && what != WaitReason::grace_period) {
         // The reason is about a file that has been replaced.
         job.failed_attempts = 0;
+        job.space_refusal.reset();
         queue_again(job);
         return;
     }
@@ -66,9 +82,11 @@ void wait_or_fail(Job& job, const api::WorkerResult& result, std::uint32_t faile
 }  // namespace
 
 std::int64_t transient_delay(std::uint32_t tries) noexcept {
-    std::int64_t delay = kMinute;
-    for (std::uint32_t i = 1; i < tries && delay < kLongestTransientDelay; ++i) delay *= 2;
-    return std::min(delay, kLongestTransientDelay);
+    return doubled(kMinute, tries, kLongestTransientDelay);
+}
+
+std::int64_t space_refusal_delay(std::uint32_t times) noexcept {
+    return doubled(kFirstSpaceDelay, times, kLongestSpaceDelay);
 }
 
 // The time in the queue is durable already and doubles from look to look, so no counter needs to be kept.
@@ -102,6 +120,8 @@ void queue_anew(Job& job, std::int64_t now) {
     job.warning.clear();
     job.attempts = 0;
     job.failed_attempts = 0;
+    job.refused_file.clear();
+    job.space_refusal.reset();
     job.size_before.reset();
     job.size_after.reset();
 }
@@ -123,6 +143,7 @@ void end_as(Job& job, JobState state, std::int64_t now, const std::string& reaso
     job.waiting_for.reset();
     job.retry_at.reset();
     job.state_after_recovery.reset();
+    job.space_refusal.reset();
     // A job in its grace period had ended, for everybody but us, when its archive was there.
     if (!job.ended_at) job.ended_at = now;
 }
@@ -150,6 +171,8 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.size_after = result.size_after;
     if (!result.warning.empty()) job.warning = result.warning;
     const auto failed_attempts = std::exchange(job.failed_attempts, 0);
+    if (!job.state_after_recovery) job.refused_file = result.refused_file;
+    if (result.space_refusal) remember_refusal(job, *result.space_refusal, now);
     if (result.state == JobState::waiting) return wait_or_fail(job, result, failed_attempts, now);
     if (result.state == JobState::failed) return fail(job, result.reason, now);
     end_well(job, result.state, now);

@@ -22,6 +22,11 @@ inline constexpr std::uint32_t kMostAttempts = 3;
 /// again as it has been in the queue, but 1 min at least and 10 min at most.
 [[nodiscard]] std::int64_t condition_delay(std::int64_t seconds_in_queue) noexcept;
 
+/// Seconds after which a copy that the file system refused room for the `times`-th time in a row (from 1) is
+/// written once more although no more is free: 1 h, doubling up to a day. Each such attempt may fill a disk
+/// of a pool.
+[[nodiscard]] std::int64_t space_refusal_delay(std::uint32_t times) noexcept;
+
 /// Running or publishing: there is a worker.
 [[nodiscard]] bool is_running(const api::Job& job);
 

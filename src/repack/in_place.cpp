@@ -1,5 +1,7 @@
 #include "repack/in_place.hpp"
 
+#include <fcntl.h>
+
 #include <ctime>
 
 #include "base/text.hpp"
@@ -55,6 +57,13 @@ publish::FileIdentity identity_for_lock(io::FileSystem& fs, const io::File& dire
     return publish::identity_of(archive ? *archive : fs.status(directory));
 }
 
+/// Nothing when it cannot be told.
+std::optional<std::uint64_t> free_space(io::FileSystem& fs, const std::string& directory) try {
+    return io::free_bytes(fs, fs.open(directory, O_RDONLY | O_DIRECTORY));
+} catch (const base::Error&) {
+    return std::nullopt;
+}
+
 }  // namespace
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
@@ -71,9 +80,11 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
 
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
+    if (options.opened) options.opened(identity);
     if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
         return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
+    if (options.before_copy) options.before_copy(size);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
     replacement.require_space(size);
     engine::RepackResult result;
@@ -97,6 +108,12 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         replacement.seal(verify::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
+    } catch (const io::NoSpace& error) {
+        const auto written = static_cast<std::uint64_t>(fs.status(replacement.temporary()).st_size);
+        if (written == 0) throw;
+        auto free = free_space(fs, error.directory());
+        if (free) *free += written;
+        throw NoSpaceForCopy(error, free, written, size);
     } catch (const base::Error&) {
         // What somebody writes to meanwhile is not damaged.
         if (!is_unchanged(fs, replacement.original(), identity)) return {.outcome = InPlaceOutcome::changed};

@@ -38,6 +38,10 @@ struct InPlaceOptions {
     /// On a network file system the old file is kept, because another node may be reading it: until
     /// recover_in_place() is called with the last record.
     bool keep_original = false;
+    /// The archive may be replaced, and has to be read: it is this file. May be empty.
+    std::function<void(const publish::FileIdentity&)> opened;
+    /// A copy of about so many bytes is about to be written. What it throws ends the run. May be empty.
+    std::function<void(std::uint64_t size_bytes)> before_copy;
     publish::RecordSink journal;  ///< makes the record of the replacement durable
     /// Reports when the copy is read back: decided by the storage, once for each repack. May be empty.
     std::function<void(verify::ReadBack)> read_back_chosen;
@@ -59,10 +63,29 @@ struct RecoveredInPlace {
     std::string warning{};  ///< as in InPlaceResult
 };
 
+/// The file system has no room for the copy, as writing a part of it has shown.
+class NoSpaceForCopy : public io::NoSpace {
+  public:
+    /// `free_bytes` are shown as free, `written_bytes` of the copy, which were there, included; none if it
+    /// shows none.
+    NoSpaceForCopy(const io::NoSpace& error, std::optional<std::uint64_t> free_bytes,
+                   std::uint64_t written_bytes, std::uint64_t size_bytes)
+        : NoSpace(error), free_bytes_(free_bytes), written_bytes_(written_bytes), size_bytes_(size_bytes) {}
+    [[nodiscard]] std::optional<std::uint64_t> free_bytes() const noexcept { return free_bytes_; }
+    [[nodiscard]] std::uint64_t written_bytes() const noexcept { return written_bytes_; }
+    /// Of the archive.
+    [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+
+  private:
+    std::optional<std::uint64_t> free_bytes_;
+    std::uint64_t written_bytes_;
+    std::uint64_t size_bytes_;
+};
+
 /// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw,
-/// publish::StorageMissing when its directory is not there, io::NoSpace, and base::Error when the file cannot
-/// be replaced safely; the archive is as it was then. When something was journalled, recover_in_place() is
-/// due before the next attempt.
+/// publish::StorageMissing when its directory is not there, io::NoSpace (NoSpaceForCopy when a part was
+/// written), and base::Error when the file cannot be replaced safely; the archive is as it was then. When
+/// something was journalled, recover_in_place() is due before the next attempt.
 [[nodiscard]] InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path,
                                             const InPlaceOptions& options);
 

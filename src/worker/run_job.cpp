@@ -1,5 +1,7 @@
 #include "worker/run_job.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -12,7 +14,9 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "base/units.hpp"
 #include "io/mount_table.hpp"
+#include "io/storage.hpp"
 #include "repack/in_place.hpp"
 #include "worker/progress_meter.hpp"
 
@@ -33,6 +37,13 @@ bool is_transient(int error_number) {
 }
 
 WorkerResult failed(const std::string& reason) { return {.state = JobState::failed, .reason = reason}; }
+
+/// The archive is at fault, so the next run would say the same of this version of the file.
+WorkerResult refused(const std::string& reason, const std::string& version) {
+    auto result = failed(reason);
+    result.refused_file = version;
+    return result;
+}
 
 WorkerResult waits(WaitReason what, const std::string& reason) {
     return {.state = JobState::waiting, .waiting_for = what, .reason = reason};
@@ -73,6 +84,65 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
         }
     }
     __builtin_unreachable();
+}
+
+/// By so much the free space has to grow before a copy of an archive of `size_bytes` is tried again.
+std::uint64_t missing_bytes(const api::SpaceRefusal& refusal, std::uint64_t size_bytes) {
+    // What comes and goes on a file system in use is no reason to write a whole copy once more.
+    constexpr std::uint64_t kLeastPart = 20;
+    const auto rest = size_bytes - std::min(size_bytes, refusal.written_bytes);
+    return std::max(rest, size_bytes / kLeastPart + 1);
+}
+
+std::string reason_of(const api::SpaceRefusal& refusal, std::uint64_t size_bytes, const std::string& error) {
+    const auto missing = missing_bytes(refusal, size_bytes);
+    const auto left =
+        refusal.free_bytes.value_or(0) - std::min(refusal.free_bytes.value_or(0), refusal.written_bytes);
+    const auto next = fmt::format("the next attempt waits until {} more are free there, at most a day",
+                                  base::format_size(missing));
+    if (left < missing)
+        return fmt::format("{} after {}; {}", error, base::format_size(refusal.written_bytes), next);
+    return fmt::format(
+        "{} after {}, although {} are shown as free: they cannot be used, because of a quota or of one full "
+        "disk of a pool; {}",
+        error, base::format_size(refusal.written_bytes), base::format_size(left), next);
+}
+
+/// Throws while another attempt would only fill the same disk again: not enough has become free since a copy
+/// was refused, and it is not yet time to try all the same.
+void require_other_space(io::FileSystem& fs, const api::Job& job, std::uint64_t size_bytes,
+                         std::int64_t now) {
+    const auto& refusal = job.space_refusal;
+    // A smaller archive than was written is worth an attempt.
+    if (!refusal || now >= refusal->try_again_at || size_bytes < refusal->written_bytes) return;
+    const auto free = io::free_bytes(fs, fs.open(refusal->directory, O_RDONLY | O_DIRECTORY));
+    if (refusal->free_bytes && free && *free >= *refusal->free_bytes + missing_bytes(*refusal, size_bytes))
+        return;
+    throw io::NoSpace(
+        reason_of(*refusal, size_bytes, fmt::format("a copy in {} was refused room", refusal->directory)),
+        ENOSPC, refusal->directory);
+}
+
+/// What was given back with the copy, the spill file for one, is not free for the next attempt either.
+void add_freed_space(io::FileSystem& fs, api::SpaceRefusal& refusal) try {
+    if (!refusal.free_bytes) return;
+    const auto free = io::free_bytes(fs, fs.open(refusal.directory, O_RDONLY | O_DIRECTORY));
+    refusal.free_bytes = std::max(*refusal.free_bytes, free.value_or(0));
+} catch (const base::Error&) {
+    // It stays as it was while the copy was there.
+}
+
+/// Which of the failed archives in the directory are gone. Nothing when this one is, too: then it may be
+/// another directory, for want of a mount.
+std::vector<std::string> gone_beside(io::FileSystem& fs, const api::WorkerOrder& order) try {
+    std::vector<std::string> gone;
+    if (order.failed_beside.empty()) return gone;
+    const auto entry = publish::open_entry(fs, order.job.path, order.directories);
+    for (const auto& path : order.failed_beside)
+        if (!fs.status_at(entry.directory, path.substr(path.rfind('/') + 1))) gone.push_back(path);
+    return fs.status_at(entry.directory, entry.name) ? gone : std::vector<std::string>();
+} catch (const base::Error&) {
+    return {};  // the next job in the directory looks again
 }
 
 /// Throws when the archive's file system was mounted when it was queued, and is not now: the directory that
@@ -152,18 +222,31 @@ WorkerResult recovered(io::FileSystem& fs, const api::Job& job, const repack::In
     }
 }
 
-/// What the exception in flight means for the job.
-WorkerResult result_of_failure() {
+/// What the exception in flight means for the job. `version`: of the file that was read, or empty.
+WorkerResult result_of_failure(const std::string& version) {
     try {
         throw;
     } catch (const base::Cancelled&) {
         return {.state = JobState::queued};
+    } catch (const repack::NoSpaceForCopy& error) {
+        auto result = waits(WaitReason::space, "");
+        result.space_refusal = {.directory = error.directory(),
+                                .free_bytes = error.free_bytes(),
+                                .written_bytes = error.written_bytes()};
+        result.reason = reason_of(*result.space_refusal, error.size_bytes(), error.what());
+        return result;
     } catch (const io::NoSpace& error) {
         return waits(WaitReason::space, error.what());
     } catch (const publish::StorageMissing& error) {
         return waits(WaitReason::storage, error.what());
     } catch (const base::SystemError& error) {
         return is_transient(error.number()) ? waits(WaitReason::retry, error.what()) : failed(error.what());
+    } catch (const publish::Irreplaceable& error) {
+        return refused(error.what(), publish::file_version(error.file()));
+    } catch (const base::InvalidArchive& error) {
+        return refused(error.what(), version);
+    } catch (const base::Unsupported& error) {
+        return refused(error.what(), version);
     } catch (const base::Error& error) {
         return failed(error.what());
     } catch (const std::system_error& error) {
@@ -208,19 +291,26 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
         job.recovery = json(record).dump();
         reports.record({preparing ? api::JobState::running : api::JobState::publishing, job.recovery});
     };
+    std::string version;
+    options.opened = [&](const publish::FileIdentity& file) { version = publish::file_version(file); };
+    options.before_copy = [&](std::uint64_t size_bytes) {
+        require_other_space(fs, order.job, size_bytes, std::time(nullptr));
+    };
     WorkerResult result;
     std::string warning;  // of recovery, before the run and after it
     try {
         result = recover_and_repack(fs, order, options, warning);
     } catch (...) {
-        result = result_of_failure();
+        result = result_of_failure(version);
     }
     if (waits_in_vain(fs, job, result))
         result = cleaned_up(failed(result.reason + " Given up after a week."));
+    if (result.space_refusal) add_freed_space(fs, *result.space_refusal);
     // The next run would recover, but a job that has failed has none.
     const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
     base::append_sentence(result.warning, warning);
+    result.gone = gone_beside(fs, order);
     return result;
 }
 

@@ -20,6 +20,7 @@
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/text_table.hpp"
 #include "io/mount_table.hpp"
+#include "publish/file_identity.hpp"
 #include "pve/storage_config.hpp"
 #include "varlink/protocol.hpp"
 #include "verify/canonical_check.hpp"
@@ -36,7 +37,9 @@ constexpr const char* kFooter =
     "headers of a .vma or .vma.zst are canonical. TIME is compared with the\n"
     "modification time: 2026-01-31, \"2026-01-31 12:00\", or an age such as 7d or 12h.\n"
     "With --json: one line per archive examined, {path, size_bytes, modified_at,\n"
-    "canonical, job}; job is the job ID, or null if none was queued.";
+    "canonical, job}; job is the job ID, or null if none was queued. An archive whose\n"
+    "job has failed because of the archive itself is not queued again until it\n"
+    "changes.";
 
 constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 
@@ -60,11 +63,18 @@ bool is_mounted(io::FileSystem& fs, const std::string& mount_point) {
     return mount != nullptr && mount->mount_point == real.native();
 }
 
-bool is_canonical(io::FileSystem& fs, const std::string& path) {
+struct Examined {
+    bool canonical;
+    std::string version;  ///< publish::file_version()
+};
+
+Examined examine(io::FileSystem& fs, const std::string& path) {
     const base::CancelFlag never;
     const auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
-    return verify::published_digest(fs, file).has_value() ||
-           verify::canonical_by_headers(fs, file, never) == verify::Canonical::yes;
+    auto version = publish::file_version(publish::identity_of(fs.status(file)));
+    const bool canonical = verify::published_digest(fs, file).has_value() ||
+                           verify::canonical_by_headers(fs, file, never) == verify::Canonical::yes;
+    return {canonical, std::move(version)};
 }
 
 /// A line at the bottom of a terminal, redrawn not more than ten times a second, and gone with this object.
@@ -137,6 +147,7 @@ class Scan {
         add(canonical_, "already canonical");
         add(queued_, dry_run_ ? "to queue" : "queued");
         add(queued_before_, "already queued");
+        add(failed_before_, "failed before and unchanged since (see vmactl list --state failed)");
         add(candidates_.size() - looked_at_, "not examined");
         context_.console.print(text + "\n");
     }
@@ -163,8 +174,10 @@ class Scan {
         bool canonical = false;
         std::optional<api::EnqueueReply> reply;
         try {
-            canonical = is_canonical(context_.fs, path);
-            if (!canonical && !dry_run_) reply = context_.daemon().enqueue({path, false, candidate.storage});
+            auto [is_canonical, version] = examine(context_.fs, path);
+            canonical = is_canonical;
+            if (!canonical && !dry_run_)
+                reply = context_.daemon().enqueue({path, false, candidate.storage, std::move(version)});
         } catch (const varlink::RemoteError& error) {
             if (error.name() != api::kPathRefusedError) throw;
             fail(current_failure().message);
@@ -175,7 +188,7 @@ class Scan {
             return false;
         }
         report(candidate.archive, canonical, reply);
-        return !canonical;
+        return !canonical && !(reply && reply->job.state == api::JobState::failed);
     }
 
     void report(const FoundArchive& archive, bool canonical, const std::optional<api::EnqueueReply>& reply) {
@@ -186,9 +199,13 @@ class Scan {
                                          {"modified_at", modified_at},
                                          {"canonical", canonical},
                                          {"job", reply ? nlohmann::json(reply->job.id) : nlohmann::json()}});
-        auto& count = canonical ? canonical_ : reply && !reply->created ? queued_before_ : queued_;
+        const bool has_failed = reply && reply->job.state == api::JobState::failed;
+        auto& count = canonical                  ? canonical_
+                      : has_failed               ? failed_before_
+                      : reply && !reply->created ? queued_before_
+                                                 : queued_;
         ++count;
-        if (canonical) return;
+        if (canonical || has_failed) return;
         table_.add({{base::format_size(archive.size_bytes)},
                     {base::format_duration(std::chrono::seconds(now_ - modified_at))},
                     {archive.path}});
@@ -205,6 +222,7 @@ class Scan {
     std::size_t canonical_ = 0;
     std::size_t queued_ = 0;
     std::size_t queued_before_ = 0;
+    std::size_t failed_before_ = 0;
     TextTable table_{{{"SIZE", Align::right}, {"AGE", Align::right}, {"ARCHIVE", Align::left, true}}};
     ExitCode code_ = ExitCode::done;
 };

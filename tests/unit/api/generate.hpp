@@ -58,6 +58,7 @@ class Generate {
     vmad::api::JobProgress progress() {
         return {coin() ? "repacking" : "verifying", number(), number(), number(), maybe_number()};
     }
+    vmad::api::SpaceRefusal space_refusal() { return {text(), maybe_number(), number(), small(), time()}; }
     vmad::api::Job job() {
         vmad::api::Job job;
         job.id = 1 + below(INT64_MAX);
@@ -75,6 +76,8 @@ class Generate {
         job.end_number = maybe_number();
         job.retry_at = maybe_time();
         if (coin()) job.state_after_recovery = state();
+        job.refused_file = text();
+        if (coin()) job.space_refusal = space_refusal();
         job.attempts = small();
         job.failed_attempts = small();
         job.run_again = coin();
@@ -126,6 +129,7 @@ class Generate {
         order.recover_only = coin();
         order.threads = static_cast<unsigned>(below(64));
         order.memory_bytes = number();
+        order.failed_beside = {path()};
         order.spill_dir = path();
         order.zstd_level = static_cast<int>(below(19));
         order.reserve_bytes = maybe_number();
@@ -150,6 +154,9 @@ class Generate {
                 result.size_after = maybe_number();
                 if (coin()) result.retry_after_seconds = static_cast<std::int64_t>(number());
                 result.warning = text();
+                result.refused_file = text();
+                if (coin()) result.space_refusal = space_refusal();
+                result.gone.assign(below(3), path());
                 result.cleaned_up = coin();
                 return result;
             }

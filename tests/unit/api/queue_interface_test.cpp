@@ -31,7 +31,9 @@ std::string type_mismatch(const char* type, const json& value) {
 // With every field that there is.
 Job full_job(Generate& generate) {
     Job job = generate.job();
-    job.reason = job.warning = job.storage = "r";
+    job.reason = job.warning = job.storage = job.refused_file = "r";
+    job.space_refusal = generate.space_refusal();
+    job.space_refusal->free_bytes = 1;
     job.waiting_for = WaitReason::space;
     job.vmid = job.end_number = 1;
     job.started_at = job.ended_at = job.retry_at = 1;
@@ -94,6 +96,7 @@ TEST_CASE("law: what is written is what the description declares") {
     for (int round = 0; round < 500; ++round) {
         CHECK(type_mismatch("Job", generate.job()) == "");
         CHECK(type_mismatch("JobProgress", generate.progress()) == "");
+        CHECK(type_mismatch("SpaceRefusal", generate.space_refusal()) == "");
         CHECK(type_mismatch("Totals", generate.totals()) == "");
         CHECK(type_mismatch("QueueStatus", generate.status()) == "");
     }
@@ -104,6 +107,7 @@ TEST_CASE("what the description declares is what is written") {
     const Job job = full_job(generate);
     CHECK(names_of(json(job)) == names_of("Job"));
     CHECK(names_of(json(*job.progress)) == names_of("JobProgress"));
+    CHECK(names_of(json(*job.space_refusal)) == names_of("SpaceRefusal"));
     CHECK(names_of(json(full_totals(generate))) == names_of("Totals"));
     CHECK(names_of(json(full_status(generate))) == names_of("QueueStatus"));
     CHECK(names_of(json(JobCounts{})) == names_of("JobCounts"));
@@ -122,7 +126,7 @@ TEST_CASE("parameters and errors are as declared") {
         CHECK(schema().mismatch(out, reply) == "");
     };
     const Job job = full_job(generate);
-    check("Enqueue", EnqueueCall{"/a", true, "local"}, EnqueueReply{job, true});
+    check("Enqueue", EnqueueCall{"/a", true, "local", "v"}, EnqueueReply{job, true});
     check("List", ListCall{{JobState::queued, JobState::failed}}, JobReply{job});
     check("List", ListCall{}, JobReply{});
     check("Show", JobCall{1}, {{"job", job}});

@@ -899,3 +899,187 @@ TEST_CASE("a path has one spelling") {
     CHECK(fault_of_path("/a/..") == "not free of \"..\"");
     CHECK_FALSE(fault_of_path("/a/..b"));
 }
+
+namespace {
+
+api::WorkerResult refused(const std::string& version) {
+    auto result = outcome::failed.because("at byte 0: bad magic");
+    result.refused_file = version;
+    return result;
+}
+
+api::WorkerResult no_room() {
+    auto result = outcome::no_space.because("write: disk quota exceeded");
+    result.space_refusal = {.directory = "/mnt", .free_bytes = 100, .written_bytes = 40};
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("law: one verdict for one version of a file, until it or somebody's mind changes") {
+    Fixture f;
+    const auto id = f.add("/a");
+    const auto scan = [&](const std::string& version) {
+        return f.queue->enqueue({.path = "/a", .file = version}, false, 9);
+    };
+    f.queue->start(id, "", 1);
+    f.queue->finish(id, refused("v1"), 2);
+    for (int round = 0; round < 2; ++round) {
+        const auto again = scan("v1");
+        CHECK(again.job.id == id);
+        CHECK(again.job.state == JobState::failed);
+        CHECK_FALSE(again.created);
+        CHECK_FALSE(again.moved);
+        f.restart();
+    }
+    SUBCASE("a changed file is queued") { CHECK(scan("v2").created); }
+    SUBCASE("so is what somebody names who does not say which version it is") { CHECK(scan("").created); }
+    SUBCASE("and what a hook announces") {
+        CHECK(f.queue->enqueue({.path = "/a", .file = "v1"}, true, 9).created);
+    }
+    SUBCASE("a retry asks anew") {
+        CHECK(f.queue->retry(id, 10).refused_file.empty());
+        f.queue->start(id, "", 11);
+        f.finish(id, outcome::failed, 12, "open: permission denied");
+        CHECK(scan("v1").created);
+    }
+    SUBCASE("an acknowledged failure is none") {
+        f.queue->cancel(id, 10);
+        CHECK(scan("v1").created);
+    }
+}
+
+TEST_CASE("law: every end but a cancel supersedes the earlier failures of its path, durably") {
+    for (const auto ending : {outcome::done, outcome::unchanged, outcome::vanished, outcome::failed}) {
+        Fixture f;
+        const auto other = f.add("/b");
+        f.queue->start(other, "", 1);
+        f.finish(other, outcome::failed, 2, "bad magic");
+        const auto first = f.add("/a");
+        f.queue->start(first, "", 3);
+        f.queue->finish(first, refused("v1"), 4);
+        const auto second = f.add("/a");
+        f.queue->start(second, "", 5);
+        CHECK(f.queue->find(first)->state == JobState::failed);
+        const auto end = f.finish(second, ending, 6, "bad magic");
+        REQUIRE(end.superseded.size() == 1);
+        CHECK(end.superseded[0] == f.queue->find(first));
+        f.restart();
+        CHECK(f.queue->find(first)->state == JobState::cancelled);
+        CHECK(f.queue->find(first)->reason == fmt::format("superseded by job {}", second));
+        CHECK(f.queue->find(other)->state == JobState::failed);
+        CHECK(f.queue->counts()[JobState::failed] == (ending == outcome::failed ? 2 : 1));
+        // It happened, and is counted as what it was.
+        CHECK(f.queue->totals().failed == (ending == outcome::failed ? 3 : 2));
+    }
+    Fixture f;
+    const auto first = f.add("/a");
+    f.queue->start(first, "", 3);
+    f.queue->finish(first, refused("v1"), 4);
+    f.queue->cancel(f.add("/a"), 5);
+    CHECK(f.queue->find(first)->state == JobState::failed);
+}
+
+TEST_CASE("what a worker found gone beside its archive is no failure any more") {
+    Fixture f;
+    for (const auto* path : {"/d/a", "/d/b", "/d/e/c", "/da"}) {
+        const auto id = f.add(path);
+        f.queue->start(id, "", 1);
+        f.queue->finish(id, refused("v"), 2);
+    }
+    CHECK(f.queue->failed_beside("/d/x", 9) == std::vector<std::string>{"/d/a", "/d/b"});
+    CHECK(f.queue->failed_beside("/d/a", 9) == std::vector<std::string>{"/d/b"});
+    CHECK(f.queue->failed_beside("/d/x", 1).size() == 1);
+    const auto id = f.add("/d/x");
+    f.queue->start(id, "", 3);
+    auto result = outcome::done.because("");
+    result.gone = {"/d/b", "/never/queued"};
+    CHECK(f.queue->finish(id, result, 4).superseded.size() == 1);
+    f.restart();
+    CHECK(f.queue->find("/d/b")->state == JobState::cancelled);
+    CHECK(f.queue->find("/d/b")->reason == "the archive is gone");
+    CHECK(f.queue->failed_beside("/d/x", 9) == std::vector<std::string>{"/d/a"});
+}
+
+TEST_CASE("a failure whose recovery a later job has taken over is superseded without it") {
+    Fixture f;
+    const auto first = f.add("/a");
+    f.queue->start(first, "", 1);
+    f.queue->save_recovery(first, {JobState::publishing, kRecord});
+    f.finish(first, outcome::failed, 2, "read: permission denied");
+    const auto second = f.add("/a");
+    CHECK(f.queue->find(second)->recovery == kRecord);
+    f.queue->start(second, "", 3);
+    f.finish(second, outcome::failed, 4, "read: permission denied");
+    f.restart();
+    const auto third = f.add("/a");
+    CHECK(f.queue->find(third)->recovery == kRecord);
+}
+
+TEST_CASE("law: what a write was refused is remembered through restarts, waits longer each time, and ends") {
+    Fixture f;
+    const auto id = f.add("/mnt/a");
+    std::int64_t now = 0;
+    for (std::uint32_t times = 1; times < 9; ++times) {
+        f.queue->start(id, "", now);
+        const Job& job = f.queue->finish(id, no_room(), now).job;
+        REQUIRE(job.space_refusal);
+        CHECK(job.space_refusal->times == times);
+        CHECK(job.space_refusal->try_again_at == now + space_refusal_delay(times));
+        CHECK(job.space_refusal->free_bytes == 100);
+        CHECK(job.retry_at == now + condition_delay(now));  // only to look
+        f.restart(now);
+        // Looks that find no change, and other obstacles, do not make it forgotten.
+        for (const auto ending : {outcome::no_space, outcome::locked, outcome::retry, outcome::stopped}) {
+            const auto before = f.queue->find(id)->space_refusal;
+            f.queue->start(id, "", ++now);
+            CHECK(f.finish(id, ending, now, "busy").job.space_refusal == before);
+        }
+        now += 24 * 3600;
+    }
+    SUBCASE("with the job") {
+        f.queue->start(id, "", now);
+        CHECK_FALSE(f.finish(id, outcome::done, now).job.space_refusal);
+    }
+    SUBCASE("when somebody asks for another attempt") {
+        f.queue->start(id, "", now);
+        f.finish(id, outcome::no_space, now);
+        CHECK_FALSE(f.queue->retry(id, now).space_refusal);
+    }
+    SUBCASE("with the file that it was about") {
+        f.queue->start(id, "", now);
+        f.add("/mnt/a", true);
+        CHECK_FALSE(f.queue->finish(id, no_room(), now).job.space_refusal);
+    }
+}
+
+TEST_CASE("what one job found out about the room in a directory holds for the others there") {
+    Fixture f;
+    const auto first = f.add("/mnt/a");
+    const auto beside = f.add("/mnt/b");
+    const auto elsewhere = f.add("/mnt/c/d");
+    CHECK(f.queue->space_refusal_for(*f.queue->find(beside)) == nullptr);
+    f.queue->start(first, "", 1);
+    f.queue->finish(first, no_room(), 2);
+    REQUIRE(f.queue->space_refusal_for(*f.queue->find(beside)) != nullptr);
+    CHECK(f.queue->space_refusal_for(*f.queue->find(beside))->written_bytes == 40);
+    CHECK(f.queue->space_refusal_for(*f.queue->find(elsewhere)) == nullptr);
+    f.queue->cancel(first, 3);
+    CHECK(f.queue->space_refusal_for(*f.queue->find(beside)) == nullptr);
+}
+
+TEST_CASE("to retry an old job is to retry the last one of its archive") {
+    for (const auto ending : {outcome::done, outcome::failed, outcome::no_space}) {
+        Fixture f;
+        const auto first = f.add("/a");
+        f.queue->start(first, "", 1);
+        f.finish(first, outcome::failed, 2, "bad magic");
+        const auto second = f.add("/a");
+        f.queue->start(second, "", 3);
+        f.finish(second, ending, 4, "why");
+        const Job& job = f.queue->retry(first, 5);
+        CHECK(job.id == second);
+        CHECK(job.state == JobState::queued);
+        CHECK(f.queue->find(first)->ended_at == 2);
+    }
+}

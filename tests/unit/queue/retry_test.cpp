@@ -26,3 +26,10 @@ TEST_CASE("a job that lacks something is looked at after 1 min, growing to 10 mi
     CHECK(condition_delay(-1000000) == 60);
     CHECK(condition_delay(INT64_MAX) == 600);
 }
+
+TEST_CASE("a copy that was refused room is tried after 1 h, doubling to a day") {
+    const std::int64_t hours[] = {1, 2, 4, 8, 16, 24, 24};
+    std::uint32_t times = 0;
+    for (const auto expected : hours) CHECK(space_refusal_delay(++times) == expected * 3600);
+    CHECK(space_refusal_delay(UINT32_MAX) == 24 * 3600);
+}

@@ -1,8 +1,12 @@
 // How every way that a job can go is told to the daemon.
 #include "worker/run_job.hpp"
 
+#include <fcntl.h>
+
 #include <cerrno>
 #include <ctime>
+#include <filesystem>
+#include <functional>
 
 #include <doctest/doctest.h>
 
@@ -279,4 +283,101 @@ TEST_CASE("a run first recovers from an interrupted one, wherever that stopped")
         CHECK((ending == outcome::done || ending == outcome::unchanged));
         CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
     }
+}
+
+TEST_CASE("a verdict names the version of the file that it is about, and only when the file is at fault") {
+    struct Row {
+        const char* what;
+        std::function<void(Stage&)> make;
+        bool is_verdict;
+    };
+    for (const auto& row :
+         {Row{"damaged", [](Stage& s) { s.archives.append("a.vma", "x"); }, true},
+          Row{"no archive", [](Stage& s) { s.archives.write("a.vma", "PK\3\4"); }, true},
+          Row{"hard links",
+              [](Stage& s) { std::filesystem::create_hard_link(s.archives / "a.vma", s.archives / "b"); },
+              true},
+          Row{"outside", [](Stage& s) { s.order.directories = {"/nowhere"}; }, false},
+          Row{"not readable",
+              [](Stage& s) {
+                  s.fs.before = [](const support::Call& call) {
+                      if (call.operation == "read_at") support::FaultFileSystem::fail(EACCES, call);
+                  };
+              },
+              false}}) {
+        CAPTURE(row.what);
+        Stage stage;
+        row.make(stage);
+        const auto result = stage.run();
+        CHECK(outcome_of(result) == outcome::failed);
+        io::FileSystem fs;
+        const auto file = fs.open(stage.archives / "a.vma", O_RDONLY);
+        const auto version = publish::file_version(publish::identity_of(fs.status(file)));
+        CHECK(result.refused_file == (row.is_verdict ? version : ""));
+        // Any change makes another version of it.
+        fs.change_mode(file, 0400);
+        CHECK(publish::file_version(publish::identity_of(fs.status(file))) != version);
+    }
+}
+
+TEST_CASE("failed archives that are gone are named, but not by a look at another directory") {
+    Stage stage;
+    stage.archives.write("there.vma", "");
+    const auto gone = stage.archives / "gone.vma";
+    stage.order.failed_beside = {stage.archives / "there.vma", gone};
+    CHECK(stage.run().gone == std::vector<std::string>{gone});
+    // Unmounted, all is missing.
+    stage.archives.remove("a.vma");
+    CHECK(stage.run().gone.empty());
+}
+
+TEST_CASE(
+    "law: after a write that was refused room, the next one waits for what was missing, or for its time") {
+    Stage stage;
+    std::uint64_t free_bytes = 1 << 30;
+    unsigned writes = 0;
+    const auto size = std::filesystem::file_size(stage.archives / "a.vma");
+    stage.fs.shown_free_bytes = [&] { return free_bytes; };
+    stage.order.reserve_bytes = 0;
+    stage.fs.before = [&](const support::Call& call) {
+        if (call.operation == "write_at" && call.path.find("vmad-test") != call.path.npos && ++writes == 2)
+            support::FaultFileSystem::fail(EDQUOT, call);
+    };
+    const auto first = stage.run();
+    CHECK(outcome_of(first) == outcome::no_space);
+    REQUIRE(first.space_refusal);
+    CHECK(first.space_refusal->directory == stage.archives.path());
+    CHECK(first.space_refusal->written_bytes > 0);
+    CHECK(first.reason.find("cannot be used") != first.reason.npos);
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
+
+    stage.fs.before = [&](const support::Call& call) {
+        if (call.operation == "write_at" && call.path.find("vmad-test") != call.path.npos) ++writes;
+    };
+    stage.order.job.space_refusal = first.space_refusal;
+    stage.order.job.space_refusal->try_again_at = std::time(nullptr) + 3600;
+    writes = 0;
+    for (const std::uint64_t more : {std::uint64_t{0}, size / 100}) {
+        free_bytes = *first.space_refusal->free_bytes + more;
+        const auto look = stage.run();
+        CHECK(outcome_of(look) == outcome::no_space);
+        CHECK_FALSE(look.space_refusal);
+        CHECK(look.reason.find("cannot be used") != look.reason.npos);
+        CHECK(writes == 0);
+    }
+    SUBCASE("enough has become free") { free_bytes += size; }
+    SUBCASE("it is time") { stage.order.job.space_refusal->try_again_at = std::time(nullptr); }
+    SUBCASE("this archive is smaller than what could be written") {
+        stage.order.job.space_refusal->written_bytes = size + 1;
+    }
+    CHECK(outcome_of(stage.run()) == outcome::done);
+}
+
+TEST_CASE("a write that takes nothing is an error, and no endless loop") {
+    Stage stage;
+    stage.fs.writes_nothing = true;
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::retry);
+    CHECK(result.reason.find("0 bytes") != result.reason.npos);
+    CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
 }
