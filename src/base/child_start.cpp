@@ -1,6 +1,7 @@
 #include "base/child_start.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -70,8 +71,11 @@ std::string path_of(const std::string& program) {
     return *std::move(path);
 }
 
-/// The errno of what the child could not do; 0 when the program runs, or the child was killed before.
+/// The errno of what the child could not do; 0 when the program runs, or the child was killed before, or it
+/// has not come so far in time.
 int errno_from(int fd) noexcept {
+    pollfd wanted{fd, POLLIN, 0};
+    if (::poll(&wanted, 1, ChildStart::kPatienceMs) <= 0) return 0;
     int error = 0;
     ssize_t count = 0;
     do {
@@ -138,6 +142,8 @@ void ChildStart::become(const Child& child) const noexcept {
         ::execve(child.path, child.arguments, child.environment);
     }
     const int error = errno;
+    // The parent may have gone on.
+    ::signal(SIGPIPE, SIG_IGN);
     (void)!::write(child.failure, &error, sizeof error);
     ::_exit(kNotRun);
 }

@@ -45,11 +45,13 @@ class ChildStart {
     void set_ignores_stop_signals() noexcept { ignores_stop_signals_ = true; }
 
     /// To be called once. `program` is a path, or a name for find_program(). Returns the process id. Throws
-    /// SystemError, also when the program cannot be executed.
+    /// SystemError, also when the program cannot be executed; unless that shows only after kPatienceMs, as on
+    /// a share that does not answer: then the child ends by itself, with exit code 126.
     [[nodiscard]] pid_t run(const std::string& program, std::vector<std::string> arguments,
                             std::vector<std::string> environment);
 
     static constexpr int kMaxNumber = 9;
+    static constexpr int kPatienceMs = 1000;
 
   private:
     struct Child;

@@ -155,15 +155,43 @@ class CommandRunner::Command {
 
     static int on_limit(sd_event_source*, std::uint64_t, void* self) noexcept {
         auto& command = *static_cast<Command*>(self);
+        if (command.killed_) {
+            command.leave_to_kernel();
+            return 0;
+        }
         command.signal_group(command.late_ ? SIGKILL : SIGTERM);
         command.killed_ = command.late_;
         command.late_ = true;
         try {
-            if (!command.killed_) command.set_timer(kPatience);
+            command.set_timer(kPatience);
         } catch (const std::exception& error) {
             command.warn(error.what());
         }
         command.end_if_over();
+        return 0;
+    }
+
+    /// It hangs, in a share perhaps, and the others shall not wait for it: it is reaped whenever it ends.
+    void leave_to_kernel() noexcept {
+        warn("killed, but it hangs in the kernel: its storage may not answer");
+        exit_source_.reset();
+        sd_event_source* source = nullptr;
+        const auto pid = reinterpret_cast<void*>(static_cast<std::intptr_t>(pid_));
+        if (sd_event_add_io(runner_.event_, &source, process_.get(), EPOLLIN, on_late_exit, pid) >= 0) {
+            // The source, and the loop, have the descriptor from here on.
+            (void)sd_event_source_set_io_fd_own(source, 1);
+            (void)process_.release();
+            (void)sd_event_source_set_floating(source, 1);
+            sd_event_source_unref(source);
+        }
+        pid_ = -1;
+        // Destroys this object.
+        runner_.ended();
+    }
+
+    static int on_late_exit(sd_event_source* source, int, std::uint32_t, void* pid) noexcept {
+        (void)::waitpid(static_cast<pid_t>(reinterpret_cast<std::intptr_t>(pid)), nullptr, WNOHANG);
+        (void)sd_event_source_set_floating(source, 0);
         return 0;
     }
 

@@ -202,6 +202,24 @@ class UnrulyWorkerTest(WorkerTest):
         wait_until(lambda: state_of(worker) in (None, "Z"), "the worker ends when its share is gone")
         self.assertEqual(self.job_on_disk(hung)["state"], "queued")
 
+    @needs_root
+    def test_command_on_a_hung_share(self):
+        """Neither the daemon nor the commands after it wait for a program that cannot even be executed."""
+        archive = self.archive()
+        os.truncate(archive.path, 1000)
+        share, daemon = self.start_with_hung_share()
+        note = self.dir / "note"
+        self.write_settings(self.dump, on_failure=[str(share / "program")], on_success=["/bin/touch", str(note)],
+                            command_timeout="1s")
+        with daemon.client() as client:
+            client.call("org.vmad.Queue.Reload")
+        self.assertEqual(daemon.wait(daemon.add(archive.path))["state"], "failed")
+        self.assertEqual(self.vmactl("status")[0], 0)
+        self.assertEqual(daemon.wait(daemon.add(self.archive(101).path))["state"], "done")
+        wait_until(note.exists, "the next command is run")
+        self.assertIn("program: killed, but it hangs in the kernel", daemon.log.read_text())
+        self.assertEqual(daemon.stop(), 0)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,4 +139,21 @@ TEST_CASE("a child that is to die with its parent is killed when the parent ends
     char byte = 0;
     CHECK(::read(output.read.get(), &byte, 1) == 0);  // the end comes when the last writer is gone
     REQUIRE(::waitpid(parent, nullptr, 0) == parent);
+}
+
+TEST_CASE("a child that cannot be executed for a while is not waited for, and ends by itself") {
+    // Stopped before it comes to exec, as by a share that does not answer.
+    auto output = base::make_pipe();
+    ChildStart child;
+    child.give(output.write.get(), STDOUT_FILENO);
+    child.set_own_group();
+    static bool stops = false;
+    stops = true;
+    ::pthread_atfork(nullptr, nullptr, [] {
+        if (stops) ::kill(::getpid(), SIGSTOP);
+    });
+    const auto pid = child.run("/no/such/program", {"program"}, {});
+    stops = false;
+    REQUIRE(::kill(pid, SIGCONT) == 0);
+    CHECK(wait_for(pid, output).how == "exit code 126");
 }
