@@ -167,6 +167,7 @@ bool WorkerProcess::read_events() {
     std::array<char, 65536> bytes;
     const auto count = ::read(events_.get(), bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) return true;
+    if (count < 0) kill_if_unreadable();
     if (count <= 0) return false;
     try {
         lines_.add({bytes.data(), static_cast<std::size_t>(count)});
@@ -181,10 +182,18 @@ bool WorkerProcess::read_events() {
     return true;
 }
 
+/// A worker that nobody hears would wait for ever when its pipe is full. That is a death like any other.
+void WorkerProcess::kill_if_unreadable() noexcept {
+    if (errno == EAGAIN || pid_ <= 0) return;
+    log_error("worker", base::SystemError(errno, "read", "what the worker says").what());
+    ::kill(pid_, SIGKILL);
+}
+
 bool WorkerProcess::read_errors() {
     std::array<char, 4096> bytes;
     const auto count = ::read(errors_.get(), bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) return true;
+    if (count < 0) kill_if_unreadable();
     if (count <= 0) return false;
     said_.add({bytes.data(), static_cast<std::size_t>(count)});
     return true;

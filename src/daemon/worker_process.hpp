@@ -57,6 +57,7 @@ class WorkerProcess {
     /// False when there is nothing, or nothing more, to be read.
     bool read_events();
     bool read_errors();
+    void kill_if_unreadable() noexcept;
     void take(const std::string& line);
     void end(const std::string& how);
     void leave_to_kernel() noexcept;
