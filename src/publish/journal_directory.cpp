@@ -29,6 +29,15 @@ struct KeptRecord {
     RecoveryRecord record;
 };
 
+/// Nothing when somebody else has it.
+io::File lock_of(io::FileSystem& fs, const io::File& directory, const std::string& stem) {
+    auto lock = fs.open_at(directory, lock_name(stem), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (!fs.try_lock(lock)) return {};
+    // Whoever had it may have removed the file since it was opened.
+    const auto named = fs.status_at(directory, lock_name(stem));
+    return named && named->st_ino == fs.status(lock).st_ino ? std::move(lock) : io::File();
+}
+
 KeptRecord parse_record(const std::string& content, const std::string& name) {
     try {
         const auto json = nlohmann::json::parse(content);
@@ -54,6 +63,24 @@ KeptRecord parse_or_set_aside(io::FileSystem& fs, const io::File& directory, con
     }
 }
 
+/// Removes what killed runs left beside the records: locks, and what they were writing when they were killed,
+/// if nobody is writing now.
+void clear_up(io::FileSystem& fs, const io::File& directory, const std::vector<std::string>& seen) {
+    // Whoever was writing when `seen` was listed, and still is, has a lock in the present list.
+    bool is_alone = true;
+    for (const auto& name : fs.entries(directory)) {
+        const std::string stem(io::random_part(name, "", kLockSuffix));
+        if (stem.empty()) continue;
+        if (const auto lock = lock_of(fs, directory, stem)) {
+            if (!fs.status_at(directory, record_name(stem))) fs.unlink(directory, name);
+        } else {
+            is_alone = false;
+        }
+    }
+    for (const auto& name : seen)
+        if (is_alone && io::is_temporary_name(name)) fs.unlink(directory, name);
+}
+
 }  // namespace
 
 JournalEntry::JournalEntry(io::FileSystem& fs, const io::File& directory, std::string path)
@@ -73,9 +100,8 @@ JournalEntry::~JournalEntry() {
 }
 
 void JournalEntry::take_lock() {
-    lock_ = fs_.open_at(directory_, lock_name(stem_), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    // Nobody else looks at a lock whose record is not there yet.
-    if (!fs_.try_lock(lock_)) throw base::Error(fmt::format("somebody else locked {}", lock_.path()));
+    // Between the two calls a run that clears up may take it for a leftover, and remove it.
+    while (!(lock_ = lock_of(fs_, directory_, stem_))) stem_ = io::random_hex();
 }
 
 void JournalEntry::keep(const RecoveryRecord& record) {
@@ -98,8 +124,8 @@ void recover_journal(io::FileSystem& fs, const io::File& directory,
         const std::string stem(io::random_part(name, "", kRecordSuffix));
         if (stem.empty()) continue;
         // The lock may be missing after a power cut: it is not durable, only the record is.
-        const auto lock = fs.open_at(directory, lock_name(stem), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-        if (!fs.try_lock(lock)) continue;
+        const auto lock = lock_of(fs, directory, stem);
+        if (!lock) continue;
         // Its process may have ended well since we saw the name.
         if (const auto content = io::read_small_file(fs, directory, name, kMaxRecordBytes)) {
             const auto kept = parse_or_set_aside(fs, directory, *content, name);
@@ -108,6 +134,7 @@ void recover_journal(io::FileSystem& fs, const io::File& directory,
         }
         fs.unlink(directory, lock_name(stem));
     }
+    clear_up(fs, directory, names);
 }
 
 }  // namespace vmad::publish

@@ -92,8 +92,9 @@ TEST_CASE("a path that JSON cannot hold is refused") {
 
 TEST_CASE("other files in the directory are nobody's business") {
     Fixture fixture;
-    for (const auto* name : {"0123456789abcde.json", "0123456789abcdeff.json", "0123456789ABCDEF.json",
-                             "0123456789abcdef.lock", "x.json", "0123456789abcdef.jso"})
+    for (const auto* name :
+         {"0123456789abcde.json", "0123456789abcdeff.json", "0123456789ABCDEF.json", "0123456789abcde.lock",
+          "x.json", "0123456789abcdef.jso", ".0123456789abcdef.tmpx"})
         fixture.temporary.write(name, "{");
     const auto before = fixture.temporary.names();
     CHECK(fixture.recover().empty());
@@ -144,4 +145,59 @@ TEST_CASE("whichever call fails, a kept record is not lost before it is removed"
         if (removed) CHECK(found.empty());
         if (every_call_made) break;
     }
+}
+
+TEST_CASE("law: wherever a run is killed, the next one leaves nothing behind") {
+    for (unsigned at = 1;; ++at) {
+        CAPTURE(at);
+        Fixture fixture;
+        fixture.fs.forget_calls();
+        // Killed: nothing is cleaned up on the way out either.
+        fixture.fs.before = [at](const support::Call& call) {
+            if (call.number >= at) FaultFileSystem::fail(EIO, call);
+        };
+        try {
+            JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
+            record.keep(some_publication());
+            record.keep(some_publication());
+            record.remove();
+        } catch (const base::Error&) {
+        }
+        const bool every_call_made = fixture.fs.calls() < at;
+        fixture.fs.before = nullptr;
+        (void)fixture.recover();
+        CHECK(fixture.temporary.names().empty());
+        if (every_call_made) break;
+    }
+}
+
+TEST_CASE("what another run is writing is left alone") {
+    Fixture fixture;
+    JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
+    bool looked = false;
+    fixture.fs.before = [&](const support::Call& call) {
+        if (call.operation != "rename" || looked) return;
+        looked = true;
+        io::FileSystem fs;
+        publish::recover_journal(fs, fixture.directory, [](const auto&, const auto&) { return true; });
+    };
+    record.keep(some_publication());
+    CHECK(looked);
+    CHECK(fixture.temporary.names().size() == 2);
+}
+
+TEST_CASE("a lock that is removed while it is taken is taken anew") {
+    Fixture fixture;
+    JournalEntry record(fixture.fs, fixture.directory, "/d/x.vma");
+    bool looked = false;
+    fixture.fs.before = [&](const support::Call& call) {
+        if (call.operation != "try_lock" || looked) return;
+        looked = true;
+        io::FileSystem fs;
+        publish::recover_journal(fs, fixture.directory, [](const auto&, const auto&) { return true; });
+        CHECK(fixture.temporary.names().empty());
+    };
+    record.keep(some_publication());
+    CHECK(fixture.recover().empty());
+    CHECK(fixture.temporary.names().size() == 2);
 }
