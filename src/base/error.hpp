@@ -19,10 +19,12 @@ class Error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// A system call failed. what() is "OPERATION PATH: TEXT OF ERRNO".
+/// A system call failed. what() is "OPERATION PATH: TEXT OF ERRNO", or begins so.
 class SystemError : public Error {
   public:
     SystemError(int error_number, std::string_view operation, std::string_view path);
+    /// With a sentence of its own: the error of another one, and more about it.
+    SystemError(int error_number, const std::string& sentence) : Error(sentence), number_(error_number) {}
     /// The errno value of the call.
     [[nodiscard]] int number() const noexcept { return number_; }
 

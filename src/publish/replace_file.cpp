@@ -33,8 +33,11 @@ ReplaceFile::ReplaceFile(io::FileSystem& fs, ArchiveTarget original, RecordSink 
     make_temporary();
 }
 
-ReplaceFile::~ReplaceFile() {
+ReplaceFile::~ReplaceFile() { abandon(); }
+
+void ReplaceFile::abandon() noexcept {
     if (!has_name_ || finished_) return;
+    finished_ = true;
     try {
         temporary_ = io::File();  // NFS would keep an open file, by a name of its own
         (void)finish_replacement(fs_, original_.directory, record_, Goal::restore_original);
@@ -111,8 +114,7 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
         // A network file system may report an error for what it has done: the directory shows what happened.
         error = std::current_exception();
     }
-    auto [state, warning] = finish_replacement(fs_, original_.directory, record_,
-                                               keep_original ? Goal::keep_original : Goal::remove_original);
+    auto [state, warning] = finish(keep_original ? Goal::keep_original : Goal::remove_original, swapped);
     finished_ = true;
     warning_ = std::move(warning);
     switch (state.name) {
@@ -135,6 +137,32 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
     if (!swapped) return PublishOutcome::changed;  // in its metadata, so what seal() copied is out of date
     throw base::Error("the file system reported success but did not replace " +
                       original_.directory.entry(record_.name));
+}
+
+FinishedReplacement ReplaceFile::finish(Goal goal, bool swapped) try {
+    return finish_replacement(fs_, original_.directory, record_, goal);
+} catch (const io::NoSpace& error) {
+    throw io::NoSpace(error.what() + what_is_in_place(swapped), error.number(), error.directory());
+} catch (const base::SystemError& error) {
+    throw base::SystemError(error.number(), error.what() + what_is_in_place(swapped));
+} catch (const base::Error& error) {
+    throw base::Error(error.what() + what_is_in_place(swapped));
+}
+
+/// The end of a sentence about an error, after an attempt to put the original back.
+std::string ReplaceFile::what_is_in_place(bool swapped) {
+    const auto path = original_.directory.entry(record_.name);
+    abandon();
+    try {
+        const auto found = observe_file(fs_, original_.directory, record_.name, record_.marked_by());
+        if (found && found->mark == record_.replacement) return "; " + path + " is the repacked archive";
+        if (found && found->mark == record_.original.mark) return "; " + path + " is the original archive";
+        return "; " + path + (found ? " is neither the original nor the repacked archive" : " is gone");
+    } catch (const base::Error&) {
+        return swapped ? "; the repacked archive had been put in place as " + path
+                       : "; " + path +
+                             " was not known to be replaced: it is the original or the repacked archive";
+    }
 }
 
 FileMark ReplaceFile::mark_of_temporary() {

@@ -64,7 +64,8 @@ class ReplaceFile {
 
     /// Swaps the sealed file in. `keep_original`: the old file stays beside the new one where that can be;
     /// then `grace_period` is returned, and whoever wants it gone calls recover() with the last record.
-    /// Throws the error for which the original is in place as it was. After `changed` the archive is worth
+    /// Throws the error for which the original is in place as it was; the error of a look after the swap says
+    /// which of the two is. After `changed` the archive is worth
     /// another try from the start.
     [[nodiscard]] PublishOutcome publish(bool keep_original = false);
 
@@ -76,12 +77,15 @@ class ReplaceFile {
     ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                 std::optional<std::uint64_t> reserve_bytes);
     void make_temporary();
+    void abandon() noexcept;
     void record(RecoveryRecord::Phase phase);
     /// Closes it, when it has a name.
     [[nodiscard]] FileMark mark_of_temporary();
     void close_files();
     /// False when the archive was found to be another, or changed, and nothing was swapped.
     [[nodiscard]] bool swap();
+    [[nodiscard]] FinishedReplacement finish(Goal goal, bool swapped);
+    [[nodiscard]] std::string what_is_in_place(bool swapped);
     [[nodiscard]] bool exchange();
     [[nodiscard]] bool rename_over(const SeenFile& first_look);
     [[nodiscard]] bool is_as_seen(const SeenFile& now, const SeenFile& before) const;

@@ -542,6 +542,55 @@ TEST_CASE("an exchange that says that it was done, and was not, is an error") {
     CHECK(storage.names() == std::set<std::string>{kName});
 }
 
+TEST_CASE("law: a look after the swap that fails says which of the two files is in place") {
+    for (const bool has_exchange : {true, false}) {
+        for (unsigned look = 1; look <= 3; ++look) {
+            CAPTURE(has_exchange);
+            CAPTURE(look);
+            Place place;
+            place.fs.has_exchange = has_exchange;
+            bool swapped = false;
+            bool failed = false;
+            unsigned looks = 0;
+            place.fs.after = [&](const Call& call) {
+                swapped = swapped || call.operation == (has_exchange ? "exchange" : "rename");
+            };
+            place.fs.before = [&](const Call& call) {
+                if (!swapped || failed || call.operation == "open_at" || ++looks < look) return;
+                failed = true;
+                FaultFileSystem::fail(EIO, call);
+            };
+            std::string message;
+            try {
+                (void)place.replace("the new content");
+            } catch (const base::SystemError& error) {
+                CHECK(error.number() == EIO);
+                message = error.what();
+            }
+            if (!failed || message.empty()) continue;
+            const bool is_new = place.storage.read(kName) == "the new content";
+            CHECK(message.ends_with("; " + (place.storage / kName) + " is the " +
+                                    (is_new ? "repacked archive" : "original archive")));
+        }
+    }
+    // The storage is away altogether.
+    Place place;
+    bool swapped = false;
+    place.fs.after = [&](const Call& call) { swapped = swapped || call.operation == "exchange"; };
+    place.fs.before = [&](const Call& call) {
+        if (swapped) FaultFileSystem::fail(EIO, call);
+    };
+    std::string message;
+    try {
+        (void)place.replace("the new content");
+    } catch (const base::SystemError& error) {
+        message = error.what();
+    }
+    CHECK(message.ends_with("; the repacked archive had been put in place as " + (place.storage / kName)));
+    place.fs.before = nullptr;
+    CHECK(place.storage.read(kName) == "the new content");
+}
+
 TEST_CASE("publish is for once, after seal") {
     Place place;
     ReplaceFile file(place.fs, place.target(), place.keep());
