@@ -227,8 +227,18 @@ Run again:   yes, it was queued again while running
 Attempts:    2 without a result
 Failed:      5 attempts in a row
 Mounted at:  /d
-Replacement: in progress; a restart finishes it or rolls it back
+Replacement: interrupted; the next attempt finishes it or rolls it back
 $""")
+
+    def test_what_becomes_of_a_replacement(self):
+        for state, text in (("publishing", "in progress; after a crash the next attempt finishes it or rolls it back"),
+                            ("queued", "interrupted; the next attempt finishes it or rolls it back"),
+                            ("failed", "interrupted; a file of vmad may be left beside the archive until "
+                                       '"vmactl retry 7"')):
+            self.assertIn(f"Replacement: {text}\n", self.show(job(7, state, recovery={})))
+        self.assertIn("Replacement: done; the old file is removed at the end\n",
+                      self.show(job(7, "waiting", waiting_for="grace_period", recovery={})))
+        self.assertNotIn("Replacement:", self.show(job(7, "queued")))
 
     def test_what_a_job_waits_for(self):
         for reason, text in sentences.WAITING_FOR.items():

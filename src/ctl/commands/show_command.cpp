@@ -32,6 +32,17 @@ std::string waiting_text(api::WaitReason reason) {
     return {};
 }
 
+/// What becomes of a replacement that has begun; empty when none has.
+std::string replacement_text(const api::Job& job) {
+    if (job.recovery.empty()) return {};
+    if (job.waiting_for == api::WaitReason::grace_period) return "done; the old file is removed at the end";
+    if (job.state == api::JobState::running || job.state == api::JobState::publishing)
+        return "in progress; after a crash the next attempt finishes it or rolls it back";
+    if (!api::is_final(job.state)) return "interrupted; the next attempt finishes it or rolls it back";
+    return fmt::format("interrupted; a file of vmad may be left beside the archive until \"vmactl retry {}\"",
+                       job.id);
+}
+
 std::string exact_size(std::uint64_t bytes) {
     return fmt::format("{} ({} bytes)", base::format_size(bytes), bytes);
 }
@@ -70,7 +81,7 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     if (job.attempts != 0) line("Attempts", fmt::format("{} without a result", job.attempts));
     if (job.failed_attempts != 0) line("Failed", fmt::format("{} attempts in a row", job.failed_attempts));
     line("Mounted at", job.mount_point);
-    if (!job.recovery.empty()) line("Replacement", "in progress; a restart finishes it or rolls it back");
+    line("Replacement", replacement_text(job));
     return text;
 }
 
