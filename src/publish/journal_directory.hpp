@@ -44,7 +44,8 @@ class JournalEntry {
 };
 
 /// Calls `recover` with path and record of each replacement whose process is gone, and removes the record
-/// when it returns true. Then removes what else they left in `directory`. Throws base::Error when a record is damaged.
+/// when it returns true. Then removes what else they left in `directory`. Throws base::Error when a record is
+/// damaged.
 void recover_journal(
     io::FileSystem& fs, const io::File& directory,
     const std::function<bool(const std::string& path, const RecoveryRecord& record)>& recover);

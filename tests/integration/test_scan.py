@@ -96,6 +96,26 @@ class Queueing(ScanTest):
         self.assertIn("1 archive, 1 already queued\n", self.scan(archive.path))
         self.assertEqual(len(daemon.jobs()), 1)
 
+    def test_a_damaged_archive_fails_once_and_is_green_when_it_is_gone(self):
+        damaged = self.old_archive(100, 2).path
+        times = damaged.stat()
+        os.truncate(damaged, 1000)
+        os.utime(damaged, ns=(times.st_atime_ns, times.st_mtime_ns))
+        daemon = self.start()
+        self.scan(self.dump)
+        self.assertEqual(daemon.wait(1)["state"], "failed")
+        self.assertIn("1 archive, 1 failed before", self.scan(self.dump))
+        self.assertEqual(len(daemon.jobs()), 1)
+        self.assertEqual(self.vmactl("status", "--check")[0], 2)
+        # Another version of it gets another verdict, which is the one that counts.
+        damaged.chmod(0o600)
+        self.assertIn("1 archive, 1 queued", self.scan(self.dump))
+        self.assertEqual([daemon.wait(2)["state"], daemon.job(1)["state"]], ["failed", "cancelled"])
+        damaged.unlink()
+        daemon.wait(daemon.add(self.archive(101).path))
+        self.assertEqual(daemon.job(2)["reason"], "the archive is gone")
+        self.assertEqual(self.vmactl("status", "--check")[0], 0)
+
     def test_json_tells_of_each_archive(self):
         plain = self.old_archive(100, 2)
         canonical = self.make_canonical(self.old_archive(101))

@@ -41,8 +41,8 @@ class FaultFileSystem : public io::FileSystem {
     bool has_exchange = true;
     bool has_links = true;
     Numbers numbers = Numbers::kept;
-    bool admits_numbers = true;  ///< by its type it is one that does not keep them, where it does not
-    bool writes_nothing = false;                      ///< write(2) returns 0
+    bool admits_numbers = true;   ///< by its type it is one that does not keep them, where it does not
+    bool writes_nothing = false;  ///< write(2) returns 0
     std::function<std::uint64_t()> shown_free_bytes;  ///< what statvfs says instead of the truth; or empty
 
     /// How many calls there were since the start or forget_calls().
