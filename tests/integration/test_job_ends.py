@@ -147,7 +147,7 @@ class JobEndTest(DaemonTest):
         daemon = self.start(wrapper=WITHOUT_OVERRIDE)
         job = self.run_job(archive.path, ("failed", "waiting", "done"), daemon)
         self.assertEqual(job["state"], "failed")
-        self.assertIn(f"{self.dump}: Permission denied", job["reason"])
+        self.assertRegex(job["reason"], f"{self.dump}[^ ]*: Permission denied")
         self.assert_untouched(archive.path, archive.old, before)
         self.assert_only(archive)
 
