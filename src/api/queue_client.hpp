@@ -25,6 +25,7 @@ class QueueClient {
     explicit QueueClient(const std::string& socket_path,
                          std::chrono::milliseconds limit = std::chrono::seconds(10));
 
+    void set_idle(std::function<void()> idle) { client_.set_idle(std::move(idle)); }
     void set_limit(std::chrono::milliseconds limit) noexcept { limit_ = limit; }
 
     /// The path is absolute. Refuses one that is not UTF-8 itself, as the daemon would.

@@ -76,6 +76,25 @@ std::string printable(std::string_view text) {
     });
 }
 
+std::string ascii(std::string_view text) {
+    std::string result;
+    while (!text.empty()) {
+        const auto character = first_character(text);
+        const auto bytes = text.substr(0, character.size_bytes);
+        text.remove_prefix(bytes.size());
+        if (character.is_valid && character.code < 0x80)
+            result += bytes;
+        else if (bytes == "→")
+            result += "->";
+        else if (bytes == "…")
+            result += "~";
+        else
+            for (const char byte : bytes)
+                result += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    }
+    return result;
+}
+
 std::string printable_unicode(std::string_view text) {
     return escape_unprintable(text, [](std::string_view, const Character& character) {
         constexpr std::uint32_t kReplacement = 0xfffd;

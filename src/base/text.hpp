@@ -15,7 +15,12 @@ namespace vmad::base {
 /// show a file as another.
 [[nodiscard]] std::string printable(std::string_view text);
 
-/// The same with \uNNNN for such a character, as JSON and TOML spell it; what is no UTF-8 becomes \ufffd.
+/// Printable text in ASCII: "->" for an arrow, "~" for an ellipsis, \xNN for each byte of any other
+/// character. The two are what our own messages and tables have.
+[[nodiscard]] std::string ascii(std::string_view text);
+
+/// The same as printable() with \uNNNN for such a character, as JSON and TOML spell it; what is no UTF-8
+/// becomes \ufffd.
 [[nodiscard]] std::string printable_unicode(std::string_view text);
 
 /// Appends a sentence to others behind a semicolon, unless it is empty or there already.

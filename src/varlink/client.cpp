@@ -122,15 +122,18 @@ Reply Client::receive(Deadline deadline) {
 }
 
 void Client::wait_for(short events, Deadline deadline) {
+    constexpr std::chrono::nanoseconds kIdleInterval = std::chrono::seconds(1);
     pollfd fd{socket_.get(), events, 0};
-    timespec left{};
+    auto rest = kIdleInterval;
     if (deadline) {
-        const auto rest = std::chrono::nanoseconds(*deadline - Clock::now()).count();
-        if (rest <= 0) throw TimedOut(fmt::format("{}: no answer in time", path_));
-        left = {rest / 1'000'000'000, rest % 1'000'000'000};
+        const std::chrono::nanoseconds left = *deadline - Clock::now();
+        if (left.count() <= 0) throw TimedOut(fmt::format("{}: no answer in time", path_));
+        rest = idle_ ? std::min(left, rest) : left;
     }
-    if (::ppoll(&fd, 1, deadline ? &left : nullptr, nullptr) < 0 && errno != EINTR)
-        base::throw_errno("poll", path_);
+    const timespec time{rest.count() / 1'000'000'000, rest.count() % 1'000'000'000};
+    const int count = ::ppoll(&fd, 1, deadline || idle_ ? &time : nullptr, nullptr);
+    if (count < 0 && errno != EINTR) base::throw_errno("poll", path_);
+    if (count == 0 && idle_) idle_();
 }
 
 Client::Deadline Client::deadline_after(Limit limit) {

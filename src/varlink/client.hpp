@@ -45,6 +45,9 @@ class Client {
     /// Throws Unreachable, TimedOut, or SystemError, which may be EACCES.
     Client(const std::string& path, Limit limit);
 
+    /// `idle` is called about once a second while a call waits for the server; what it throws ends the call.
+    void set_idle(std::function<void()> idle) { idle_ = std::move(idle); }
+
     /// Calls and returns the parameters of the reply. Throws RemoteError for an error reply, and
     /// Disconnected, TimedOut, ProtocolError or SystemError, after which the connection is closed.
     nlohmann::json call(const std::string& method, nlohmann::json parameters, Limit limit);
@@ -66,6 +69,7 @@ class Client {
     std::string path_;
     base::UniqueFd socket_;
     MessageSplitter in_;
+    std::function<void()> idle_;
 };
 
 }  // namespace vmad::varlink

@@ -288,7 +288,7 @@ class HookDirectoryTest(DaemonTest):
         names = {line.split("=")[0] for line in lines[1:-1]}
         self.assertLessEqual(names, {"STOREID", "DUMPDIR", "VMTYPE", "HOSTNAME", "TARGET", "LOGFILE", "PWD",
                                      "OLDPWD", "SHLVL", "_", "LC_ALL", "LVM_SUPPRESS_FD_WARNINGS", "PATH", "HOME",
-                                     "VMAD_VZDUMP", "VMAD_ANNOUNCE", "VMAD_VMACTL", "VMAD_ROOT", "VMAD_HOOK_D"})
+                                     "VMAD_HOOK", "VMAD_ANNOUNCE", "VMAD_VMACTL", "VMAD_ROOT", "VMAD_HOOK_D"})
         self.assertEqual([line for line in lines if line.startswith("HOME=")], ["HOME=/root"])
 
     def test_programs_are_found_and_have_a_home(self):

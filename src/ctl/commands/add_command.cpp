@@ -22,7 +22,7 @@ namespace {
 class AddCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("ARCHIVE", words_, "Paths or Proxmox volume IDs (local:backup/…)").required();
+        arguments.operand("ARCHIVE", words_, "Paths or Proxmox volume IDs (local:backup/...)").required();
         arguments.flag("--announced", announced_,
                        "Do not wait until they are old enough, and save\n"
                        "the request if the daemon is away (for hooks)");

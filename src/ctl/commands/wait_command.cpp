@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -15,6 +17,7 @@
 #include "ctl/operands/job_argument.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/printable_text.hpp"
+#include "pve/hook_caller.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -48,15 +51,23 @@ class JobWatch {
   private:
     void watch() {
         try {
-            auto daemon = context_.daemon();
+            // A connection each, since the daemon may be restarted.
             for (std::unique_lock lock(mutex_); !stopped_; stop_.wait_for(lock, std::chrono::seconds(1))) {
                 lock.unlock();
-                const auto status = daemon.status();
+                const auto text = line();
                 lock.lock();
-                show(line(status));
+                show(text);
             }
         } catch (const std::exception&) {
             // Whoever waits for the jobs meets the same trouble and reports it.
+        }
+    }
+
+    [[nodiscard]] std::string line() const {
+        try {
+            return line(context_.daemon().status());
+        } catch (const base::Error&) {
+            return "waiting for the daemon";
         }
     }
 
@@ -92,18 +103,26 @@ class WaitCommand final : public Command {
     }
 
     ExitCode run(Context& context) override {
-        auto daemon = context.daemon();
-        varlink::Client::Limit limit;
-        if (timeout_seconds_ != 0) limit = std::chrono::seconds(timeout_seconds_);
-        auto code = ExitCode::done;
+        if (timeout_seconds_ != 0) end_ = Clock::now() + std::chrono::seconds(timeout_seconds_);
+        auto call = wait_call(context.fs);
+        auto daemon = connect(context);
+        // Of all jobs, those that end while the daemon is away must not be missed.
+        auto left = jobs_.empty() ? unfinished_jobs(daemon) : std::set<std::uint64_t>();
         JobWatch watch(context);
-        const auto call = wait_call(context.fs);
+        const auto on_end = [&](const api::Job& job) {
+            watch.without_line([&] { print(context, job); });
+            left.erase(job.id);
+            std::erase(call.ids, job.id);
+            std::erase(call.paths, job.path);
+            if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
+                code_ = ExitCode::failed;
+        };
         try {
-            daemon.wait(call, limit, [&](const api::Job& job) {
-                watch.without_line([&] { print(context, job); });
-                if (job.state == api::JobState::failed || job.state == api::JobState::cancelled)
-                    code = ExitCode::failed;
-            });
+            while (!wait_once(daemon, call, on_end)) {
+                daemon = connect_again(context);
+                if (jobs_.empty()) call.ids = {left.begin(), left.end()};
+                if (call.ids.empty() && call.paths.empty()) break;
+            }
         } catch (const varlink::TimedOut&) {
             std::size_t count = 0;
             watch.without_line([&] { count = report_unfinished(context, call); });
@@ -114,10 +133,68 @@ class WaitCommand final : public Command {
             context.console.error(text, {{"exit_code", static_cast<int>(ExitCode::timed_out)}});
             return ExitCode::timed_out;
         }
-        return code;
+        return code_;
     }
 
   private:
+    using Clock = std::chrono::steady_clock;
+    /// For a restart, or an upgrade; with --timeout, that is the limit.
+    static constexpr auto kLongestAbsence = std::chrono::minutes(10);
+
+    static void check_caller() {
+        if (pve::hook_is_abandoned())
+            throw base::Error("vzdump has died, so nobody waits for these jobs any more");
+    }
+
+    [[nodiscard]] static api::QueueClient connect(Context& context) {
+        auto daemon = context.daemon();
+        daemon.set_idle(check_caller);
+        return daemon;
+    }
+
+    /// The daemon of before, or the one that has been started since.
+    [[nodiscard]] api::QueueClient connect_again(Context& context) const {
+        const auto end = end_.value_or(Clock::now() + kLongestAbsence);
+        for (;; std::this_thread::sleep_for(std::chrono::milliseconds(500))) {
+            check_caller();
+            try {
+                auto daemon = connect(context);
+                (void)daemon.status();
+                return daemon;
+            } catch (const varlink::Unreachable&) {
+                if (Clock::now() >= end) throw;
+            } catch (const varlink::Disconnected&) {
+                if (Clock::now() >= end) throw;
+            } catch (const varlink::TimedOut&) {
+                if (Clock::now() >= end) throw;
+            }
+        }
+    }
+
+    [[nodiscard]] static std::set<std::uint64_t> unfinished_jobs(api::QueueClient& daemon) {
+        using api::JobState;
+        std::set<std::uint64_t> ids;
+        for (const auto& job :
+             daemon.list({JobState::queued, JobState::running, JobState::publishing, JobState::waiting}))
+            if (!api::is_final(job.state) && job.waiting_for != api::WaitReason::grace_period)
+                ids.insert(job.id);
+        return ids;
+    }
+
+    /// False when the daemon went away meanwhile.
+    [[nodiscard]] bool wait_once(api::QueueClient& daemon, const api::WaitCall& call,
+                                 const api::QueueClient::OnJob& on_end) const {
+        varlink::Client::Limit limit;
+        if (end_) limit = std::chrono::ceil<std::chrono::milliseconds>(*end_ - Clock::now());
+        try {
+            // `on_end` changes the call.
+            daemon.wait(api::WaitCall(call), limit, on_end);
+            return true;
+        } catch (const varlink::Disconnected&) {
+            return false;
+        }
+    }
+
     static constexpr std::int64_t kMaxTimeoutSeconds = 366 * 24 * 3600;
 
     [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
@@ -174,6 +251,8 @@ class WaitCommand final : public Command {
 
     std::vector<std::string> jobs_;
     std::int64_t timeout_seconds_ = 0;
+    std::optional<Clock::time_point> end_;
+    ExitCode code_ = ExitCode::done;
 };
 
 }  // namespace

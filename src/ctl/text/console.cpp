@@ -37,7 +37,8 @@ std::size_t terminal_width() {
 }
 
 /// False, with errno, when not all of it could be written.
-bool write_all(int fd, std::string_view text) noexcept {
+bool write_all(int fd, const std::string& bytes) noexcept {
+    std::string_view text = bytes;
     while (!text.empty()) {
         const auto count = ::write(fd, text.data(), text.size());
         if (count < 0 && errno == EINTR) continue;
@@ -49,7 +50,7 @@ bool write_all(int fd, std::string_view text) noexcept {
 }
 
 std::string json_line(const nlohmann::json& value) {
-    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return value.dump(-1, ' ', !locale_is_utf8(), nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -60,7 +61,8 @@ Console::Console()
       error_is_terminal_(::isatty(STDERR_FILENO)) {}
 
 void Console::print(std::string_view text) {
-    if (!write_all(STDOUT_FILENO, text)) base::throw_errno("write", "standard output");
+    if (!write_all(STDOUT_FILENO, in_locale(std::string(text))))
+        base::throw_errno("write", "standard output");
 }
 
 void Console::print_json(const nlohmann::json& value) { print(json_line(value)); }
@@ -75,7 +77,8 @@ void Console::error(std::string_view text, const nlohmann::json& more) noexcept 
 
 void Console::write_message(const char* kind, std::string_view text, nlohmann::json object) noexcept {
     if (json_) object[kind] = text;
-    (void)write_all(STDERR_FILENO, json_ ? json_line(object) : fmt::format("vmactl: {}\n", printable(text)));
+    (void)write_all(STDERR_FILENO,
+                    json_ ? json_line(object) : in_locale(fmt::format("vmactl: {}\n", printable(text))));
 }
 
 std::string Console::paint(Colour colour, std::string_view text) const {
@@ -98,7 +101,7 @@ std::string Console::paint(Colour colour, std::string_view text) const {
 }
 
 void Console::show_line(std::string_view text) noexcept {
-    (void)write_all(STDERR_FILENO, fmt::format("\r{}\x1b[K", text));
+    (void)write_all(STDERR_FILENO, in_locale(fmt::format("\r{}\x1b[K", text)));
 }
 
 }  // namespace vmad::ctl

@@ -1,5 +1,7 @@
 #include "ctl/text/printable_text.hpp"
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 
 namespace vmad::ctl {
@@ -17,7 +19,22 @@ std::string_view characters(std::string_view text, std::size_t count, bool from_
     return from_end ? text.substr(at) : text.substr(0, at);
 }
 
+bool names_utf8(std::string_view locale) {
+    std::string lower(locale);
+    for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    return lower.find("utf-8") != lower.npos || lower.find("utf8") != lower.npos;
+}
+
 }  // namespace
+
+bool locale_is_utf8() noexcept {
+    for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"})
+        if (const char* value = std::getenv(name); value != nullptr && *value != '\0')
+            return names_utf8(value);
+    return false;
+}
+
+std::string in_locale(std::string text) { return locale_is_utf8() ? text : base::ascii(text); }
 
 std::size_t text_width(std::string_view text) noexcept {
     std::size_t width = 0;

@@ -1,4 +1,5 @@
-// Text that may come from a hostile archive, made fit for a terminal. Pure.
+// Text that may come from a hostile archive, made fit for a terminal. Pure, but for the locale of the
+// environment.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +11,14 @@
 namespace vmad::ctl {
 
 using base::printable;
+
+/// Whether the locale of the environment is one of UTF-8, by LC_ALL, LC_CTYPE and LANG. In any other, as in
+/// vzdump's hooks, only ASCII passes unharmed.
+[[nodiscard]] bool locale_is_utf8() noexcept;
+
+/// A printable text as it is, or in ASCII alone, as the locale has it. The console does this to all that it
+/// prints; whoever counts columns does it before.
+[[nodiscard]] std::string in_locale(std::string text);
 
 /// How many columns printable UTF-8 takes: one for each character. (East Asian ones take two; they only cost
 /// a table its alignment.)

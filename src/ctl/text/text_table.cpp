@@ -16,11 +16,11 @@ constexpr std::size_t kMinShrunkWidth = 12;
 }  // namespace
 
 void TextTable::add(std::vector<Cell> row) {
-    for (auto& cell : row) cell.text = printable(cell.text);
+    for (auto& cell : row) cell.text = in_locale(printable(cell.text));
     rows_.push_back({std::move(row), {}});
 }
 
-void TextTable::add_note(std::string_view text) { rows_.back().note = printable(text); }
+void TextTable::add_note(std::string_view text) { rows_.back().note = in_locale(printable(text)); }
 
 std::vector<std::size_t> TextTable::fitted_widths(std::size_t limit) const {
     std::vector<std::size_t> widths;

@@ -56,7 +56,7 @@ TEST_CASE("every exception has its exit code and its words") {
          "x: Input/output error"},
         {failure_of(varlink::Unreachable("connect /s: No such file or directory")), ExitCode::unreachable,
          "cannot reach the daemon: connect /s: No such file or directory; is it running? Try "
-         "\"systemctl start vmad\""},
+         "\"systemctl start vmad\", and \"vmactl settings check\" if that fails"},
         {failure_of(varlink::Disconnected("/s: the server closed the connection")), ExitCode::unreachable,
          "/s: the server closed the connection"},
         {failure_of(varlink::TimedOut("/s: no answer in time")), ExitCode::timed_out,

@@ -64,6 +64,28 @@ TEST_CASE("what is no printable UTF-8 is shown by its bytes") {
     for (const auto& row : rows) CHECK(printable(row.text) == row.shown);
 }
 
+TEST_CASE("a locale without UTF-8 gets ASCII alone") {
+    const char* names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const struct {
+        const char* values[3];  ///< of the three, as far as they are set
+        bool is_utf8;
+    } rows[] = {
+        {{nullptr, nullptr, nullptr}, false}, {{"C", nullptr, "de_DE.UTF-8"}, false},
+        {{"", "C.utf8", "C"}, true},          {{nullptr, nullptr, "en_US.UTF-8"}, true},
+        {{"C.UTF-8", "C", "C"}, true},        {{nullptr, "POSIX", "C.UTF-8"}, false},
+    };
+    for (const auto& row : rows) {
+        for (std::size_t i = 0; i < 3; ++i)
+            row.values[i] != nullptr ? ::setenv(names[i], row.values[i], 1) : ::unsetenv(names[i]);
+        CHECK(locale_is_utf8() == row.is_utf8);
+        CHECK(
+            in_locale("1 MiB → 2 MiB, a…b, größe\n") ==
+            (row.is_utf8 ? "1 MiB → 2 MiB, a…b, größe\n" : "1 MiB -> 2 MiB, a~b, gr\\xc3\\xb6\\xc3\\x9fe\n"));
+    }
+    for (const auto* name : names) ::unsetenv(name);
+    ::setenv("LC_ALL", "C.UTF-8", 1);
+}
+
 TEST_CASE("printable text stays as it is, whatever bytes it was made of") {
     vmad::testing::Random random(1);
     for (int i = 0; i < 2000; ++i) {
@@ -92,6 +114,7 @@ TEST_CASE("a shortened text has exactly the width that was asked for") {
 }
 
 TEST_CASE("a table aligns its columns and drops spaces at the ends of lines") {
+    ::setenv("LC_ALL", "C.UTF-8", 1);
     TextTable table({{"NAME"}, {"SIZE", TextTable::Align::right}, {"NOTE"}});
     table.add({{"a"}, {"12 B"}, {""}});
     table.add({{"größe"}, {"1.5 GiB"}, {"x\ny"}});
