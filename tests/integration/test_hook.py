@@ -346,6 +346,38 @@ class HookDirectoryTest(DaemonTest):
         self.script("3-after", "echo never\n")
         self.assertEqual(self.run_hook("-", "backup-end", "stop", "100"), (7, "good\nbad\n"))
 
+    def test_waiting_goes_on_after_a_restart(self):
+        archive = self.archive()
+        self.start()
+        self.vmactl("pause")
+        self.run_hook(archive.path)
+        environment = {**os.environ, "VMAD_SOCKET": str(self.socket)}
+        waits = [subprocess.Popen([VMACTL, "wait", *words], env=environment, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT) for words in ((), ("1",), (str(archive.path),))]
+        time.sleep(0.5)
+        self.daemons[-1].kill()
+        self.start()
+        self.vmactl("resume")
+        for process in waits:
+            output, _ = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, output)
+            self.assertIn("job 1: done: ", output)
+
+    def test_the_task_log_gets_ascii(self):
+        """Anything else comes out of vzdump as garbage."""
+        directory = self.dump / "gr\u00f6\u00dfe"
+        directory.mkdir()
+        archive = self.archive()
+        moved = archive.path.rename(directory / archive.path.name)
+        self.start()
+        self.script("1", f'export VMAD_SOCKET="$VMAD_ROOT/vmad.sock"; {VMACTL} wait "$TARGET"\n'
+                         f"{VMACTL} list --all; {VMACTL} repack --help; {VMACTL} add --help\n"
+                         f'{VMACTL} --json verify "$TARGET"; {VMACTL} verify "$TARGET"\n')
+        code, output = self.run_hook(moved)
+        self.assertEqual(code, 0)
+        self.assertTrue(output.isascii(), output)
+        self.assertIn(" -> ", output)
+
     def test_they_run_when_the_package_is_gone(self):
         archive = self.archive()
         gone = str(self.dir / "gone")
