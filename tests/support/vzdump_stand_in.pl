@@ -15,6 +15,8 @@ use Getopt::Long;
 use POSIX qw(strftime);
 
 $| = 1;
+# The task log takes bytes for Latin-1, so that only ASCII passes unchanged.
+binmode(STDOUT, ':utf8');
 my %opts = (mode => 'snapshot', keep => 0);
 GetOptions(\%opts, 'script=s', 'mode=s', 'keep=i', 'storage=s', 'dumpdir=s') or exit 2;
 
@@ -42,7 +44,7 @@ sub run_hook {
         open(STDIN, '<', '/dev/null');
         open(STDOUT, '>&', $writer);
         open(STDERR, '>&', $writer);
-        %ENV = ();
+        %ENV = (LC_ALL => 'C', LVM_SUPPRESS_FD_WARNINGS => 1);
         $ENV{STOREID} = $opts{storage} if $opts{storage};
         $ENV{DUMPDIR} = $opts{dumpdir} if $opts{dumpdir};
         for my $name (qw(vmtype hostname target logfile)) {
@@ -119,10 +121,10 @@ sub backup {
 }
 
 $opts{script} //= configured_script();
-open(my $lock, '>>', '/run/vzdump.lock') or die "lock: $!\n";
-flock($lock, LOCK_EX) or die "can't acquire lock: $!\n";
 die "Hook script '$opts{script}' does not exist.\n" if $opts{script} && !-x $opts{script};
 run_hook('job-init');
+open(my $lock, '>>', '/run/vzdump.lock') or die "lock: $!\n";
+flock($lock, LOCK_EX) or die "can't acquire lock: $!\n";
 run_hook('job-start');
 my $failed = 0;
 for (@ARGV) {
