@@ -346,6 +346,27 @@ class HookDirectoryTest(DaemonTest):
         self.script("3-after", "echo never\n")
         self.assertEqual(self.run_hook("-", "backup-end", "stop", "100"), (7, "good\nbad\n"))
 
+    def test_waiting_outlives_the_daemon_but_not_vzdump(self):
+        archive = self.archive()
+        daemon = self.start()
+        self.vmactl("pause")
+        self.run_hook(archive.path)
+        # Nothing of its own in the pipe: the end of that would be noticed anyway.
+        waited = self.dir / "waited"
+        self.script("1", f"exec >{waited} 2>&1; {VMACTL} wait --timeout 100 {archive.path}; echo exit $?\n")
+        vzdump = subprocess.Popen(["/bin/sh", "-c", '"$@"; exit', "sh", *self.hook_command("-", "job-end")], env={})
+        self.addCleanup(vzdump.wait)
+        self.addCleanup(vzdump.kill)
+        wait_until(waited.exists, "the script runs")
+        time.sleep(0.5)
+        daemon.kill()
+        self.start()
+        time.sleep(1)
+        self.assertEqual(waited.read_text(), "")
+        vzdump.kill()
+        wait_until(lambda: "exit 1\n" in waited.read_text(), "the wait ends")
+        self.assertIn("vzdump has died", waited.read_text())
+
     def test_waiting_goes_on_after_a_restart(self):
         archive = self.archive()
         self.start()
