@@ -39,6 +39,7 @@ class VzdumpTest(SystemTest):
     def vzdump(self, *guests, code=0, options=()):
         result = self.box.run("/root/vzdump", "--storage", "local", "--dumpdir", DUMP, *options, *guests)
         self.assertEqual(result.returncode, code, result.stdout)
+        self.assertTrue(result.stdout.isascii(), result.stdout)
         return result.stdout
 
     def backups(self, ending=""):
