@@ -9,6 +9,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/task.hpp"
@@ -23,7 +24,9 @@ namespace vmad::access {
 struct RegionNumber {
     std::uint8_t device_id = 0;
     std::uint32_t region = 0;  ///< from 0, in units of canon::kRegionBytes
-    friend auto operator<=>(const RegionNumber&, const RegionNumber&) = default;
+    friend bool operator<(const RegionNumber& a, const RegionNumber& b) noexcept {
+        return std::pair(a.device_id, a.region) < std::pair(b.device_id, b.region);
+    }
 };
 
 /// The blocks of a region, in memory.

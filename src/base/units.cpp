@@ -23,24 +23,18 @@ struct TimeUnit {
 };
 
 /// The largest first.
-constexpr std::array kTimeUnits{TimeUnit{"d", 24 * 60 * 60}, TimeUnit{"h", 60 * 60}, TimeUnit{"min", 60},
+constexpr std::int64_t kHour = 3600;
+constexpr std::int64_t kDay = 24 * kHour;
+constexpr std::array kTimeUnits{TimeUnit{"d", kDay}, TimeUnit{"h", kHour}, TimeUnit{"min", 60},
                                 TimeUnit{"s", 1}};
 
 /// How else they may be written, as in systemd.time(7); no letter in front stands for no unit.
-constexpr std::array kOtherTimeUnits{TimeUnit{"w", 7 * 24 * 60 * 60},
-                                     TimeUnit{"week", 7 * 24 * 60 * 60},
-                                     TimeUnit{"weeks", 7 * 24 * 60 * 60},
-                                     TimeUnit{"day", 24 * 60 * 60},
-                                     TimeUnit{"days", 24 * 60 * 60},
-                                     TimeUnit{"hr", 60 * 60},
-                                     TimeUnit{"hour", 60 * 60},
-                                     TimeUnit{"hours", 60 * 60},
-                                     TimeUnit{"m", 60},
-                                     TimeUnit{"minute", 60},
-                                     TimeUnit{"minutes", 60},
-                                     TimeUnit{"sec", 1},
-                                     TimeUnit{"second", 1},
-                                     TimeUnit{"seconds", 1}};
+constexpr std::array kOtherTimeUnits{
+    TimeUnit{"w", 7 * kDay}, TimeUnit{"week", 7 * kDay}, TimeUnit{"weeks", 7 * kDay},
+    TimeUnit{"day", kDay},   TimeUnit{"days", kDay},     TimeUnit{"hr", kHour},
+    TimeUnit{"hour", kHour}, TimeUnit{"hours", kHour},   TimeUnit{"m", 60},
+    TimeUnit{"minute", 60},  TimeUnit{"minutes", 60},    TimeUnit{"sec", 1},
+    TimeUnit{"second", 1},   TimeUnit{"seconds", 1}};
 
 /// How many seconds one is; nothing for what is none.
 std::optional<std::int64_t> seconds_of_unit(std::string_view name) {
@@ -91,7 +85,7 @@ std::uint64_t parse_size(const std::string& text) {
         (!suffix.empty() && unit == kSizeSuffixes.npos))
         throw UsageError(
             fmt::format("invalid size \"{}\": write a number and K, M or G, for example 256M", text));
-    const auto factor = suffix.empty() ? std::uint64_t{1} : std::uint64_t{1024} << (10 * unit);
+    const auto factor = unit == kSizeSuffixes.npos ? std::uint64_t{1} : std::uint64_t{1024} << (10 * unit);
     const auto size = checked_multiply(number, factor);
     if (error == std::errc::result_out_of_range || !size)
         throw UsageError(fmt::format("size \"{}\" is out of range", text));

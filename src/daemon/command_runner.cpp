@@ -176,8 +176,7 @@ class CommandRunner::Command {
         warn("killed, but it hangs in the kernel: its storage may not answer");
         exit_source_.reset();
         sd_event_source* source = nullptr;
-        const auto pid = reinterpret_cast<void*>(static_cast<std::intptr_t>(pid_));
-        if (sd_event_add_io(runner_.event_, &source, process_.get(), EPOLLIN, on_late_exit, pid) >= 0) {
+        if (sd_event_add_io(runner_.event_, &source, process_.get(), EPOLLIN, on_late_exit, nullptr) >= 0) {
             // The source, and the loop, have the descriptor from here on.
             (void)sd_event_source_set_io_fd_own(source, 1);
             (void)process_.release();
@@ -189,8 +188,8 @@ class CommandRunner::Command {
         runner_.ended();
     }
 
-    static int on_late_exit(sd_event_source* source, int, std::uint32_t, void* pid) noexcept {
-        (void)::waitpid(static_cast<pid_t>(reinterpret_cast<std::intptr_t>(pid)), nullptr, WNOHANG);
+    static int on_late_exit(sd_event_source* source, int process, std::uint32_t, void*) noexcept {
+        (void)::waitid(P_PIDFD, static_cast<id_t>(process), nullptr, WEXITED | WNOHANG);
         (void)sd_event_source_set_floating(source, 0);
         return 0;
     }

@@ -19,7 +19,7 @@ constexpr std::int64_t kTryAgainSeconds = 10;
 /// Nobody reports the end of a backup: while jobs wait for it, it is polled for.
 constexpr std::int64_t kLookForVzdumpSeconds = 2;
 /// A worker that is silent for so long may hang in a share; whether it does, nobody can say.
-constexpr std::int64_t kStalledAfterSeconds = 10 * 60;
+constexpr std::int64_t kStalledAfterSeconds = std::int64_t{10} * 60;
 
 /// Of each directory, that a worker looks for.
 constexpr std::size_t kMostFailedBeside = 100;

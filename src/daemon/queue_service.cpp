@@ -26,7 +26,7 @@ using api::JobState;
 
 /// After incoming/ could not be read, or a job there not be queued.
 constexpr std::int64_t kTryAgainSeconds = 10;
-constexpr std::int64_t kDaySeconds = 24 * 3600;
+constexpr std::int64_t kDaySeconds = std::int64_t{24} * 3600;
 constexpr std::int64_t kForgetEverySeconds = 3600;
 
 std::int64_t now() { return std::time(nullptr); }

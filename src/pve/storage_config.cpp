@@ -91,7 +91,7 @@ class StorageReader {
         constexpr std::string_view kKey = "backup=";
         for (const auto& item : split_list(directories->value)) {
             if (!item.starts_with(kKey)) continue;
-            const auto directory = item.substr(kKey.size());
+            auto directory = item.substr(kKey.size());
             if (directory.empty() || ("/" + directory + "/").find("/../") != std::string::npos)
                 fail(directories->line,
                      fmt::format("\"{}\" is not a path below the storage's directory", directory));

@@ -24,7 +24,7 @@ constexpr mode_t kDirectoryMode = 0700;
 }  // namespace
 
 std::string leave_request(io::FileSystem& fs, const std::string& state_dir, const std::string& path) {
-    const auto incoming = state_dir + "/incoming";
+    auto incoming = state_dir + "/incoming";
     for (const std::filesystem::path directory : {state_dir, incoming})
         if (fs.make_directory(directory, kDirectoryMode))
             fs.sync(fs.open(directory.parent_path(), O_RDONLY | O_DIRECTORY));

@@ -17,7 +17,7 @@ constexpr std::int64_t kMinute = 60;
 constexpr std::int64_t kLongestTransientDelay = 60 * kMinute;
 constexpr std::int64_t kLongestConditionDelay = 10 * kMinute;
 constexpr std::int64_t kFirstSpaceDelay = 60 * kMinute;
-constexpr std::int64_t kLongestSpaceDelay = 24 * 60 * kMinute;
+constexpr std::int64_t kLongestSpaceDelay = std::int64_t{24} * 60 * kMinute;
 
 std::int64_t doubled(std::int64_t delay, std::uint32_t times, std::int64_t longest) noexcept {
     for (std::uint32_t i = 1; i < times && delay < longest; ++i) delay *= 2;

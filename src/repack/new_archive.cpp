@@ -61,7 +61,7 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
                  if (verification) verification->written(bytes);
              }});
     repack_options.spill.beside = &directory;
-    const auto result = engine::repack(fs, source, writer, repack_options);
+    auto result = engine::repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
     const auto mask = ::umask(0);
     ::umask(mask);

@@ -39,10 +39,11 @@ struct Settings {
     std::optional<std::uint64_t> reserve_bytes;  ///< left free, to 64 TiB; none: 5 %, at most 1 GiB
     std::optional<StartWindow> start_window;     ///< when jobs start; none: always
     bool defer_while_vzdump_runs = true;
-    std::int64_t grace_period_seconds = 15 * 60;  ///< of the old archive on a network file system; to 1 day
-    unsigned keep_days = 30;                      ///< for ended jobs; 0 to 3650
-    unsigned keep_jobs = 1000;                    ///< most ended jobs; 1 to 100000
-    std::string metrics_file;                     ///< empty: none
+    std::int64_t grace_period_seconds =
+        std::int64_t{15} * 60;            ///< of the old archive on a network file system; to 1 day
+    unsigned keep_days = 30;              ///< for ended jobs; 0 to 3650
+    unsigned keep_jobs = 1000;            ///< most ended jobs; 1 to 100000
+    std::string metrics_file;             ///< empty: none
     std::vector<std::string> on_success;  ///< the words of a command, first the path of a program; or empty
     std::vector<std::string> on_failure;  ///< the same
     std::int64_t command_timeout_seconds = 300;  ///< for on_success and on_failure; 1 second to 1 day

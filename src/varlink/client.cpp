@@ -107,7 +107,7 @@ void Client::send(const Call& call, Deadline deadline) {
 Reply Client::receive(Deadline deadline) {
     while (true) {
         if (const auto message = in_.next()) return parse_message(*message).get<Reply>();
-        std::array<char, 64 * 1024> bytes;
+        std::array<char, std::size_t{64} * 1024> bytes;
         const ssize_t count = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
         if (count > 0) {
             in_.add({bytes.data(), static_cast<std::size_t>(count)});

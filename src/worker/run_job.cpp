@@ -158,7 +158,7 @@ void require_storage(io::FileSystem& fs, const api::Job& job) {
 /// When the job waits for a directory that nobody has ever seen, and has done so for long enough: a storage
 /// that was mounted once may come back, but this one may be none.
 bool waits_in_vain(io::FileSystem& fs, const api::Job& job, const WorkerResult& result) {
-    constexpr std::int64_t kLongestWaitSeconds = 7 * 24 * 60 * 60;
+    constexpr std::int64_t kLongestWaitSeconds = std::int64_t{7} * 24 * 60 * 60;
     if (result.waiting_for != WaitReason::storage || !job.recovery.empty() ||
         std::time(nullptr) - job.queued_at < kLongestWaitSeconds)
         return false;

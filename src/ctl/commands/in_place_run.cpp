@@ -160,7 +160,7 @@ class Runner {
         options.repack.task.progress = bar.sink();
         options.journal = [&record](const publish::RecoveryRecord& publication) { record.keep(publication); };
         try {
-            const auto result = repack::repack_in_place(context_.fs, path, options);
+            auto result = repack::repack_in_place(context_.fs, path, options);
             recover(record, path);
             return result;
         } catch (...) {

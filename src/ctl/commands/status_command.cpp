@@ -31,7 +31,7 @@ constexpr const char* kFooter =
     "A failed job counts until it succeeds after \"vmactl retry\" or is acknowledged\n"
     "with \"vmactl cancel\".";
 
-constexpr std::int64_t kMaxInterval = 24 * 3600;
+constexpr std::int64_t kMaxInterval = std::int64_t{24} * 3600;
 
 /// Lines that the terminal on standard output has; 0 when it is none.
 std::size_t terminal_height() {

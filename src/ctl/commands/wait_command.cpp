@@ -195,7 +195,7 @@ class WaitCommand final : public Command {
         }
     }
 
-    static constexpr std::int64_t kMaxTimeoutSeconds = 366 * 24 * 3600;
+    static constexpr std::int64_t kMaxTimeoutSeconds = std::int64_t{366} * 24 * 3600;
 
     [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
         api::WaitCall call;

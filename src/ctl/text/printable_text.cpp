@@ -34,7 +34,7 @@ bool locale_is_utf8() noexcept {
     return false;
 }
 
-std::string in_locale(std::string text) { return locale_is_utf8() ? text : base::ascii(text); }
+std::string in_locale(const std::string& text) { return locale_is_utf8() ? text : base::ascii(text); }
 
 std::size_t text_width(std::string_view text) noexcept {
     std::size_t width = 0;

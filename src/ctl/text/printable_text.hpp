@@ -18,7 +18,7 @@ using base::printable;
 
 /// A printable text as it is, or in ASCII alone, as the locale has it. The console does this to all that it
 /// prints; whoever counts columns does it before.
-[[nodiscard]] std::string in_locale(std::string text);
+[[nodiscard]] std::string in_locale(const std::string& text);
 
 /// How many columns printable UTF-8 takes: one for each character. (East Asian ones take two; they only cost
 /// a table its alignment.)

@@ -18,7 +18,7 @@ struct Check {
 };
 
 /// An unfinished job that was queued longer ago than this is worth a warning.
-inline constexpr std::int64_t kOldJobSeconds = 24 * 60 * 60;
+inline constexpr std::int64_t kOldJobSeconds = std::int64_t{24} * 60 * 60;
 
 [[nodiscard]] Check check_of(const api::Status& status, std::int64_t now);
 /// When the status could not be read.
