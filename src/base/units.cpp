@@ -22,9 +22,10 @@ struct TimeUnit {
     std::int64_t seconds;
 };
 
-/// The largest first.
 constexpr std::int64_t kHour = 3600;
 constexpr std::int64_t kDay = 24 * kHour;
+
+/// The largest first.
 constexpr std::array kTimeUnits{TimeUnit{"d", kDay}, TimeUnit{"h", kHour}, TimeUnit{"min", 60},
                                 TimeUnit{"s", 1}};
 
