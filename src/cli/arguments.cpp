@@ -142,7 +142,8 @@ Argument& Argument::help_text(const std::string& text) {
 }
 
 Argument& Argument::optional_value() {
-    option_->expected(0, 1);
+    // CLI11 takes a value that is left out for its default string, which is empty, and makes that a 0.
+    option_->expected(0, 1)->capture_default_str();
     return *this;
 }
 
