@@ -102,6 +102,7 @@ void to_json(json& out, const Job& job) {
     put_text(out, "warning", job.warning);
     put_text(out, "storage", job.storage);
     base::put(out, "vmid", job.vmid);
+    put_text(out, "guest", job.guest);
     base::put(out, "started_at", job.started_at);
     base::put(out, "ended_at", job.ended_at);
     base::put(out, "end_number", job.end_number);
@@ -136,6 +137,7 @@ void from_json(const json& in, Job& job) {
     read.warning = fields.find<std::string>("warning").value_or("");
     read.storage = fields.find<std::string>("storage").value_or("");
     read.vmid = fields.find<std::uint64_t>("vmid");
+    read.guest = fields.find<std::string>("guest").value_or("");
     read.announced = fields.get<bool>("announced");
     read.queued_at = fields.get<std::int64_t>("queued_at");
     read.started_at = fields.find<std::int64_t>("started_at");

@@ -48,13 +48,13 @@ inline constexpr std::array<const char*, 6> kWaitReasonNames{"retry",  "space", 
                                                              "locked", "too_recent", "grace_period"};
 [[nodiscard]] const char* to_string(WaitReason reason) noexcept;
 
-/// How far the worker of a running job is. Not kept in the spool.
+/// How far a running job is as a whole, verification included (base::WholeProgress). Not kept in the spool.
 struct JobProgress {
     std::string stage;  ///< "repacking" or "verifying"
     std::uint64_t done_bytes = 0;
-    std::uint64_t total_bytes = 0;
+    std::uint64_t total_bytes = 0;                   ///< the size of the archive
     std::uint64_t bytes_per_second = 0;              ///< over the last seconds; 0 when not known yet
-    std::optional<std::uint64_t> remaining_seconds;  ///< of the stage
+    std::optional<std::uint64_t> remaining_seconds;  ///< of the job
     friend bool operator==(const JobProgress&, const JobProgress&) = default;
 };
 
@@ -81,6 +81,7 @@ struct Job {
     std::string warning;                    ///< what the last run found odd about the archive: one sentence
     std::string storage;                    ///< Proxmox's name of the storage, where the caller named it
     std::optional<std::uint64_t> vmid;      ///< from the archive's name
+    std::string guest;                      ///< its name, from the config in the archive, once that was read
     bool announced = false;                 ///< a hook named it as finished: no minimum age
     std::int64_t queued_at = 0;
     std::optional<std::int64_t> started_at;  ///< of the last run

@@ -12,7 +12,7 @@ using nlohmann::json;
 namespace {
 
 /// Order as in WorkerEvent.
-constexpr std::array<const char*, 3> kEvents{"progress", "record", "result"};
+constexpr std::array<const char*, 4> kEvents{"progress", "record", "result", "guest"};
 
 json body(const JobProgress& progress) { return {{"progress", progress}}; }
 json body(const WorkerRecord& record) {
@@ -32,6 +32,8 @@ json body(const WorkerResult& result) {
     if (result.cleaned_up) out["cleaned_up"] = true;
     return out;
 }
+
+json body(const WorkerGuest& guest) { return {{"name", guest.name}}; }
 
 bool is_result(JobState state) {
     return state == JobState::queued || state == JobState::waiting ||
@@ -73,6 +75,8 @@ WorkerEvent read_event(std::size_t type, base::Fields& fields) {
             return fields.get<JobProgress>("progress");
         case 1:
             return read_record(fields);
+        case 3:
+            return WorkerGuest{fields.get<std::string>("name")};
         default:
             return read_result(fields);
     }

@@ -1,7 +1,7 @@
 // The messages between the daemon and the worker of one job: lines of JSON over two pipes.
 //
 // daemon -> worker   one WorkerOrder; then kRecordedLine for each WorkerRecord
-// worker -> daemon   any number of progress events and WorkerRecords, then one WorkerResult
+// worker -> daemon   any number of progress events, WorkerGuests and WorkerRecords, then one WorkerResult
 //
 // After a WorkerRecord the worker waits for kRecordedLine: what it does next can be undone after a crash
 // only because the record is durable by then. Pure data, no thread rule.
@@ -64,7 +64,13 @@ struct WorkerRecord {
     friend bool operator==(const WorkerRecord&, const WorkerRecord&) = default;
 };
 
-using WorkerEvent = std::variant<JobProgress, WorkerRecord, WorkerResult>;
+/// The name of the guest, from its config in the archive.
+struct WorkerGuest {
+    std::string name;
+    friend bool operator==(const WorkerGuest&, const WorkerGuest&) = default;
+};
+
+using WorkerEvent = std::variant<JobProgress, WorkerRecord, WorkerResult, WorkerGuest>;
 
 /// Where the worker finds its two pipes when it starts.
 inline constexpr int kWorkerOrderFd = 3;

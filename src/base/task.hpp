@@ -28,25 +28,28 @@ class CancelFlag {
     static_assert(std::atomic<bool>::is_always_lock_free);
 };
 
-/// What a task is doing: copying payload into place, or reading the result back to verify it.
-enum class Stage { repacking, verifying };
+/// What a task is doing: copying payload into place, reading an archive to verify it, or writing disks to
+/// files.
+enum class Stage { repacking, verifying, extracting };
 
 /// The name of each stage, wherever it is shown or stored.
-inline constexpr std::array kStageNames{"repacking", "verifying"};
+inline constexpr std::array kStageNames{"repacking", "verifying", "extracting"};
 
 [[nodiscard]] inline const char* to_string(Stage stage) noexcept {
     return kStageNames[static_cast<std::size_t>(stage)];
 }
 
+/// How far a stage is. Stages may overlap; ProgressMeter makes one progress of them.
 struct Progress {
     Stage stage = Stage::repacking;
     std::uint64_t done_bytes = 0;
     /// 0 when the size is not known, for example on a pipe.
     std::uint64_t total_bytes = 0;
+    bool ended = false;  ///< the last report of the stage
 };
 
-/// Called from one thread at a time, once for every extent; must be quick. What it throws
-/// ends the task.
+/// Called once for every extent, by each stage that runs from a thread of its own; must be quick. What it
+/// throws ends the task.
 using ProgressSink = std::function<void(const Progress&)>;
 
 /// What it refers to outlives the task.
@@ -62,6 +65,10 @@ struct TaskOptions {
     template <typename SourceProgress>
     void report(Stage stage, const SourceProgress& source) const {
         if (progress) progress({stage, source.done_bytes, source.total_bytes});
+    }
+    /// Reports that the stage has ended, after so many bytes.
+    void report_end(Stage stage, std::uint64_t bytes) const {
+        if (progress) progress({stage, bytes, bytes, true});
     }
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <optional>
 #include <string_view>
 
@@ -74,6 +75,24 @@ bool is_number(std::string_view text) {
     return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
 }
 
+constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+
+/// The index of the one in which people read this number.
+std::size_t unit_of(std::uint64_t bytes) {
+    std::size_t unit = 0;
+    // 1023.5 and more would print as "1024 KiB".
+    for (auto value = static_cast<double>(bytes); value >= 1023.5 && unit + 1 < kUnits.size(); value /= 1024)
+        ++unit;
+    return unit;
+}
+
+std::string in_unit(std::uint64_t bytes, std::size_t unit) {
+    if (unit == 0) return fmt::format("{}", bytes);
+    const auto value = std::ldexp(static_cast<double>(bytes), -10 * static_cast<int>(unit));
+    // 9.95 and more would print as "10.0", four characters where "10" does.
+    return value < 9.95 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
+}
+
 }  // namespace
 
 std::uint64_t parse_size(const std::string& text) {
@@ -127,18 +146,12 @@ std::string spell_duration(std::int64_t seconds) {
 }
 
 std::string format_size(std::uint64_t bytes) {
-    static constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    auto value = static_cast<double>(bytes);
-    std::size_t unit = 0;
-    // 1023.5 and more would print as "1024 KiB".
-    while (value >= 1023.5 && unit + 1 < kUnits.size()) {
-        value /= 1024;
-        ++unit;
-    }
-    if (unit == 0) return fmt::format("{} B", bytes);
-    // 9.95 and more would print as "10.0", four characters where "10" does.
-    return value < 9.95 ? fmt::format("{:.1f} {}", value, kUnits[unit])
-                        : fmt::format("{:.0f} {}", value, kUnits[unit]);
+    const auto unit = unit_of(bytes);
+    return fmt::format("{} {}", in_unit(bytes, unit), kUnits[unit]);
+}
+
+std::string format_part(std::uint64_t part_bytes, std::uint64_t whole_bytes) {
+    return fmt::format("{} of {}", in_unit(part_bytes, unit_of(whole_bytes)), format_size(whole_bytes));
 }
 
 std::string format_rate(std::uint64_t bytes, std::chrono::duration<double> elapsed) {

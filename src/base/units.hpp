@@ -30,6 +30,9 @@ namespace vmad::base {
 /// "512 B", "3.7 MiB", "1.0 TiB": three significant digits at most, binary units.
 [[nodiscard]] std::string format_size(std::uint64_t bytes);
 
+/// "1.3 of 3.7 GiB": the part in the unit of the whole.
+[[nodiscard]] std::string format_part(std::uint64_t part_bytes, std::uint64_t whole_bytes);
+
 /// "212 MiB/s"; "-" when no time has passed.
 [[nodiscard]] std::string format_rate(std::uint64_t bytes, std::chrono::duration<double> elapsed);
 

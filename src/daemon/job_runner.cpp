@@ -140,6 +140,10 @@ void JobRunner::start(std::uint64_t id) {
                     progress_[id] = progress;
                     callbacks_.progressed(with_progress(*queue_.find(id)));
                 },
+                [this, id](const api::WorkerGuest& guest) {
+                    heard_of(id);
+                    queue_.name_guest(id, guest.name);
+                },
                 [this, id](const api::WorkerRecord& record) { keep_record(id, record); },
                 [this, id](const std::string& line) { log_worker_line(*queue_.find(id), line); },
                 [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {

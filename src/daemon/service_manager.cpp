@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/error.hpp"
+#include "base/progress_meter.hpp"
 #include "base/text.hpp"
 #include "varlink/event_source.hpp"
 #include "varlink/unix_socket.hpp"
@@ -25,11 +26,9 @@ std::string status_line(const api::JobCounts& counts, const std::vector<api::Job
                             counts[JobState::running] + counts[JobState::publishing],
                             counts[JobState::waiting], counts[JobState::failed]);
     for (const auto& job : active) {
-        if (!job.progress || job.progress->total_bytes == 0) continue;
-        const auto percent = static_cast<int>(100.0 * static_cast<double>(job.progress->done_bytes) /
-                                              static_cast<double>(job.progress->total_bytes));
-        line += fmt::format("; {} {} {} %", job.progress->stage, job.path.substr(job.path.rfind('/') + 1),
-                            percent);
+        if (!job.progress) continue;
+        const auto percent = base::percent_of(job.progress->done_bytes, job.progress->total_bytes);
+        if (percent) line += fmt::format("; {} {} %", job.path.substr(job.path.rfind('/') + 1), *percent);
     }
     return line;
 }

@@ -206,6 +206,8 @@ void WorkerProcess::take(const std::string& line) {
     } else if (const auto* record = std::get_if<api::WorkerRecord>(&event)) {
         callbacks_.record(*record);
         write_at_once(orders_, api::kRecordedLine);
+    } else if (const auto* guest = std::get_if<api::WorkerGuest>(&event)) {
+        callbacks_.guest(*guest);
     } else {
         result_ = std::get<api::WorkerResult>(event);
     }

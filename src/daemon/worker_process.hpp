@@ -24,6 +24,7 @@ class WorkerProcess {
   public:
     struct Callbacks {
         std::function<void(const api::JobProgress&)> progress;
+        std::function<void(const api::WorkerGuest&)> guest;
         /// Makes the record durable. When it throws, the worker gets no answer and ends.
         std::function<void(const api::WorkerRecord&)> record;
         /// A line that the process wrote to its standard error, without its end; cut when it is very long.

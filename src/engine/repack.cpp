@@ -22,6 +22,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize,
                              base::checked_add(options.memory_bytes, kInFlightBytes).value_or(UINT64_MAX));
     vma::ArchiveReader reader(source, buffers);
+    if (options.configs_read) options.configs_read(reader.header().configs);
     const canon::Layout layout(reader.header());
     if (options.format == codec::ArchiveFormat::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
         throw base::Unsupported("as .vma.zst, disks of more than 64 TiB in all are not supported");
@@ -46,6 +47,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     pump.join();
     if (written != layout.extent_count())
         throw base::Error("internal error: extents are missing in the repacked archive; please report this");
+    options.task.report_end(base::Stage::repacking, source.progress().done_bytes);
 
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
     return {{sums[0].finish(), reader.header().configs, reader.header().ctime},

@@ -21,6 +21,8 @@ struct RepackOptions {
     /// Size of the reorder buffer; some tens of MiB for what is being read and written come on top.
     std::uint64_t memory_bytes = base::kDefaultMemoryBytes;
     SpillPlace spill;  ///< for what the memory has no room for
+    /// Told the configs of the source once they are read. May be empty.
+    std::function<void(const std::vector<vma::Config>&)> configs_read;
 };
 
 struct RepackResult {

@@ -155,6 +155,13 @@ const Job& Queue::start(std::uint64_t id, const std::string& mount_point, std::i
     return save(std::move(job));
 }
 
+const Job& Queue::name_guest(std::uint64_t id, const std::string& name) {
+    Job job = require_running(id);
+    if (job.guest == name) return require(id);
+    job.guest = name;
+    return save(std::move(job));
+}
+
 const Job& Queue::save_recovery(std::uint64_t id, const api::WorkerRecord& record) {
     Job job = require_running(id);
     job.state = record.state;

@@ -94,6 +94,9 @@ class Queue {
     /// before.
     const api::Job& start(std::uint64_t id, const std::string& mount_point, std::int64_t now);
 
+    /// The worker of a running job has read the name of its guest.
+    const api::Job& name_guest(std::uint64_t id, const std::string& name);
+
     /// What the worker of a running job must have on disk before it goes on.
     /// The record stays with the job, for the next worker to recover by, until a run ends well: to recover
     /// twice does no harm.

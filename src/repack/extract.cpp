@@ -187,7 +187,7 @@ void copy_disks(access::ExtentPump::Read read, const std::function<io::SourcePro
                 DiskWriter& writer, const base::TaskOptions& task) {
     access::ExtentPump pump(std::move(read), task.threads, task.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned) { writer.write(extent); },
-                             [&] { task.report(base::Stage::repacking, progress()); }, [](bool) {}});
+                             [&] { task.report(base::Stage::extracting, progress()); }, [](bool) {}});
     pump.join();
 }
 
@@ -330,6 +330,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     if (!may_seek || !copy_found_disks(fs, *source_file, plan, files, options.task))
         copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
+    options.task.report_end(base::Stage::extracting, source.progress().done_bytes);
     files.publish(into, options.force);
     made.keep();
     return size_of(plan, files.writer().written_bytes());

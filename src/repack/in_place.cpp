@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "access/extent_pump.hpp"
 #include "base/text.hpp"
 #include "engine/ordered_writer.hpp"
 #include "io/storage.hpp"
@@ -64,6 +65,17 @@ std::optional<std::uint64_t> free_space(io::FileSystem& fs, const std::string& d
     return std::nullopt;
 }
 
+/// Of an archive that is left as it is. What cannot be read is of no importance then.
+void report_configs(io::FileSystem& fs, const io::File& file, const engine::RepackOptions& options) {
+    if (!options.configs_read) return;
+    try {
+        auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {1, options.task.cancel});
+        base::BufferPool buffers(0, 0, 0);
+        options.configs_read(vma::ArchiveReader(source, buffers).header().configs);
+    } catch (const base::Error&) {
+    }
+}
+
 }  // namespace
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
@@ -81,8 +93,10 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
-    if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes)
+    if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes) {
+        report_configs(fs, target.file, options.repack);
         return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
+    }
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
     if (options.before_copy) options.before_copy(size);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);

@@ -48,7 +48,6 @@ void CopyVerification::written(std::uint64_t bytes) {
 }
 
 void CopyVerification::finish(const Fingerprint& expected) {
-    complete_ = true;
     boundary_.complete(static_cast<std::uint64_t>(fs_.status(file_).st_size));
     compare(result(), format_, expected);
 }
@@ -66,11 +65,7 @@ Survey CopyVerification::result() {
 Survey CopyVerification::read_behind_writer() {
     io::DirectSource device(fs_, file_, boundary_);
     auto source = codec::ArchiveSource::of_stream(device, {options_.threads, options_.cancel});
-    auto options = options_;
-    options.progress = [this](const base::Progress& progress) {
-        if (complete_ && options_.progress) options_.progress(progress);
-    };
-    return survey(source, options);
+    return survey(source, options_);
 }
 
 Survey CopyVerification::read_whole() {

@@ -7,7 +7,6 @@
 // and computes in threads of its own.
 #pragma once
 
-#include <atomic>
 #include <future>
 
 #include "base/error.hpp"
@@ -70,7 +69,6 @@ class CopyVerification {
     codec::ArchiveFormat format_;
     base::TaskOptions options_;
     io::WrittenBoundary boundary_;
-    std::atomic<bool> complete_ = false;  ///< from now on it is this task whose progress counts
     std::future<Survey> survey_;  ///< of the thread that reads behind the writer; none when nothing does
 };
 

@@ -97,6 +97,7 @@ Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
                              },
                              [](bool) {}});
     pump.join();
+    options.report_end(base::Stage::verifying, source.progress().done_bytes);
     if (extents < layout.extent_count()) deviation.note(reader.offset(), "extents are missing at the end");
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
     const auto where = deviation.text();

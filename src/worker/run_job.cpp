@@ -13,12 +13,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/progress_meter.hpp"
 #include "base/text.hpp"
 #include "base/units.hpp"
 #include "io/mount_table.hpp"
 #include "io/storage.hpp"
+#include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
-#include "worker/progress_meter.hpp"
 
 namespace vmad::worker {
 namespace {
@@ -27,6 +28,13 @@ using api::JobState;
 using api::WaitReason;
 using api::WorkerResult;
 using nlohmann::json;
+
+constexpr std::chrono::milliseconds kReportEvery{250};
+
+api::JobProgress job_progress(const base::WholeProgress& whole) {
+    return {to_string(whole.stage), whole.done_bytes, whole.total_bytes, whole.bytes_per_second,
+            whole.remaining_seconds};
+}
 
 /// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
 bool is_transient(int error_number) {
@@ -260,16 +268,19 @@ WorkerResult result_of_failure(const std::string& version) {
 
 WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
                      const JobReports& reports) {
-    ProgressMeter meter;
+    base::ProgressMeter meter({base::Stage::repacking, base::Stage::verifying}, kReportEvery,
+                              [&](const auto& whole) { reports.progress(job_progress(whole)); });
     repack::InPlaceOptions options;
     options.repack.task.threads = order.threads != 0 ? order.threads : base::default_threads();
     options.repack.memory_bytes = order.memory_bytes;
     options.repack.spill.directory = order.spill_dir;
     options.repack.zstd_level = order.zstd_level;
     options.repack.task.cancel = &cancel;
-    options.repack.task.progress = [&](const base::Progress& progress) {
-        if (const auto report = meter.update(progress, ProgressMeter::Clock::now()))
-            reports.progress(*report);
+    options.repack.task.progress = meter.sink();
+    options.repack.configs_read = [&](const auto& configs) {
+        for (const auto& config : configs)
+            if (config.name == pve::kGuestConfig && reports.guest)
+                reports.guest(pve::guest_name(config.data));
     };
     options.source_cache = io::CacheUse::drop_behind;
     options.directories = order.directories;

@@ -15,6 +15,8 @@ struct JobReports {
     std::function<void(const api::WorkerRecord&)> record;
     /// From one thread at a time, some times a second.
     std::function<void(const api::JobProgress&)> progress;
+    /// The name of the guest, as its config in the archive has it. May be empty, as the function.
+    std::function<void(const std::string&)> guest{};
     /// A decision that belongs into the job's log: one sentence without a full stop. May be empty.
     std::function<void(const std::string&)> log{};
 };

@@ -62,8 +62,8 @@ def ago(seconds):
 
 
 def job(number, state, **fields):
-    return {"id": number, "path": f"/mnt/pve/nas/dump/vzdump-qemu-{number}-2024_02_29-13_05_09.vma.zst",
-            "vmid": number, "state": state, "announced": True, "queued_at": ago(HOUR), "attempts": 0, "failed_attempts": 0,
+    return {"id": number, "path": f"/mnt/pve/nas/dump/vzdump-qemu-{100 + number}-2024_02_29-13_05_09.vma.zst",
+            "vmid": 100 + number, "state": state, "announced": True, "queued_at": ago(HOUR), "attempts": 0, "failed_attempts": 0,
             "run_again": False, **fields}
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import time
 import unittest
 
 import support
@@ -26,7 +27,7 @@ def plain(output):
     return output.replace("\r\n", "\n")
 
 
-RUNNING = job(17, "running", started_at=ago(5 * MINUTE),
+RUNNING = job(17, "running", guest="web", storage="nas", started_at=ago(5 * MINUTE),
               progress={"stage": "verifying", "done_bytes": 3 << 30, "total_bytes": 7 << 30,
                         "bytes_per_second": 212 << 20, "remaining_seconds": 63})
 PUBLISHING = job(18, "publishing", started_at=ago(HOUR))
@@ -61,20 +62,21 @@ done    1234 archives, 4.0 TiB → 3.0 TiB
         last success 3 h ago, {iso(totals["last_success_at"])}
         last failure 2 d ago, {iso(totals["last_failure_at"])}""")
         self.assertEqual(active, """\
-ID  VMID  STATE       DONE       RATE       LEFT  ARCHIVE
-17    17  verifying   42 %  212 MiB/s  1 min 3 s  vzdump-qe…_29-13_05_09.vma.zst
-18    18  publishing                              vzdump-qe…_29-13_05_09.vma.zst""")
+ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE            WHEN  SIZE
+17   117  web    2024-02-29  nas      zst     running     5 min ago     -
+    42 %, 3.0 of 7.0 GiB, 212 MiB/s, 1 min 3 s left
+18   118  -      2024-02-29  -        zst     publishing    1 h ago     -""")
         self.assertEqual(recent, """\
-ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
-16    16  failed                       5 min  1 h ago  vzdump-q…13_05_09.vma.zst
+ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE        WHEN     SIZE
+16   116  -      2024-02-29  -        zst     failed    1 h ago        -
     at byte 5: \\x1b[2J is bad
-15    15  done      4.0 GiB → 3.0 GiB  2 min  1 d ago  vzdump-q…13_05_09.vma.zst
-14    14  vanished                            2 d ago  vzdump-q…13_05_09.vma.zst
+15   115  -      2024-02-29  -        zst     done      1 d ago  3.0 GiB
+14   114  -      2024-02-29  -        zst     vanished  2 d ago        -
 """)
         lines = waiting.splitlines()
-        self.assertEqual(len(lines), 1 + 2 * 5 + 1)
-        self.assertRegex(lines[1], r"^20    20  waiting  in \d\d min  vzdump-qemu-20-2024_02_29-13_05_09\.vma\.zst$")
-        self.assertRegex(lines[2], r"^    there is no room: x+…x+$")
+        self.assertEqual(len(lines), 1 + 4 * 5 + 1)
+        self.assertRegex(lines[1], r"^20   120  -      2024-02-29  -        zst     waiting  in \d\d min     -$")
+        self.assertEqual("".join(line.strip() for line in lines[2:5]), "there is no room:" + "x" * 100)
         self.assertEqual(lines[-1], 'and 2 more; see "vmactl list --state waiting"')
         self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status"])
 
@@ -156,6 +158,17 @@ ID  VMID  RESULT    SIZE                TOOK    ENDED  ARCHIVE
             self.assertEqual(screen.count("\n") - screen.count("vmactl: "), 23)
             self.assertEqual(screen.count("\x1b[K"), 23)
 
+    def test_watch_without_a_number_waits(self):
+        asked = []
+
+        def answer(call):
+            asked.append(time.monotonic())
+            return [{"parameters": {"status": self.BUSY}}] if len(asked) < 2 else None
+        self.daemon(answer)
+        code, _ = self.vmactl_on_terminal("status", "--watch")
+        self.assertEqual((code, len(asked)), (3, 2))
+        self.assertGreaterEqual(asked[1] - asked[0], 1)
+
     def test_watch_takes_whole_seconds(self):
         for interval in ("0", "-1", "1.5", "x", "86401"):
             self.refuse(2, "status", "--watch", interval)
@@ -167,8 +180,8 @@ class ListTest(QueueCommandTest):
         self.daemon_with(jobs, None)
         lines = self.succeed("list").splitlines()
         self.assertEqual(len(lines), 10001)
-        self.assertEqual(lines[0], "   ID   VMID  STATE      WHEN  ARCHIVE")
-        self.assertEqual(lines[-1], "10000  10000  queued  1 h ago  vzdump-qemu-10000-2024_02_29-13_05_09.vma.zst")
+        self.assertEqual(lines[0], "   ID   VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE      WHEN  SIZE")
+        self.assertEqual(lines[-1], "10000  10100  -      2024-02-29  -        zst     queued  1 h ago     -")
         self.assertEqual(self.succeed_json("list"), jobs)
 
     def test_states(self):
@@ -199,7 +212,7 @@ class ShowTest(QueueCommandTest):
 
     def test_every_field(self):
         full = job(7, "waiting", path="/d/a\x1b.vma", reason="the share does not answer", waiting_for="storage",
-                   warning="odd header", storage="nas", vmid=100, queued_at=0, started_at=60, ended_at=185,
+                   warning="odd header", storage="nas", vmid=100, guest="web", queued_at=0, started_at=60, ended_at=185,
                    end_number=3, retry_at=3600, attempts=2, failed_attempts=5, run_again=True, size_before=1000,
                    size_after=900, mount_point="/d", recovery={"a": 1}, announced=False,
                    progress=RUNNING["progress"])
@@ -207,13 +220,14 @@ class ShowTest(QueueCommandTest):
         self.assertRegex(self.show(full), rf"""^Job:         7
 Archive:     /d/a\\x1b\.vma
 VMID:        100
+Guest:       web
 Storage:     nas
 State:       waiting
 Waiting for: the storage to become available
 Reason:      the share does not answer
 Hint:        "vmactl retry 7" retries now, "vmactl cancel 7" cancels
 Warning:     odd header
-Progress:    verifying, 42 %, 212 MiB/s, 1 min 3 s left
+Progress:    42 %, 3\.0 of 7\.0 GiB, 212 MiB/s, 1 min 3 s left
 Queued:      {days}, 1970-01-01T00:00:00\+00:00
 Started:     {days}, 1970-01-01T00:01:00\+00:00
 Retry:       {days}, 1970-01-01T01:00:00\+00:00
@@ -320,30 +334,28 @@ class MonitorTest(QueueCommandTest):
 
     def test_lines(self):
         self.daemon(self.answer)
-        name = "vzdump-qemu-{}-2024_02_29-13_05_09.vma.zst"
         output = self.succeed("monitor")
         self.assert_fits(output)
         lines = output.splitlines()
         for line in lines:
             self.assertRegex(line, r"^(\d\d:\d\d:\d\d  |          \S)")
         self.assertEqual([line[10:] for line in lines if not line.startswith(" ")], [
-            "   19         queued      own.vma",
-            f"   17     17  running     {name.format(17)}",
-            "   17     17  running     verifying, 42 %, 212 MiB/s, 1 min 3 s left",
-            "   17     17  running     repacking, 42 %, 212 MiB/s, 1 min 3 s left",
-            f"   20     20  waiting     {name.format(20)}",
-            f"   20     20  waiting     {name.format(20)}",
-            f"   15     15  done        {name.format(15)}",
-            f"   16     16  failed      {name.format(16)}"])
-        self.assertEqual([line[10:] for line in lines if line.startswith(" ")][1:],
-                         ["another", "4.0 GiB → 3.0 GiB, 25.0 % saved, in 2 min 5 s", "at byte 5: \\x1b[2J is bad"])
+            "   19         queued      /d/own.vma",
+            "   17    117  running     web, 2024-02-29, nas, zst",
+            "   17    117  42 %, 3.0 of 7.0 GiB, 212 MiB/s, 1 min 3 s left",
+            "   20    120  waiting     2024-02-29, zst",
+            "   20    120  waiting     2024-02-29, zst",
+            "   15    115  done        2024-02-29, zst",
+            "   16    116  failed      2024-02-29, zst"])
+        self.assertEqual([line[10:] for line in lines if line.startswith(" ")],
+                         ["there is no room:", "x" * 70, "x" * 30, "another", "4.0 GiB → 3.0 GiB, 25.0 % saved, in 2 min 5 s", "at byte 5: \\x1b[2J is bad"])
 
     def test_a_bar_on_a_terminal(self):
         self.daemon(self.answer)
         code, output = self.vmactl_on_terminal("monitor")
         self.assertEqual(code, 0)
-        self.assertIn("\rjob 17: verifying  42 % [", output)
-        self.assertNotIn("verifying, 42 %", output)
+        self.assertIn("\rVM 117 web, 2024-02-29 13:05  42 % 3.0 of 7.0 GiB, 212 MiB/s, 1 min 3 s left", output)
+        self.assertNotIn(", 42 %", output)
         self.assertIn("\r\x1b[K", output)
 
     def test_json_is_every_reply(self):
@@ -412,8 +424,8 @@ class WaitTest(QueueCommandTest):
         result = self.vmactl("wait")
         path = "/mnt/pve/nas/dump/vzdump-qemu-{}-2024_02_29-13_05_09.vma.zst"
         self.assertEqual((result.returncode, result.stdout),
-                         (1, f"job 1: done: {path.format(1)}, 4.0 GiB → 3.0 GiB\n"
-                             f"job 2: failed: {path.format(2)}: at byte 5: bad\n"))
+                         (1, f"job 1: done: {path.format(101)}, 4.0 GiB → 3.0 GiB\n"
+                             f"job 2: failed: {path.format(102)}: at byte 5: bad\n"))
         result = self.vmactl("wait", "--json")
         self.assertEqual([json.loads(line)["id"] for line in result.stdout.splitlines()], [1, 2])
 
@@ -449,9 +461,9 @@ class WaitTest(QueueCommandTest):
             support.wait_for(lambda: [call["method"] for call in daemon.calls].count(QUEUE + "Status") > 1)
             return [{"parameters": {"job": job(17, "done")}}]
         daemon = self.daemon(answer)
-        code, output = self.vmactl_on_terminal("wait", "17")
+        code, output = self.vmactl_on_terminal("wait", "17", "18")
         self.assertEqual(code, 0)
-        self.assertIn("\rjob 17: verifying  42 % [", output)
+        self.assertIn("\r1 of 2: VM 117 web, 2024-02-29 13:05  42 % 212 MiB/s, 1 min 3 s left", output)
         self.assertIn("\r\x1b[K\x1b[32mjob 17: done: ", output)
 
 

@@ -7,6 +7,7 @@
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "repack/extract.hpp"
 
@@ -48,7 +49,7 @@ class ExtractCommand final : public Command {
     [[nodiscard]] repack::ExtractResult extract(Context& context) {
         const StopSignals signals;
         ArchiveInput input(context.fs, archive_, io::CacheUse::keep, {threads_, &signals.flag()});
-        ProgressBar bar(context.console, "extracting");
+        ProgressBar bar(context.console, archive_label(archive_), {base::Stage::extracting});
         options_.task = task_options(threads_, signals, bar);
         auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
         warning_ = input.source().warning();

@@ -12,6 +12,7 @@
 #include "base/units.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/progress_bar.hpp"
 #include "publish/journal_directory.hpp"
@@ -109,6 +110,7 @@ class Runner {
     Runner(Context& context, const InPlaceRun& run)
         : context_(context),
           records_(make_directories(context.fs, run.state_directory + "/in-place")),
+          count_(run.paths.size()),
           verbose_(run.verbose) {
         options_.repack = run.repack;
         options_.lock_directory = run.state_directory + "/locks";
@@ -134,6 +136,7 @@ class Runner {
     }
 
     ExitCode repack(const std::string& word) {
+        ++number_;
         auto path = word;
         Failure failure;
         const auto begin = std::chrono::steady_clock::now();
@@ -155,7 +158,8 @@ class Runner {
   private:
     repack::InPlaceResult replace(const std::string& path) {
         publish::JournalEntry record(context_.fs, records_, path);
-        ProgressBar bar(context_.console);
+        ProgressBar bar(context_.console, numbered_label(number_, count_, archive_label(path)),
+                        {base::Stage::repacking, base::Stage::verifying});
         auto options = options_;
         options.repack.task.progress = bar.sink();
         options.journal = [&record](const publish::RecoveryRecord& publication) { record.keep(publication); };
@@ -194,6 +198,8 @@ class Runner {
     Context& context_;
     io::File records_;
     repack::InPlaceOptions options_;
+    std::size_t number_ = 0;  ///< of the archive that is worked on, from 1
+    std::size_t count_;
     bool verbose_;
 };
 

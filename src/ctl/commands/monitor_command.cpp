@@ -9,6 +9,7 @@
 
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
@@ -18,6 +19,17 @@ namespace {
 
 /// Between two lines about the progress of a job.
 constexpr auto kProgressInterval = std::chrono::seconds(5);
+/// Of the text behind the state: where the terminal is narrower, it folds.
+constexpr std::size_t kMinTextWidth = 20;
+
+/// The backup, without the VMID, which has a column of its own.
+std::string backup_text(const api::Job& job) {
+    const auto cells = archive_cells(job.path, now());
+    if (!has_backup_name(job.path)) return job.path;
+    auto text = job.guest.empty() ? cells.time : fmt::format("{}, {}", job.guest, cells.time);
+    if (!job.storage.empty()) text += ", " + job.storage;
+    return fmt::format("{}, {}", text, cells.format);
+}
 
 /// What is worth a line below that of a job that has changed.
 std::string details_of(const api::Job& job) {
@@ -45,9 +57,8 @@ class ChangeLog {
         seen.state = job.state;
         seen.reason = job.reason;
         if (changed) {
-            print_line(job, api::to_string(job.state), file_name(job));
-            if (const auto details = details_of(job); !details.empty())
-                console_.print(shorten(std::string(10, ' ') + printable(details), console_.width()) + "\n");
+            print_line(job, api::to_string(job.state), backup_text(job));
+            if (const auto details = details_of(job); !details.empty()) print_details(printable(details));
         }
         if (job.progress) show_progress(job, seen);
         if (api::is_final(job.state)) seen_.erase(known);
@@ -58,7 +69,6 @@ class ChangeLog {
     struct Seen {
         api::JobState state = api::JobState::queued;
         std::string reason;
-        std::string stage;
         Clock::time_point progress_shown;
     };
 
@@ -69,20 +79,30 @@ class ChangeLog {
             return;
         }
         const auto now = Clock::now();
-        if (seen.stage == job.progress->stage && now - seen.progress_shown < kProgressInterval) return;
-        seen.stage = job.progress->stage;
+        if (now - seen.progress_shown < kProgressInterval) return;
         seen.progress_shown = now;
-        print_line(job, api::to_string(job.state), progress_text(*job.progress));
+        print_line(job, {}, progress_text(*job.progress));
     }
 
+    /// The state, unless it is empty, and the text behind it.
     void print_line(const api::Job& job, std::string_view state, const std::string& text) {
         remove_bar();
-        const auto head = fmt::format("{}  {:>5}  {:>5}  ", clock_time(static_cast<std::uint64_t>(now())),
-                                      job.id, vmid_text(job));
-        const auto used = text_width(head) + 12;
-        const auto rest = std::max(console_.width(), used + 12) - used;
-        console_.print(head + console_.paint(colour_of(job.state), fmt::format("{:<10}", state)) + "  " +
-                       shorten(printable(text), rest) + "\n");
+        auto head = fmt::format("{}  {:>5}  {:>5}  ", clock_time(static_cast<std::uint64_t>(now())), job.id,
+                                vmid_text(job));
+        auto used = text_width(head);
+        if (!state.empty()) {
+            constexpr std::size_t kStateWidth = 12;
+            head += console_.paint(colour_of(job.state), fmt::format("{:<{}}", state, kStateWidth));
+            used += kStateWidth;
+        }
+        const auto lines = wrapped(printable(text), std::max(console_.width(), used + kMinTextWidth) - used);
+        console_.print(fmt::format("{}{}\n", head, fmt::join(lines, "\n" + std::string(used, ' '))));
+    }
+
+    void print_details(const std::string& text) {
+        constexpr std::size_t kIndent = 10;
+        for (const auto& line : wrapped(text, console_.width() - kIndent))
+            console_.print(std::string(kIndent, ' ') + line + "\n");
     }
 
     void remove_bar() noexcept {
@@ -99,7 +119,7 @@ class MonitorCommand final : public Command {
     void define(Arguments& arguments) override {
         arguments.footer(
             "Runs until interrupted; exits with 3 if the daemon stops. Columns: time, job ID,\n"
-            "VMID, state, archive; sizes or a reason follow on the next line. With --json:\n"
+            "VMID, state, backup; sizes or a reason follow on the next line. With --json:\n"
             "one job per line for each change and each progress report, as sent by\n"
             "org.vmad.Queue.Monitor.");
     }

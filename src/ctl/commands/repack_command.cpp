@@ -16,6 +16,7 @@
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "repack/new_archive.hpp"
 
@@ -97,7 +98,7 @@ class RepackCommand final : public Command {
         std::optional<engine::RepackResult> result;
         try {
             paths_[0] = archive_name(context.fs, paths_[0]).path;
-            ProgressBar bar(context.console);
+            ProgressBar bar(context.console, archive_label(paths_[0]), stages());
             options_.repack.task.progress = bar.sink();
             result = copy(context);
         } catch (const base::Error&) {
@@ -106,6 +107,11 @@ class RepackCommand final : public Command {
         if (!warning_.empty()) context.console.message(fmt::format("{}: {}", paths_[0], warning_));
         if (!to_standard_output()) print_summary(context, *result, std::chrono::steady_clock::now() - begin);
         return ExitCode::done;
+    }
+
+    [[nodiscard]] std::vector<base::Stage> stages() const {
+        if (to_standard_output() || !options_.verify) return {base::Stage::repacking};
+        return {base::Stage::repacking, base::Stage::verifying};
     }
 
     [[nodiscard]] bool to_standard_output() const { return paths_[1] == kStandardStream; }

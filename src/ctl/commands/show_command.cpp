@@ -32,6 +32,8 @@ std::string waiting_text(api::WaitReason reason) {
     return {};
 }
 
+constexpr std::size_t kLabelWidth = 13;
+
 /// What becomes of a replacement that has begun; empty when none has.
 std::string replacement_text(const api::Job& job) {
     if (job.recovery.empty()) return {};
@@ -51,9 +53,11 @@ std::string exact_size(std::uint64_t bytes) {
 std::string description(const api::Job& job, std::int64_t now, const Console& console) {
     std::string text;
     const auto line = [&](std::string_view label, std::string_view value, Colour colour = Colour::none) {
-        if (!value.empty())
-            text +=
-                fmt::format("{:<13}{}\n", fmt::format("{}:", label), console.paint(colour, printable(value)));
+        auto head = fmt::format("{}:", label);
+        for (const auto& part : wrapped(printable(value), console.width() - kLabelWidth)) {
+            text += fmt::format("{:<{}}{}\n", head, kLabelWidth, console.paint(colour, part));
+            head.clear();
+        }
     };
     const auto time = [&](std::string_view label, const std::optional<std::int64_t>& seconds) {
         if (seconds) line(label, relative_and_iso_time(*seconds, now));
@@ -61,6 +65,7 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     line("Job", fmt::format("{}", job.id));
     line("Archive", job.path);
     line("VMID", vmid_text(job));
+    line("Guest", job.guest);
     line("Storage", job.storage);
     line("State", api::to_string(job.state), colour_of(job.state));
     if (job.waiting_for) line("Waiting for", waiting_text(*job.waiting_for));

@@ -7,6 +7,7 @@
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "verify/published_digest.hpp"
 #include "verify/survey.hpp"
@@ -59,12 +60,13 @@ class VerifyCommand final : public Command {
     ExitCode run(Context& context) override {
         const StopSignals signals;
         auto code = ExitCode::done;
-        for (auto& path : paths_) {
+        for (std::size_t number = 1; auto& path : paths_) {
+            const auto label = numbered_label(number++, paths_.size(), archive_label(path));
             std::optional<verify::Survey> survey;
             Failure failure;
             try {
                 path = archive_name(context.fs, path).path;
-                survey = read(context, path, signals);
+                survey = read(context, path, label, signals);
             } catch (const std::exception&) {
                 failure = current_failure();
             }
@@ -79,10 +81,10 @@ class VerifyCommand final : public Command {
     }
 
   private:
-    [[nodiscard]] verify::Survey read(Context& context, const std::string& path,
+    [[nodiscard]] verify::Survey read(Context& context, const std::string& path, const std::string& label,
                                       const StopSignals& signals) const {
         ArchiveInput input(context.fs, path, io::CacheUse::keep, {threads_, &signals.flag()});
-        ProgressBar bar(context.console, "verifying");
+        ProgressBar bar(context.console, label, {base::Stage::verifying});
         auto survey = verify::survey(input.source(), task_options(threads_, signals, bar));
         const auto published =
             input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;

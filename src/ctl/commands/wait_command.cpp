@@ -25,7 +25,8 @@ namespace {
 /// Shows on a terminal what the daemon is doing, over a connection of its own, until it is destroyed.
 class JobWatch {
   public:
-    explicit JobWatch(Context& context) : context_(context) {
+    /// So many jobs are waited for.
+    JobWatch(Context& context, std::size_t count) : context_(context), count_(count) {
         if (context_.console.shows_progress()) thread_ = std::thread([this] { watch(); });
     }
     JobWatch(const JobWatch&) = delete;
@@ -40,11 +41,12 @@ class JobWatch {
         show({});
     }
 
-    /// Calls `print` while the line is away.
+    /// One of the jobs has ended: calls `print` while the line is away.
     template <typename Print>
     void without_line(Print print) {
         const std::lock_guard lock(mutex_);
         show({});
+        ++ended_;
         print();
     }
 
@@ -72,8 +74,11 @@ class JobWatch {
     }
 
     [[nodiscard]] std::string line(const api::Status& status) const {
-        if (!status.active.empty())
-            return progress_line(progress_view(status.active.front()), context_.console.width());
+        if (!status.active.empty()) {
+            auto view = progress_view(status.active.front());
+            view.label = numbered_label(std::min(ended_ + 1, count_), count_, view.label);
+            return progress_line(view, context_.console.width());
+        }
         return fmt::format("{} queued, {} waiting", status.counts[api::JobState::queued],
                            status.counts[api::JobState::waiting]);
     }
@@ -83,6 +88,8 @@ class JobWatch {
     }
 
     Context& context_;
+    std::size_t count_;
+    std::size_t ended_ = 0;
     std::mutex mutex_;  ///< of the terminal's last line too
     std::condition_variable stop_;
     bool stopped_ = false;
@@ -108,7 +115,7 @@ class WaitCommand final : public Command {
         auto daemon = connect(context);
         // Of all jobs, those that end while the daemon is away must not be missed.
         auto left = jobs_.empty() ? unfinished_jobs(daemon) : std::set<std::uint64_t>();
-        JobWatch watch(context);
+        JobWatch watch(context, jobs_.empty() ? left.size() : jobs_.size());
         const auto on_end = [&](const api::Job& job) {
             watch.without_line([&] { print(context, job); });
             left.erase(job.id);

@@ -9,7 +9,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/progress_meter.hpp"
 #include "base/units.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/text_table.hpp"
 
@@ -21,6 +23,8 @@ using Align = TextTable::Align;
 std::optional<std::uint64_t> size_of(const api::Job& job) {
     return job.size_after ? job.size_after : job.size_before;
 }
+
+std::string known(const std::string& text) { return text.empty() ? "-" : text; }
 
 }  // namespace
 
@@ -39,7 +43,7 @@ Colour colour_of(api::JobState state) noexcept {
     }
 }
 
-std::string file_name(const api::Job& job) { return job.path.substr(job.path.rfind('/') + 1); }
+std::string job_label(const api::Job& job) { return archive_label(job.path, job.guest); }
 
 std::string vmid_text(const api::Job& job) { return job.vmid ? fmt::format("{}", *job.vmid) : ""; }
 
@@ -76,15 +80,11 @@ std::string elapsed_text(const api::Job& job) {
     return base::format_duration(std::chrono::seconds(*job.ended_at - *job.started_at));
 }
 
-std::string percent_text(const api::JobProgress& progress) {
-    if (progress.total_bytes == 0) return {};
-    const auto part = static_cast<double>(progress.done_bytes) / static_cast<double>(progress.total_bytes);
-    return fmt::format("{} %", static_cast<int>(100 * std::min(part, 1.0)));
-}
-
 std::string progress_text(const api::JobProgress& progress) {
-    auto text = progress.stage;
-    if (const auto percent = percent_text(progress); !percent.empty()) text += ", " + percent;
+    const auto percent = base::percent_of(progress.done_bytes, progress.total_bytes);
+    auto text = percent ? fmt::format("{} %, {}", *percent,
+                                      base::format_part(progress.done_bytes, progress.total_bytes))
+                        : base::format_size(progress.done_bytes);
     if (progress.bytes_per_second != 0)
         text += fmt::format(", {}/s", base::format_size(progress.bytes_per_second));
     if (progress.remaining_seconds)
@@ -108,33 +108,38 @@ std::string advice_for(const api::Job& job) {
 }
 
 ProgressView progress_view(const api::Job& job) {
-    ProgressView view{fmt::format("job {}: {}", job.id, api::to_string(job.state)), 0, 0, 0, {}};
-    if (!job.progress) return view;
-    view.label = fmt::format("job {}: {}", job.id, job.progress->stage);
-    view.done_bytes = job.progress->done_bytes;
-    view.total_bytes = job.progress->total_bytes;
-    view.bytes_per_second = job.progress->bytes_per_second;
-    view.remaining_seconds = job.progress->remaining_seconds;
-    return view;
+    const auto progress = job.progress.value_or(api::JobProgress{});
+    return {.label = job_label(job),
+            .done_bytes = progress.done_bytes,
+            .total_bytes = progress.total_bytes,
+            .bytes_per_second = progress.bytes_per_second,
+            .remaining_seconds = progress.remaining_seconds};
 }
 
 std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now, const Console& console) {
     if (jobs.empty()) return {};
-    // Before an archive was read nobody knows its size, and its name needs the room.
-    const bool sized = std::any_of(jobs.begin(), jobs.end(), size_of);
-    std::vector<TextTable::Column> columns{
-        {"ID", Align::right}, {"VMID", Align::right}, {"STATE"}, {"WHEN", Align::right}};
-    if (sized) columns.push_back({"SIZE", Align::right});
-    columns.push_back({"ARCHIVE", Align::left, true});
-    TextTable table(std::move(columns));
+    TextTable table({{"ID", Align::right},
+                     {"VMID", Align::right},
+                     {.title = "GUEST", .shrinks = true, .keeps_begin = true},
+                     {"BACKUP"},
+                     {.title = "STORAGE", .shrinks = true, .keeps_begin = true},
+                     {.title = "FORMAT", .drops = true},
+                     {"STATE"},
+                     {"WHEN", Align::right},
+                     {.title = "SIZE", .align = Align::right, .drops = true}});
     for (const auto& job : jobs) {
-        std::vector<TextTable::Cell> row{{fmt::format("{}", job.id)},
-                                         {vmid_text(job)},
-                                         {api::to_string(job.state), colour_of(job.state)},
-                                         {when_text(job, now)}};
-        if (sized) row.push_back({size_of(job) ? base::format_size(*size_of(job)) : ""});
-        row.push_back({file_name(job)});
-        table.add(std::move(row));
+        const auto cells = archive_cells(job.path, now);
+        table.add({{fmt::format("{}", job.id)},
+                   {job.vmid ? vmid_text(job) : cells.vmid},
+                   {known(job.guest)},
+                   {cells.time},
+                   {known(job.storage)},
+                   {cells.format},
+                   {api::to_string(job.state), colour_of(job.state)},
+                   {when_text(job, now)},
+                   {size_of(job) ? base::format_size(*size_of(job)) : "-"}});
+        if (!has_backup_name(job.path)) table.add_note(job.path);
+        if (job.progress) table.add_note(progress_text(*job.progress));
         table.add_note(job.reason);
     }
     return table.render(console);

@@ -14,8 +14,8 @@ namespace vmad::ctl {
 /// The colour for good, bad and unfinished states.
 [[nodiscard]] Colour colour_of(api::JobState state) noexcept;
 
-/// The file's name without its directory.
-[[nodiscard]] std::string file_name(const api::Job& job);
+/// "VM 104 web, 2026-01-31 02:00"; the name of a file that is no backup of vzdump's.
+[[nodiscard]] std::string job_label(const api::Job& job);
 
 /// The guest's number; empty when the archive's name does not have it.
 [[nodiscard]] std::string vmid_text(const api::Job& job);
@@ -33,10 +33,7 @@ namespace vmad::ctl {
 /// How long the last run took: "2 min 5 s"; empty when it did not run.
 [[nodiscard]] std::string elapsed_text(const api::Job& job);
 
-/// "42 %"; empty when the total is not known.
-[[nodiscard]] std::string percent_text(const api::JobProgress& progress);
-
-/// "repacking, 42 %, 212 MiB/s, 1 min 3 s left", as far as it is known.
+/// "42 %, 1.3 of 3.7 GiB, 212 MiB/s, 1 min 3 s left", as far as it is known.
 [[nodiscard]] std::string progress_text(const api::JobProgress& progress);
 
 /// What the administrator can do about a job, in one line; empty when it takes care of itself.
@@ -45,8 +42,8 @@ namespace vmad::ctl {
 /// What a progress line shows of a running job.
 [[nodiscard]] ProgressView progress_view(const api::Job& job);
 
-/// A line of titles and one for each job, with a line below it that gives the reason if there is one; empty
-/// without jobs.
+/// A line of titles and one for each job, with lines below it for the path where its name is not one of
+/// vzdump's, for the progress and for the reason; empty without jobs.
 [[nodiscard]] std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now,
                                     const Console& console);
 

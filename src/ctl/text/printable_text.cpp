@@ -1,5 +1,6 @@
 #include "ctl/text/printable_text.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -47,6 +48,28 @@ std::string shorten(const std::string& text, std::size_t width) {
     // The end says more than the beginning: it has the file's own name.
     const auto head = (width - 1) / 3;
     return fmt::format("{}…{}", characters(text, head, false), characters(text, width - 1 - head, true));
+}
+
+std::string cut(const std::string& text, std::size_t width) {
+    if (text_width(text) <= width) return text;
+    return fmt::format("{}…", characters(text, width - 1, false));
+}
+
+std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
+    std::vector<std::string> lines;
+    while (!text.empty()) {
+        auto line = text;
+        if (text_width(text) > width) {
+            // A space may stand right behind the last column.
+            line = characters(text, width, false);
+            const auto space = text.substr(0, line.size() + 1).rfind(' ');
+            if (space != text.npos && space > 0) line = text.substr(0, space);
+        }
+        lines.emplace_back(line);
+        text.remove_prefix(line.size());
+        text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+    }
+    return lines;
 }
 
 }  // namespace vmad::ctl

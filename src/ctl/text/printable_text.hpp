@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/text.hpp"
 
@@ -26,5 +27,12 @@ using base::printable;
 
 /// At most `width` columns (at least 1) of a printable text, which loses its middle: "/var/…/dump.vma".
 [[nodiscard]] std::string shorten(const std::string& text, std::size_t width);
+
+/// At most `width` columns (at least 1) of a printable text, which loses its end: "a long na…".
+[[nodiscard]] std::string cut(const std::string& text, std::size_t width);
+
+/// A printable text in lines of at most `width` columns (at least 1), broken at spaces; only a longer word is
+/// broken elsewhere. All of it: nothing is lost but the spaces at the breaks. No line for an empty text.
+[[nodiscard]] std::vector<std::string> wrapped(std::string_view text, std::size_t width);
 
 }  // namespace vmad::ctl

@@ -10,67 +10,71 @@
 namespace vmad::ctl {
 namespace {
 
-constexpr auto kMinInterval = std::chrono::milliseconds(100);
+constexpr std::chrono::milliseconds kInterval{100};
 constexpr std::size_t kMaxBarWidth = 40;
 constexpr std::size_t kMinBarWidth = 5;
-/// Too early a guess at the rest would only mislead.
-constexpr double kSecondsToLearnRate = 2;
+/// A label that is cut still tells something when it has this many columns.
+constexpr std::size_t kMinLabelWidth = 12;
 
-ProgressView view_of(std::string label, const base::Progress& progress, double elapsed_seconds) {
-    ProgressView view{std::move(label), progress.done_bytes, progress.total_bytes, 0, {}};
-    if (elapsed_seconds <= 0) return view;
-    const auto rate = static_cast<double>(progress.done_bytes) / elapsed_seconds;
-    view.bytes_per_second = static_cast<std::uint64_t>(rate);
-    if (elapsed_seconds >= kSecondsToLearnRate && rate >= 1 && progress.total_bytes >= progress.done_bytes)
-        view.remaining_seconds = static_cast<std::uint64_t>(
-            static_cast<double>(progress.total_bytes - progress.done_bytes) / rate);
-    return view;
+/// "212 MiB/s, 1 min 3 s left", as far as it is known.
+std::string speed_text(const ProgressView& view) {
+    std::vector<std::string> parts;
+    if (view.bytes_per_second != 0) parts.push_back(base::format_size(view.bytes_per_second) + "/s");
+    if (view.remaining_seconds)
+        parts.push_back(base::format_duration(std::chrono::seconds(*view.remaining_seconds)) + " left");
+    return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string bar_text(const ProgressView& view, std::size_t width) {
+    const auto done =
+        std::min(1.0, static_cast<double>(view.done_bytes) / static_cast<double>(view.total_bytes));
+    const auto filled = static_cast<std::size_t>(done * static_cast<double>(width));
+    return fmt::format(" [{}{}]", std::string(filled, '#'), std::string(width - filled, ' '));
 }
 
 }  // namespace
 
 std::string progress_line(const ProgressView& view, std::size_t width) {
-    std::string tail;
-    if (view.bytes_per_second != 0) tail += " " + base::format_size(view.bytes_per_second) + "/s";
-    if (view.remaining_seconds)
-        tail +=
-            fmt::format(", {} left", base::format_duration(std::chrono::seconds(*view.remaining_seconds)));
+    const auto percent = base::percent_of(view.done_bytes, view.total_bytes);
+    const auto head = percent ? fmt::format(" {:3} %", *percent) : "";
+    const auto speed = speed_text(view);
+    auto tail = " " + (percent ? base::format_part(view.done_bytes, view.total_bytes)
+                               : base::format_size(view.done_bytes));
+    if (!speed.empty()) tail += ", " + speed;
     // The last column stays free: some terminals begin a new line when it is filled.
     const auto limit = width - 1;
-    if (view.total_bytes == 0)
-        return shorten(fmt::format("{} {}{}", view.label, base::format_size(view.done_bytes), tail), limit);
-    const auto done =
-        std::min(1.0, static_cast<double>(view.done_bytes) / static_cast<double>(view.total_bytes));
-    const auto head = fmt::format("{} {:3} %", view.label, static_cast<int>(done * 100));
-    const auto used = text_width(head) + text_width(tail) + 3;  // a space and the brackets
-    if (used + kMinBarWidth > limit) return shorten(head + tail, limit);
-    const auto bar = std::min(kMaxBarWidth, limit - used);
-    const auto filled = static_cast<std::size_t>(done * static_cast<double>(bar));
-    return fmt::format("{} [{}{}]{}", head, std::string(filled, '#'), std::string(bar - filled, ' '), tail);
+    const auto label_width = text_width(view.label);
+    const auto used = [&] { return text_width(head) + text_width(tail); };
+    if (const auto left = limit - std::min(limit, label_width + used() + 3); percent && left >= kMinBarWidth)
+        return view.label + head + bar_text(view, std::min(kMaxBarWidth, left)) + tail;
+    if (percent && label_width + used() > limit) tail = speed.empty() ? "" : " " + speed;
+    const auto room = std::max(limit - std::min(limit, used()), kMinLabelWidth);
+    return cut(cut(view.label, room) + head + tail, limit);
 }
+
+std::string numbered_label(std::size_t number, std::size_t count, const std::string& label) {
+    return count < 2 ? label : fmt::format("{} of {}: {}", number, count, label);
+}
+
+ProgressBar::ProgressBar(Console& console, std::string label, std::vector<base::Stage> stages)
+    : console_(console),
+      label_(std::move(label)),
+      meter_(std::move(stages), kInterval, [this](const auto& now) { draw(now); }) {}
 
 ProgressBar::~ProgressBar() {
     if (drawn_) console_.show_line({});
 }
 
-void ProgressBar::update(const base::Progress& progress) noexcept {
-    if (!console_.shows_progress()) return;
-    const auto now = Clock::now();
-    if (stage_ != progress.stage) {
-        stage_ = progress.stage;
-        stage_begin_ = now;
-    } else if (now - last_drawn_ < kMinInterval) {
-        return;
-    }
+void ProgressBar::draw(const base::WholeProgress& progress) noexcept {
     drawn_ = true;
-    last_drawn_ = now;
-    const std::chrono::duration<double> elapsed = now - stage_begin_;
-    console_.show_line(progress_line(
-        view_of(label_.empty() ? to_string(*stage_) : label_, progress, elapsed.count()), console_.width()));
+    console_.show_line(progress_line({.label = label_,
+                                      .done_bytes = progress.done_bytes,
+                                      .total_bytes = progress.total_bytes,
+                                      .bytes_per_second = progress.bytes_per_second,
+                                      .remaining_seconds = progress.remaining_seconds},
+                                     console_.width()));
 }
 
-base::ProgressSink ProgressBar::sink() {
-    return [this](const base::Progress& progress) { update(progress); };
-}
+base::ProgressSink ProgressBar::sink() { return console_.shows_progress() ? meter_.sink() : nullptr; }
 
 }  // namespace vmad::ctl

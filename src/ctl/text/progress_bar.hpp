@@ -1,12 +1,12 @@
 // One line at the bottom of a terminal that shows the progress of a long task, and goes away with it.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "base/task.hpp"
+#include "base/progress_meter.hpp"
 #include "ctl/text/console.hpp"
 
 namespace vmad::ctl {
@@ -20,34 +20,33 @@ struct ProgressView {
     std::optional<std::uint64_t> remaining_seconds;  ///< nothing when it is not known
 };
 
-/// "verifying  42 % [####      ] 212 MiB/s, 1 min 3 s left", or less of it where `width` is small.
+/// "VM 104 web  42 % [####      ] 1.3 of 3.7 GiB, 212 MiB/s, 1 min 3 s left", or less of it where `width` is
+/// small: first the bar goes, then the bytes, then the end of the label.
 [[nodiscard]] std::string progress_line(const ProgressView& view, std::size_t width);
 
-/// Silent when there is no terminal. One thread at a time.
+/// "2 of 5: LABEL"; only the label where there is but one.
+[[nodiscard]] std::string numbered_label(std::size_t number, std::size_t count, const std::string& label);
+
+/// Shows how far a whole task is (base::ProgressMeter). Silent when there is no terminal.
 class ProgressBar {
   public:
-    /// `console` outlives it. An empty label means the name of the stage.
-    explicit ProgressBar(Console& console, std::string label = {})
-        : console_(console), label_(std::move(label)) {}
+    /// Of a task with these stages. `console` outlives it.
+    ProgressBar(Console& console, std::string label, std::vector<base::Stage> stages);
     ProgressBar(const ProgressBar&) = delete;
     ProgressBar& operator=(const ProgressBar&) = delete;
     /// Removes the line.
     ~ProgressBar();
 
-    /// Redraws the line, but in one stage not more than ten times a second.
-    void update(const base::Progress& progress) noexcept;
-    /// The same for the engine; valid as long as this object.
+    /// For the task; valid as long as this object. Empty when there is no terminal.
     [[nodiscard]] base::ProgressSink sink();
 
   private:
-    using Clock = std::chrono::steady_clock;
+    void draw(const base::WholeProgress& progress) noexcept;
 
     Console& console_;
     std::string label_;
-    std::optional<base::Stage> stage_;
-    Clock::time_point stage_begin_;
-    Clock::time_point last_drawn_;
     bool drawn_ = false;
+    base::ProgressMeter meter_;
 };
 
 }  // namespace vmad::ctl

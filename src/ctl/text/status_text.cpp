@@ -9,12 +9,9 @@
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
-#include "ctl/text/text_table.hpp"
 
 namespace vmad::ctl {
 namespace {
-
-using Align = TextTable::Align;
 
 constexpr std::size_t kWaitingShown = 5;
 constexpr std::size_t kLabelWidth = 8;
@@ -89,72 +86,27 @@ std::string header(const api::Status& status, const HookWarning& hook, std::int6
     return text;
 }
 
-std::string active_table(const api::Status& status, const Console& console) {
-    TextTable table({{"ID", Align::right},
-                     {"VMID", Align::right},
-                     {"STATE"},
-                     {"DONE", Align::right},
-                     {"RATE", Align::right},
-                     {"LEFT", Align::right},
-                     {"ARCHIVE", Align::left, true}});
-    for (const auto& job : status.active) {
-        const auto progress = job.progress.value_or(api::JobProgress{});
-        const auto rate = progress.bytes_per_second;
-        const auto left = progress.remaining_seconds;
-        table.add({{fmt::format("{}", job.id)},
-                   {vmid_text(job)},
-                   {job.progress ? progress.stage : api::to_string(job.state)},
-                   {percent_text(progress)},
-                   {rate == 0 ? "" : base::format_size(rate) + "/s"},
-                   {left ? base::format_duration(std::chrono::seconds(*left)) : ""},
-                   {file_name(job)}});
-    }
-    return table.empty() ? "" : "\n" + table.render(console);
+/// A table with an empty line before it; nothing without jobs.
+std::string section(const std::vector<api::Job>& jobs, std::int64_t now, const Console& console) {
+    return jobs.empty() ? "" : "\n" + job_table(jobs, now, console);
 }
 
 std::string waiting_table(const api::Status& status, std::int64_t now, const Console& console) {
     auto waiting = status.waiting;
     if (waiting.empty()) return {};
     waiting.resize(std::min(waiting.size(), kWaitingShown));
-    auto text = "\n" + job_table(waiting, now, console);
+    auto text = section(waiting, now, console);
     if (const auto others = status.counts[api::JobState::waiting] - waiting.size(); others != 0)
         text += fmt::format("and {} more; see \"vmactl list --state waiting\"\n", others);
     return text;
-}
-
-std::string took(const api::Job& job) {
-    if (!job.started_at || !job.ended_at) return {};
-    return base::format_rough_duration(
-        static_cast<std::uint64_t>(std::max(*job.ended_at - *job.started_at, std::int64_t{0})));
-}
-
-std::string recent_table(const api::Status& status, std::int64_t now, const Console& console) {
-    TextTable table({{"ID", Align::right},
-                     {"VMID", Align::right},
-                     {"RESULT"},
-                     {"SIZE"},
-                     {"TOOK", Align::right},
-                     {"ENDED", Align::right},
-                     {"ARCHIVE", Align::left, true}});
-    for (const auto& job : status.recent) {
-        table.add({{fmt::format("{}", job.id)},
-                   {vmid_text(job)},
-                   {api::to_string(job.state), colour_of(job.state)},
-                   {sizes_text(job)},
-                   {took(job)},
-                   {when_text(job, now)},
-                   {file_name(job)}});
-        table.add_note(job.reason);
-    }
-    return table.empty() ? "" : "\n" + table.render(console);
 }
 
 }  // namespace
 
 std::string status_text(const api::Status& status, const HookWarning& hook, std::int64_t now,
                         const Console& console) {
-    return header(status, hook, now, console) + active_table(status, console) +
-           waiting_table(status, now, console) + recent_table(status, now, console);
+    return header(status, hook, now, console) + section(status.active, now, console) +
+           waiting_table(status, now, console) + section(status.recent, now, console);
 }
 
 }  // namespace vmad::ctl

@@ -15,7 +15,9 @@ class TextTable {
     struct Column {
         std::string title;
         Align align = Align::left;
-        bool shrinks = false;  ///< loses its middle where the terminal is too narrow
+        bool shrinks = false;      ///< loses its middle where the terminal is too narrow
+        bool keeps_begin = false;  ///< one that shrinks loses its end instead
+        bool drops = false;        ///< left out where that is not enough, the last one first
     };
     struct Cell {
         std::string text;  ///< any bytes: made printable here
@@ -26,7 +28,8 @@ class TextTable {
 
     /// As many cells as there are columns.
     void add(std::vector<Cell> row);
-    /// A line below the last row, indented; it loses its middle where the terminal is too narrow.
+    /// Lines below the last row, indented; wrapped where the terminal is too narrow. Nothing for an empty
+    /// text.
     void add_note(std::string_view text);
     [[nodiscard]] bool empty() const noexcept { return rows_.empty(); }
     /// A line of titles and a line for each row. Wider than the console only where no column can give way.
@@ -35,10 +38,17 @@ class TextTable {
   private:
     struct Row {
         std::vector<Cell> cells;
-        std::string note;
+        std::vector<std::string> notes;
+    };
+    /// A column as it is shown.
+    struct Shown {
+        std::size_t index;
+        std::size_t width;
     };
 
-    [[nodiscard]] std::vector<std::size_t> fitted_widths(std::size_t limit) const;
+    [[nodiscard]] std::vector<Shown> fitted(std::size_t limit) const;
+    [[nodiscard]] std::string line(const std::vector<Shown>& shown, const std::vector<Cell>& cells,
+                                   const Console& console) const;
 
     std::vector<Column> columns_;
     std::vector<Row> rows_;

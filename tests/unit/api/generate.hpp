@@ -69,6 +69,7 @@ class Generate {
         job.warning = text();
         job.storage = text();
         job.vmid = maybe_number();
+        job.guest = text();
         job.announced = coin();
         job.queued_at = time();
         job.started_at = maybe_time();
@@ -138,11 +139,13 @@ class Generate {
     }
     vmad::api::WorkerEvent event() {
         using namespace vmad::api;
-        switch (below(3)) {
+        switch (below(4)) {
             case 0:
                 return progress();
             case 1:
                 return WorkerRecord{coin() ? JobState::running : JobState::publishing, record()};
+            case 2:
+                return WorkerGuest{text()};
             default: {
                 WorkerResult result;
                 const JobState states[] = {JobState::queued,    JobState::waiting,  JobState::done,

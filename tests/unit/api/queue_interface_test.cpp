@@ -31,11 +31,12 @@ std::string type_mismatch(const char* type, const json& value) {
 // With every field that there is.
 Job full_job(Generate& generate) {
     Job job = generate.job();
-    job.reason = job.warning = job.storage = job.refused_file = "r";
+    job.reason = job.warning = job.storage = job.guest = job.refused_file = "r";
     job.space_refusal = generate.space_refusal();
     job.space_refusal->free_bytes = 1;
     job.waiting_for = WaitReason::space;
     job.vmid = job.end_number = 1;
+    job.state_after_recovery = JobState::failed;
     job.started_at = job.ended_at = job.retry_at = 1;
     job.size_before = job.size_after = 1;
     job.mount_point = "/";

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "ctl/operands/job_argument.hpp"
+#include "ctl/text/archive_text.hpp"
 
 using namespace vmad;
 using namespace vmad::ctl;
@@ -52,12 +53,14 @@ TEST_CASE("each state has its time") {
 
 TEST_CASE("names and numbers") {
     auto job = job_in(JobState::queued);
-    CHECK(file_name(job) == "vzdump-qemu-100-2024_02_29-13_05_09.vma");
+    CHECK(job_label(job) == "VM 100, 2024-02-29 13:05");
+    job.guest = "web";
+    CHECK(job_label(job) == "VM 100 web, 2024-02-29 13:05");
     CHECK(vmid_text(job) == "");
     job.vmid = 100;
     CHECK(vmid_text(job) == "100");
     job.path = "/a.vma";
-    CHECK(file_name(job) == "a.vma");
+    CHECK(job_label(job) == "a.vma");
 }
 
 TEST_CASE("a saving is of the size before") {
@@ -88,16 +91,27 @@ TEST_CASE("a saving is of the size before") {
 TEST_CASE("progress says what is known") {
     api::JobProgress progress;
     progress.stage = "verifying";
-    CHECK(progress_text(progress) == "verifying");
-    progress.done_bytes = 21;
-    progress.total_bytes = 50;
-    CHECK(percent_text(progress) == "42 %");
-    CHECK(progress_text(progress) == "verifying, 42 %");
+    CHECK(progress_text(progress) == "0 B");
+    progress.done_bytes = 21 << 20;
+    progress.total_bytes = 50 << 20;
+    CHECK(progress_text(progress) == "42 %, 21 of 50 MiB");
     progress.bytes_per_second = 212 << 20;
     progress.remaining_seconds = 63;
-    CHECK(progress_text(progress) == "verifying, 42 %, 212 MiB/s, 1 min 3 s left");
-    progress.done_bytes = 60;
-    CHECK(percent_text(progress) == "100 %");
+    CHECK(progress_text(progress) == "42 %, 21 of 50 MiB, 212 MiB/s, 1 min 3 s left");
+}
+
+TEST_CASE("a backup is known by guest, time and format") {
+    constexpr std::int64_t kMarch2024 = 1'709'208'309;
+    const auto cells = archive_cells("/d/vzdump-qemu-100-2024_01_31-13_05_09.vma.zst", kMarch2024);
+    CHECK(cells.vmid == "100");
+    CHECK(cells.time == "01-31 13:05");
+    CHECK(cells.format == "zst");
+    CHECK(archive_cells("/d/vzdump-qemu-100-2023_12_31-13_05_09.vma", kMarch2024).time == "2023-12-31");
+    const auto other = archive_cells("/d/other.vma", kMarch2024);
+    CHECK(other.vmid == "-");
+    CHECK(other.time == "-");
+    CHECK(other.format == "vma");
+    CHECK(archive_cells("/d/other", kMarch2024).format == "-");
 }
 
 TEST_CASE("what can be done about a job fits a line of 80 columns behind its label") {

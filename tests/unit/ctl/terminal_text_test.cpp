@@ -145,21 +145,61 @@ TEST_CASE("COLUMNS gives the width, nonsense gives 80") {
     CHECK(console_of("-7").width() == console_of("").width());
 }
 
+TEST_CASE("a wrapped text loses nothing but spaces at its breaks") {
+    CHECK(wrapped("", 10).empty());
+    CHECK(wrapped("one two three", 13) == std::vector<std::string>{"one two three"});
+    CHECK(wrapped("one two three", 7) == std::vector<std::string>{"one two", "three"});
+    CHECK(wrapped("größe→ab c", 6) == std::vector<std::string>{"größe→", "ab c"});
+    vmad::testing::Random random(5);
+    for (int round = 0; round < 500; ++round) {
+        std::string text;
+        for (auto words = 1 + random.below(12); words > 0; --words)
+            text +=
+                std::string(1 + random.below(30), static_cast<char>('a' + words)) + (words > 1 ? " " : "");
+        const auto width = 1 + random.below(40);
+        std::string whole;
+        for (const auto& line : wrapped(text, width)) {
+            CHECK(text_width(line) <= width);
+            CHECK_FALSE(line.empty());
+            whole += line;
+        }
+        std::erase(whole, ' ');
+        std::erase(text, ' ');
+        CHECK(whole == text);
+    }
+}
+
+TEST_CASE("a note of a table wraps, and a column that drops goes where shrinking is not enough") {
+    TextTable table(
+        {{"ID"}, {.title = "GUEST", .shrinks = true, .keeps_begin = true}, {.title = "SIZE", .drops = true}});
+    table.add({{"1"}, {"a-long-name"}, {"3.7 GiB"}});
+    table.add_note("a reason of more than twenty columns");
+    CHECK(table.render(console_of("80")) ==
+          "ID  GUEST        SIZE\n1   a-long-name  3.7 GiB\n    a reason of more than twenty columns\n");
+    CHECK(table.render(console_of("20")) ==
+          "ID  GUEST    SIZE\n1   a-long…  3.7 GiB\n    a reason of more\n    than twenty\n    columns\n");
+}
+
 TEST_CASE("a progress line tells what is known") {
     const auto line = [](ProgressView view, std::size_t width) { return progress_line(view, width); };
-    CHECK(line({"verifying", 21, 50, 0, {}}, 30) == "verifying  42 % [####       ]");
-    CHECK(line({"verifying", 50, 50, 50 << 20, 0}, 60) ==
-          "verifying 100 % [######################] 50 MiB/s, 0 s left");
-    CHECK(line({"verifying", 0, 1000, 0, 90}, 80) ==
-          "verifying   0 % [                                        ], 1 min 30 s left");
-    CHECK(line({"repacking", 3 << 20, 0, 1 << 20, {}}, 80) == "repacking 3.0 MiB 1.0 MiB/s");
-    CHECK(line({"verifying", 60, 50, 0, {}}, 24) == "verifying 100 % [#####]");
+    CHECK(line({"VM 104", 21, 50, 0, {}}, 40) == "VM 104  42 % [#####        ] 21 of 50 B");
+    CHECK(line({"VM 104", 50, 50, 50 << 20, 0}, 60) ==
+          "VM 104 100 % [#############] 50 of 50 B, 50 MiB/s, 0 s left");
+    CHECK(line({"VM 104", 0, 1000, 0, 90}, 60) ==
+          "VM 104   0 % [               ] 0 of 1000 B, 1 min 30 s left");
+    CHECK(line({"VM 104", 3 << 20, 0, 1 << 20, {}}, 80) == "VM 104 3.0 MiB, 1.0 MiB/s");
+    CHECK(line({"VM 104", 21 << 20, 50 << 20, 5 << 20, 6}, 36) == "VM 104  42 % 5.0 MiB/s, 6 s left");
+    CHECK(line({"a long name of an archive.vma", 21, 50, 0, {}}, 24) == "a long name of a…  42 %");
+    CHECK(numbered_label(1, 1, "VM 104") == "VM 104");
+    CHECK(numbered_label(2, 5, "VM 104") == "2 of 5: VM 104");
 }
 
 TEST_CASE("a progress line never reaches the last column") {
-    const ProgressView view{"job 17: repacking", std::uint64_t{7} << 40, std::uint64_t{9} << 40, 212 << 20,
-                            3720};
+    const ProgressView view{"2 of 5: VM 104 web, 2026-01-31 02:00", std::uint64_t{7} << 40,
+                            std::uint64_t{9} << 40, 212 << 20, 3720};
     for (std::size_t width = 20; width < 200; ++width) CHECK(text_width(progress_line(view, width)) < width);
+    CHECK(progress_line(view, 80).find("7.0 of 9.0 TiB, 212 MiB/s") == std::string::npos);
+    CHECK(progress_line(view, 90).find("7.0 of 9.0 TiB, 212 MiB/s, 1 h 2 min left") != std::string::npos);
 }
 
 TEST_CASE("times are local, with their offset") {
@@ -207,7 +247,7 @@ TEST_CASE("a note stands below its row and fits the terminal") {
     table.add_note("");
     CHECK(table.render(console_of("80")) == "ID  NAME\n 1  a\n    full\\x0ahere\n 2  b\n");
     table.add_note(std::string(100, 'x') + "end");
-    const auto last = lines(table.render(console_of("40"))).back();
-    CHECK(text_width(last) == 40);
-    CHECK(last.ends_with("xend"));
+    const auto rendered = lines(table.render(console_of("40")));
+    for (const auto& line : rendered) CHECK(text_width(line) <= 40);
+    CHECK(rendered.back() == "    " + std::string(28, 'x') + "end");
 }
