@@ -98,6 +98,7 @@ void to_json(json& out, const Job& job) {
            {"failed_attempts", job.failed_attempts},
            {"run_again", job.run_again}};
     put_text(out, "reason", job.reason);
+    if (job.damaged) out["damaged"] = true;
     if (job.waiting_for) out["waiting_for"] = to_string(*job.waiting_for);
     put_text(out, "warning", job.warning);
     put_text(out, "storage", job.storage);
@@ -132,6 +133,7 @@ void from_json(const json& in, Job& job) {
         fields.refuse("path", "is not absolute");
     read.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
     read.reason = fields.find<std::string>("reason").value_or("");
+    read.damaged = fields.find<bool>("damaged").value_or(false);
     if (const auto index = fields.find_choice("waiting_for", kWaitReasonNames))
         read.waiting_for = static_cast<WaitReason>(*index);
     read.warning = fields.find<std::string>("warning").value_or("");

@@ -77,6 +77,7 @@ struct Job {
     /// Of waiting and failed jobs, or why it will have failed once recovered, or why a failure no longer
     /// counts: one sentence.
     std::string reason;
+    bool damaged = false;                   ///< failed: the backup cannot be restored as it is
     std::optional<WaitReason> waiting_for;  ///< of a waiting job
     std::string warning;                    ///< what the last run found odd about the archive: one sentence
     std::string storage;                    ///< Proxmox's name of the storage, where the caller named it

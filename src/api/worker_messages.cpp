@@ -29,6 +29,7 @@ json body(const WorkerResult& result) {
     if (!result.refused_file.empty()) out["refused_file"] = result.refused_file;
     base::put(out, "space_refusal", result.space_refusal);
     if (!result.gone.empty()) out["gone"] = result.gone;
+    if (result.damaged) out["damaged"] = true;
     if (result.cleaned_up) out["cleaned_up"] = true;
     return out;
 }
@@ -56,6 +57,7 @@ WorkerResult read_result(base::Fields& fields) {
     result.refused_file = fields.find<std::string>("refused_file").value_or("");
     result.space_refusal = fields.find<SpaceRefusal>("space_refusal");
     result.gone = fields.find<std::vector<std::string>>("gone").value_or(std::vector<std::string>());
+    result.damaged = fields.find<bool>("damaged").value_or(false);
     result.cleaned_up = fields.find<bool>("cleaned_up").value_or(false);
     return result;
 }

@@ -40,6 +40,9 @@ class InvalidArchive : public Error {
     InvalidArchive(std::string_view rule, std::string_view sentence);
     /// The id of the rule that is broken.
     [[nodiscard]] const std::string& rule() const noexcept { return rule_; }
+    /// What it means for a backup and what to do, with what() behind it: wherever an administrator, not the
+    /// user of a tool, is told.
+    [[nodiscard]] std::string verdict() const;
 
   private:
     std::string rule_;
@@ -51,9 +54,12 @@ class FormatError : public InvalidArchive {
     /// `offset` counts bytes from the start of the uncompressed archive.
     FormatError(std::uint64_t offset, std::string_view rule, std::string_view sentence);
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+    /// The same with this text behind it.
+    [[nodiscard]] FormatError followed_by(std::string_view text) const;
 
   private:
     std::uint64_t offset_;
+    std::string sentence_;
 };
 
 /// A valid input that this program does not handle, for example an archive that holds a guest's RAM.

@@ -82,7 +82,10 @@ void ProgressMeter::update(const Progress& progress, Clock::time_point now) {
     const auto stage = std::find_if(stages_.begin(), stages_.end(),
                                     [&](const Progress& known) { return known.stage == progress.stage; });
     if (stage == stages_.end() || reported_end_) return;
+    // What has ended has dealt with all that there was, wherever it stopped reading.
+    const auto total = stage->total_bytes;
     *stage = progress;
+    if (progress.ended && total != 0) stage->done_bytes = stage->total_bytes = total;
     // Threads may overtake each other on their way here.
     if (!samples_.empty()) now = std::max(now, samples_.back().time);
     reported_end_ = has_ended();

@@ -118,6 +118,7 @@ void queue_anew(Job& job, std::int64_t now) {
     job.ended_at.reset();
     job.end_number.reset();
     job.warning.clear();
+    job.damaged = false;
     job.attempts = 0;
     job.failed_attempts = 0;
     job.refused_file.clear();
@@ -169,6 +170,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.attempts = 0;
     job.size_before = result.size_before;
     job.size_after = result.size_after;
+    job.damaged = result.damaged;
     if (!result.warning.empty()) job.warning = result.warning;
     const auto failed_attempts = std::exchange(job.failed_attempts, 0);
     if (!job.state_after_recovery) job.refused_file = result.refused_file;

@@ -252,7 +252,9 @@ WorkerResult result_of_failure(const std::string& version) {
     } catch (const publish::Irreplaceable& error) {
         return refused(error.what(), publish::file_version(error.file()));
     } catch (const base::InvalidArchive& error) {
-        return refused(error.what(), version);
+        auto result = refused(error.verdict(), version);
+        result.damaged = true;
+        return result;
     } catch (const base::Unsupported& error) {
         return refused(error.what(), version);
     } catch (const base::Error& error) {

@@ -12,6 +12,13 @@ def hook_saved(incoming, why=HOOK_SILENT):
     return f"{why}; request saved in {incoming}\n"
 
 
+
+def hook_not_saved(incoming, why=HOOK_SILENT):
+    return f"{why}; cannot write to {incoming}: not queued\n"
+
+
+DAMAGED = "this backup cannot be restored as it is; make another"
+
 # Of vmactl, about the daemon and its jobs.
 
 UNREACHABLE = "cannot reach the daemon"

@@ -33,7 +33,7 @@ class DaemonLifeTest(DaemonTest):
             self.write_settings(bwlimit="8M")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.add(slow.path)
-            told = re.compile(r"STATUS=0 queued, 1 running, 0 waiting, 1 failed; repacking " +
+            told = re.compile(r"STATUS=0 queued, 1 running, 0 waiting, 1 failed; " +
                               re.escape(slow.path.name) + r" \d+ %")
             manager.hear(told.fullmatch)
             daemon.process.terminate()

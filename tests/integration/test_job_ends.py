@@ -7,6 +7,7 @@ import signal
 import subprocess
 import unittest
 
+import sentences
 from daemon_process import (ENDS, NOBODY, WITHOUT_OVERRIDE, Archive, DaemonTest, needs_root, needs_strace, send,
                             wait_until)
 from support import damage_ids, generate
@@ -40,7 +41,14 @@ class JobEndTest(DaemonTest):
                 path.write_bytes(content)
                 before = path.stat()
                 job = self.run_job(path, daemon=daemon)
-                self.assertTrue(job["reason"].startswith(reason), job["reason"])
+                self.assertTrue(job["reason"].startswith(f"{sentences.DAMAGED} ({reason}"), job["reason"])
+                self.assertIs(job["damaged"], True)
+                # Every way by which an administrator hears of it has the verdict, and the reason behind it.
+                for command in ("show", "list --state failed", "wait", "status"):
+                    named = (str(job["id"]),) if command in ("show", "wait") else ()
+                    _, output, _ = self.vmactl(*command.split(), *named)
+                    said = " ".join(output.split())
+                    self.assertIn(" ".join(job["reason"].split()), said, command)
                 self.assert_untouched(path, content, before)
                 self.assertEqual(list(self.dump.iterdir()), [path])
                 self.assertEqual(self.vmactl("wait", str(job["id"]))[0], 1)

@@ -6,8 +6,10 @@ Run as: VMAD_BUILD=builddir python3 test_queue_commands.py
 import datetime
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
@@ -465,6 +467,42 @@ class WaitTest(QueueCommandTest):
         self.assertEqual(code, 0)
         self.assertIn("\r1 of 2: VM 117 web, 2024-02-29 13:05  42 % 212 MiB/s, 1 min 3 s left", output)
         self.assertIn("\r\x1b[K\x1b[32mjob 17: done: ", output)
+
+
+class MailRecipeTest(QueueCommandTest):
+    """The recipes for on_failure, as text taken from README and the manual page."""
+
+    RECIPES = ("README.md", "config/vmad.toml.5.scd.in")
+
+    def recipe(self, page):
+        text = (support.SOURCE / page).read_text()
+        found = re.search(r"""^ *on_failure = \["/bin/sh", "-c",\s*'([^']*mail -s[^']*)'\]$""", text, re.M)
+        return found[1]
+
+    def mail_of(self, recipe):
+        mail = self.dir / "mail"
+        mail.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{self.dir}/subject\ncat >{self.dir}/body\n')
+        mail.chmod(0o755)
+        path = f"{self.dir}:{os.path.dirname(support.VMACTL)}:/usr/bin:/bin"
+        subprocess.run(["/bin/sh", "-c", recipe], check=True, stderr=subprocess.DEVNULL, input=json.dumps(FAILED), text=True,
+                       env={"PATH": path, "LANG": "C.UTF-8", "VMAD_JOB": "16", "VMAD_SOCKET": str(self.socket)})
+        return (self.dir / "subject").read_text(), (self.dir / "body").read_text()
+
+    def test_the_body_is_readable(self):
+        reason = sentences.DAMAGED + " (at byte 65536: the extent header's MD5 is wrong: it was damaged)"
+        damaged = {**FAILED, "guest": "web", "damaged": True, "reason": reason}
+        self.daemon_that_replies({"parameters": {"job": damaged}})
+        for page in self.RECIPES:
+            subject, body = self.mail_of(self.recipe(page))
+            self.assertIn("vmad: job 16 failed", subject)
+            self.assert_fits(body)
+            self.assertIn("Guest:       web\n", body)
+            self.assertIn(reason, " ".join(body.split()))
+            self.assertIn("make another backup", body)
+
+    def test_without_the_daemon_it_is_the_json(self):
+        for page in self.RECIPES:
+            self.assertEqual(json.loads(self.mail_of(self.recipe(page))[1]), FAILED)
 
 
 class SocketTest(QueueCommandTest):

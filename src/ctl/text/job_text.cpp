@@ -99,6 +99,8 @@ std::string advice_for(const api::Job& job) {
             if (job.waiting_for == api::WaitReason::grace_period) return {};
             return fmt::format("\"vmactl retry {0}\" retries now, \"vmactl cancel {0}\" cancels", job.id);
         case api::JobState::failed:
+            if (job.damaged)
+                return fmt::format("make another backup; \"vmactl cancel {}\" acknowledges", job.id);
             return fmt::format("\"vmactl retry {0}\" retries, \"vmactl cancel {0}\" acknowledges", job.id);
         case api::JobState::cancelled:
             return fmt::format("\"vmactl retry {}\" queues it again", job.id);

@@ -65,6 +65,7 @@ class Generate {
         job.path = path();
         job.state = state();
         job.reason = text();
+        job.damaged = coin();
         if (coin()) job.waiting_for = wait_reason();
         job.warning = text();
         job.storage = text();
@@ -161,6 +162,7 @@ class Generate {
                 if (coin()) result.space_refusal = space_refusal();
                 result.gone.assign(below(3), path());
                 result.cleaned_up = coin();
+                result.damaged = coin();
                 return result;
             }
         }

@@ -35,6 +35,7 @@ Job full_job(Generate& generate) {
     job.space_refusal = generate.space_refusal();
     job.space_refusal->free_bytes = 1;
     job.waiting_for = WaitReason::space;
+    job.damaged = true;
     job.vmid = job.end_number = 1;
     job.state_after_recovery = JobState::failed;
     job.started_at = job.ended_at = job.retry_at = 1;

@@ -244,9 +244,13 @@ TEST_CASE("the reserve of the order is left free") {
 TEST_CASE("a damaged archive and one outside the directories fail for good, with the place") {
     Stage stage;
     stage.archives.append("a.vma", "x");
-    CHECK(stage.run().reason.find(" bytes follow the last extent") != std::string::npos);
+    const auto damaged = stage.run();
+    CHECK(damaged.reason.starts_with("this backup cannot be restored as it is; make another (at byte "));
+    CHECK(damaged.reason.ends_with(" bytes follow the last extent)"));
+    CHECK(damaged.damaged);
     stage.order.directories = {"/nowhere"};
     CHECK(outcome_of(stage.run()) == outcome::failed);
+    CHECK_FALSE(stage.run().damaged);
 }
 
 TEST_CASE("a wish to stop is no failure") {
