@@ -1,6 +1,29 @@
 #include "access/extent_pump.hpp"
 
+#include <algorithm>
+
+#include <fmt/format.h>
+
 namespace vmad::access {
+namespace {
+
+/// In a sentence that is to be read.
+constexpr std::size_t kMostNames = 4;
+
+}  // namespace
+
+bool next_extent(vma::ArchiveReader& reader, vma::Extent& extent) {
+    try {
+        return reader.next(extent);
+    } catch (const base::FormatError& error) {
+        auto names = reader.incomplete_devices();
+        if (names.empty()) throw;
+        const auto more = names.size() - std::min(names.size(), kMostNames);
+        names.resize(names.size() - more);
+        throw error.followed_by(fmt::format("; not read to the end: {}{}", fmt::join(names, ", "),
+                                            more == 0 ? "" : fmt::format(" and {} more", more)));
+    }
+}
 
 ExtentPump::ExtentPump(Read read, unsigned workers, const base::CancelFlag& cancel, Callbacks callbacks)
     : read_(std::move(read)),

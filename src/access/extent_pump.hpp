@@ -14,6 +14,9 @@
 
 namespace vmad::access {
 
+/// reader.next(), but an error also names the disks that could not be read to their end.
+[[nodiscard]] bool next_extent(vma::ArchiveReader& reader, vma::Extent& extent);
+
 class ExtentPump {
   public:
     struct Callbacks {

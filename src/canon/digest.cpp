@@ -86,18 +86,26 @@ void ContentSum::merge(const ContentSum& other) {
     for (std::size_t id = 0; id < sums_.size(); ++id) sums_[id] += other.sums_[id];
 }
 
+Digest ContentSum::device(const vma::Device& device) const {
+    std::string one;
+    append_counted(one, device.name);
+    append_le(one, device.size_bytes);
+    append_le(one, static_cast<std::uint64_t>(sums_[device.id]));
+    append_le(one, static_cast<std::uint64_t>(sums_[device.id] >> 64));
+    return {hash(one.data(), one.size())};
+}
+
+std::map<std::string, Digest> ContentSum::devices() const {
+    std::map<std::string, Digest> result;
+    for (const auto& one : header_.devices) result.emplace(one.name, device(one));
+    return result;
+}
+
 Digest ContentSum::finish() const {
     auto devices = header_.devices;
     std::sort(devices.begin(), devices.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     std::string all;
-    for (const auto& device : devices) {
-        std::string one;
-        append_counted(one, device.name);
-        append_le(one, device.size_bytes);
-        append_le(one, static_cast<std::uint64_t>(sums_[device.id]));
-        append_le(one, static_cast<std::uint64_t>(sums_[device.id] >> 64));
-        append(all, hash(one.data(), one.size()));
-    }
+    for (const auto& one : devices) append(all, device(one).bytes);
     for (const auto& config : header_.configs) {
         append_counted(all, config.name);
         append_counted(all, config.data);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -41,8 +42,12 @@ class ContentSum {
     void merge(const ContentSum& other);
     /// The digest of everything that was added.
     [[nodiscard]] Digest finish() const;
+    /// The hash of each device, by name.
+    [[nodiscard]] std::map<std::string, Digest> devices() const;
 
   private:
+    [[nodiscard]] Digest device(const vma::Device& device) const;
+
     __extension__ using Uint128 = unsigned __int128;
     vma::Header header_;
     std::array<Uint128, vma::kDeviceSlots> sums_{};         ///< by device id

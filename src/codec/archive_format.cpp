@@ -84,6 +84,16 @@ std::optional<ArchiveFormat> format_of_name(std::string_view name) {
     return format;
 }
 
+std::string name_warning(std::string_view name, ArchiveFormat format) {
+    static constexpr std::array kEndings{".vma", ".vma.zst", ".vma.gz", ".vma.lzo"};
+    const auto named = format_of_name(name);
+    if (!named || *named == format) return "";
+    return fmt::format(
+        "it is {}, and its name says {}: Proxmox VE cannot restore it under this name; rename it "
+        "so that it ends in {}",
+        format_name(format), format_name(*named), kEndings[static_cast<std::size_t>(format)]);
+}
+
 const char* format_name(ArchiveFormat format) noexcept {
     switch (format) {
         case ArchiveFormat::raw:

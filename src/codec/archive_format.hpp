@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "io/file_system.hpp"
@@ -28,6 +29,9 @@ inline constexpr std::size_t kFormatBytes = 9;
 /// name that says nothing. Throws base::UsageError for an ending that stands for something else, such as
 /// .bz2, .qcow2 or .tar.zst.
 [[nodiscard]] std::optional<ArchiveFormat> format_of_name(std::string_view name);
+
+/// What is wrong with a name that ends as another format does: Proxmox VE goes by it. Empty when nothing is.
+[[nodiscard]] std::string name_warning(std::string_view name, ArchiveFormat format);
 
 /// "raw", "zstd", "gzip" or "lzo".
 [[nodiscard]] const char* format_name(ArchiveFormat format) noexcept;

@@ -54,7 +54,8 @@ const std::string& ArchiveSource::warning() const noexcept {
 std::string ArchiveSource::stored_deviation(const FrameEnds& ends) const {
     if (format_ == ArchiveFormat::raw || format_ == ArchiveFormat::lzo) return "";
     if (decoder_->frame_ends() != ends) return "the header and the regions are not compressed on their own";
-    if (format_ == ArchiveFormat::gzip) return "";
+    if (format_ == ArchiveFormat::gzip)
+        return decoder_->is_canonical_form() ? "" : "zeros follow the compressed data";
     if (!warning().empty()) return warning();
     if (!decoder_->frames_checked()) return "a frame has no checksum or no content size";
     if (!decoder_->is_canonical_form()) return "its fillings or its seek table are not those of its frames";

@@ -50,7 +50,7 @@ class Decoder : public io::ByteSource {
     /// Every zstd frame so far had its content's size and a checksum.
     [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
     /// The zstd stream was read to its end, and has the fillings and the seek table of a canonical one, and
-    /// no other skippable frame.
+    /// no other skippable frame; the gzip stream has nothing behind its members.
     [[nodiscard]] bool is_canonical_form() const noexcept { return is_canonical_form_; }
 
     [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }

@@ -16,6 +16,7 @@ constexpr std::byte kMagic[] = {std::byte{0x1f}, std::byte{0x8b}};
 }  // namespace
 
 GzipMembers::GzipMembers(io::ByteSource& stored, const base::CancelFlag* cancel) : input_(stored, 0, cancel) {
+    is_canonical_form_ = true;
     if (inflateInit2(&inflater_, kWindowBits) != Z_OK) throw std::bad_alloc();
 }
 
@@ -38,15 +39,33 @@ std::size_t GzipMembers::read(std::span<iovec> into) {
 bool GzipMembers::begin_member() {
     const auto head = input_.peek(sizeof kMagic);
     if (head.empty()) return false;
+    // Behind a member, as gzip has it; tapes were filled up with them.
+    if (input_.offset() > 0 && head[0] == std::byte{0}) return skip_zeros();
     const auto given = std::min(head.size(), sizeof kMagic);
     if (!std::equal(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(given), kMagic))
-        throw base::FormatError(
-            offset_, "gzip-member",
-            fmt::format("bytes that are no gzip member follow at byte {} of the file", input_.offset()));
+        throw_no_member();
     if (given < sizeof kMagic) throw_truncated(input_.offset() + given);
     inflateReset(&inflater_);
     in_member_ = true;
     return true;
+}
+
+/// Zeros up to the end of the file. False, as that is its end.
+bool GzipMembers::skip_zeros() {
+    is_canonical_form_ = false;
+    for (auto bytes = input_.peek(1); !bytes.empty(); bytes = input_.peek(1)) {
+        const auto other =
+            std::find_if(bytes.begin(), bytes.end(), [](std::byte byte) { return byte != std::byte{0}; });
+        input_.consume(static_cast<std::size_t>(other - bytes.begin()));
+        if (other != bytes.end()) throw_no_member();
+    }
+    return false;
+}
+
+void GzipMembers::throw_no_member() const {
+    throw base::FormatError(
+        offset_, "gzip-member",
+        fmt::format("bytes that are no gzip member follow at byte {} of the file", input_.offset()));
 }
 
 void GzipMembers::inflate_into(std::span<std::byte>& room) {

@@ -1,4 +1,4 @@
-// Decompresses a gzip file of any number of members.
+// Decompresses a gzip file of any number of members, and passes over zeros behind the last one, as gzip does.
 //
 // Private to this folder. One thread at a time.
 #pragma once
@@ -23,7 +23,9 @@ class GzipMembers final : public Decoder {
 
   private:
     [[nodiscard]] bool begin_member();
+    [[nodiscard]] bool skip_zeros();
     void inflate_into(std::span<std::byte>& room);
+    [[noreturn]] void throw_no_member() const;
     [[noreturn]] void throw_truncated(std::uint64_t file_bytes) const;
 
     StoredInput input_;

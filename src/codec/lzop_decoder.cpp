@@ -41,7 +41,7 @@ class LzopDecoder final : public Decoder {
   private:
     void feed() noexcept;
     [[nodiscard]] bool send(std::span<std::byte> bytes);
-    void check_end(const ProgramEnd& end) const;
+    void check_end(const ProgramEnd& end);
 
     io::ByteSource& stored_;
     const base::CancelFlag* cancel_;
@@ -111,7 +111,7 @@ std::size_t LzopDecoder::read(std::span<iovec> into) {
     return done;
 }
 
-void LzopDecoder::check_end(const ProgramEnd& end) const {
+void LzopDecoder::check_end(const ProgramEnd& end) {
     const auto refuse = [this](const std::string& why) {
         throw base::FormatError(done_bytes_, "lzo-stream", "lzop cannot decompress it: " + why);
     };
@@ -126,6 +126,10 @@ void LzopDecoder::check_end(const ProgramEnd& end) const {
     // socket, which does not fail.
     if (end.exit_status == 1 && line.ends_with(": <stdin>")) refuse("it ends too early");
     if (end.exit_status != 0 && !only_several) refuse(line);
+    if (only_several)
+        warning_ =
+            "several lzop files behind each other: lzop reads them all but exits with a warning, at which "
+            "Proxmox VE gives up; repack it before a restore";
     if (!sent_all_ || end.left_input) refuse("it was not read to its end");
 }
 

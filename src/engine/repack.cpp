@@ -35,8 +35,8 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     ExtentWriter writer(layout, assembler, loader, output, {options.task.threads, cancel});
     std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
 
-    access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.task.threads,
-                            cancel,
+    access::ExtentPump pump([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
+                            options.task.threads, cancel,
                             {[&](const vma::Extent& extent, unsigned worker) {
                                  sums[worker].add(extent.header, extent.payload->data());
                                  assembler.add(extent);
@@ -50,7 +50,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     options.task.report_end(base::Stage::repacking, source.progress().done_bytes);
 
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
-    return {{sums[0].finish(), reader.header().configs, reader.header().ctime},
+    return {{sums[0].finish(), sums[0].devices(), reader.header().configs, reader.header().ctime},
             reader.offset(),
             source.progress().done_bytes,
             sink.written_bytes(),

@@ -271,7 +271,7 @@ class RegionCopy {
     void report(std::uint64_t done_bytes) {
         const std::lock_guard lock(progress_mutex_);
         progress_.done_bytes += done_bytes;
-        task_.report(base::Stage::repacking, progress_);
+        task_.report(base::Stage::extracting, progress_);
     }
 
     const access::ArchiveIndex& index_;
@@ -328,7 +328,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
     Files files(fs, into, plan);
     const bool may_seek = source_file != nullptr && !options.devices.empty();
     if (!may_seek || !copy_found_disks(fs, *source_file, plan, files, options.task))
-        copy_disks([&](vma::Extent& extent) { return reader.next(extent); },
+        copy_disks([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
     options.task.report_end(base::Stage::extracting, source.progress().done_bytes);
     files.publish(into, options.force);

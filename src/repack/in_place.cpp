@@ -119,7 +119,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         repack_options.spill.reserve_beside = options.reserve_bytes;
         result = engine::repack(fs, source, writer, repack_options);
         warning = source.warning();
-        replacement.seal(verify::published_digest_attribute(result.fingerprint.digest, result.result_bytes,
+        if (warning.empty()) warning = codec::name_warning(path, source.format());
+        replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
     } catch (const io::NoSpace& error) {

@@ -16,7 +16,7 @@ void compare(const Survey& found, codec::ArchiveFormat format, const Fingerprint
     if (found.digest != expected.digest)
         throw VerificationError(fmt::format("content digest mismatch: the copy has {}, its source {}",
                                             found.digest.to_hex(), expected.digest.to_hex()));
-    if (Fingerprint{found.digest, found.header.configs, found.header.ctime} != expected)
+    if (Fingerprint{found.digest, found.device_digests, found.header.configs, found.header.ctime} != expected)
         throw VerificationError("the configs or the ctime of the copy differ from its source");
 }
 

@@ -27,6 +27,7 @@ class VerificationError : public base::Error {
 /// What an archive holds, as far as two archives of the same backup agree on it.
 struct Fingerprint {
     canon::Digest digest;
+    std::map<std::string, canon::Digest> devices;  ///< by name
     std::vector<vma::Config> configs;
     std::uint64_t ctime = 0;
     friend bool operator==(const Fingerprint&, const Fingerprint&) = default;

@@ -10,19 +10,35 @@ namespace vmad::verify {
 namespace {
 
 constexpr char kAttribute[] = "user.vmad";
+/// An attribute of ext4 has to fit a block with all others. 64 bits tell a damage, which is no attack.
+constexpr std::size_t kMostDevices = 32;
+constexpr std::size_t kDeviceDigits = 16;
 
 }  // namespace
 
-io::Attributes published_digest_attribute(const canon::Digest& digest, std::uint64_t size_bytes,
+io::Attributes published_digest_attribute(const Fingerprint& fingerprint, std::uint64_t size_bytes,
                                           const timespec& modified) {
-    const nlohmann::json value{{"layout", canon::kLayoutVersion},
-                               {"digest", digest.to_hex()},
-                               {"size", size_bytes},
-                               {"modified", publish::nanoseconds(modified)}};
-    return {{kAttribute, value.dump()}};
+    nlohmann::json value{{"layout", canon::kLayoutVersion},
+                         {"digest", fingerprint.digest.to_hex()},
+                         {"size", size_bytes},
+                         {"modified", publish::nanoseconds(modified)}};
+    if (fingerprint.devices.size() <= kMostDevices)
+        for (const auto& [name, digest] : fingerprint.devices)
+            value["devices"][name] = digest.to_hex().substr(0, kDeviceDigits);
+    return {{kAttribute, value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}};
 }
 
-std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& file) try {
+std::vector<std::string> PublishedDigest::differing_devices(
+    const std::map<std::string, canon::Digest>& found) const {
+    std::vector<std::string> names;
+    for (const auto& [name, digest] : found)
+        if (const auto known = devices.find(name);
+            known != devices.end() && known->second != digest.to_hex().substr(0, kDeviceDigits))
+            names.push_back(name);
+    return names;
+}
+
+std::optional<PublishedDigest> published_digest(io::FileSystem& fs, const io::File& file) try {
     const auto text = fs.attribute(file, kAttribute);
     if (!text) return std::nullopt;
     const auto status = fs.status(file);
@@ -32,7 +48,12 @@ std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& 
     const bool is_of_file = fields.get<int>("layout") == canon::kLayoutVersion &&
                             fields.get<std::int64_t>("size") == status.st_size &&
                             fields.get<std::int64_t>("modified") == publish::nanoseconds(status.st_mtim);
-    return is_of_file ? std::optional(fields.get<std::string>("digest")) : std::nullopt;
+    if (!is_of_file) return std::nullopt;
+    PublishedDigest published{fields.get<std::string>("digest"), {}};
+    if (const auto devices = value.find("devices"); devices != value.end() && devices->is_object())
+        for (const auto& [name, digits] : devices->items())
+            if (digits.is_string()) published.devices.emplace(name, digits.get<std::string>());
+    return published;
 } catch (const base::SystemError&) {
     return std::nullopt;  // some file systems answer EIO for what they do not have
 } catch (const base::FieldError&) {

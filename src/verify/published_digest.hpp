@@ -6,20 +6,31 @@
 #pragma once
 
 #include <ctime>
+#include <map>
 #include <optional>
 #include <string>
 
-#include "canon/digest.hpp"
 #include "io/file_metadata.hpp"
+#include "verify/copy_verification.hpp"
 
 namespace vmad::verify {
 
 /// The attribute for an archive of the canonical layout, as it will be when it is published.
-[[nodiscard]] io::Attributes published_digest_attribute(const canon::Digest& digest, std::uint64_t size_bytes,
-                                                        const timespec& modified);
+[[nodiscard]] io::Attributes published_digest_attribute(const Fingerprint& fingerprint,
+                                                        std::uint64_t size_bytes, const timespec& modified);
 
-/// The digest, in hexadecimal, that `file` was published with. Nothing when it has none, or was written to
-/// since.
-[[nodiscard]] std::optional<std::string> published_digest(io::FileSystem& fs, const io::File& file);
+struct PublishedDigest {
+    std::string digest;  ///< hexadecimal
+    /// The first digits of those of its devices, by name; empty where there are too many for the attribute.
+    std::map<std::string, std::string> devices;
+
+    /// What of an archive with these digests differs from what was published: names of devices; none when it
+    /// cannot be told, or is in the configs.
+    [[nodiscard]] std::vector<std::string> differing_devices(
+        const std::map<std::string, canon::Digest>& found) const;
+};
+
+/// What `file` was published with. Nothing when it has none, or was written to since.
+[[nodiscard]] std::optional<PublishedDigest> published_digest(io::FileSystem& fs, const io::File& file);
 
 }  // namespace vmad::verify

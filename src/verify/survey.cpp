@@ -1,5 +1,7 @@
 #include "verify/survey.hpp"
 
+#include <atomic>
+#include <bit>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -69,6 +71,55 @@ void check_layout(const vma::Extent& extent, const canon::Layout& layout, FirstD
                        "a block is stored that is all zero or goes past the device's end");
 }
 
+/// Devices with a stored block behind their end. Proxmox VE's reader writes whole clusters up to the end, but
+/// takes a block of any other one that begins behind it for an error.
+class BlocksBeyondEnd {
+  public:
+    /// Any thread.
+    void look_at(const vma::ExtentHeader& extent, const vma::Header& header) noexcept {
+        constexpr std::uint16_t kWhole = 0xffff;
+        for (const auto& slot : extent.slots) {
+            if (slot.device_id == 0 || slot.mask == 0 || slot.mask == kWhole) continue;
+            const auto last = static_cast<unsigned>(std::bit_width(slot.mask)) - 1;
+            const auto begin = slot.cluster * std::uint64_t{vma::kClusterSize} + last * vma::kBlockSize;
+            if (begin >= header.device(slot.device_id)->size_bytes) devices_[slot.device_id] = true;
+        }
+    }
+    [[nodiscard]] std::string text(const vma::Header& header) const {
+        for (const auto& device : header.devices)
+            if (devices_[device.id])
+                return fmt::format(
+                    "blocks are stored behind the end of {}: Proxmox VE cannot restore it until it "
+                    "is repacked",
+                    device.name);
+        return "";
+    }
+
+  private:
+    std::array<std::atomic<bool>, vma::kDeviceSlots> devices_{};
+};
+
+/// vma writes each config to a file of its name, and qmrestore tells it where each disk goes by lines of
+/// words that are parted by spaces, colons and the first "=".
+std::string name_warning(const vma::Header& header) {
+    const auto warn = [](std::string_view what, const std::string& name) {
+        return fmt::format("Proxmox VE cannot restore it: the {} has the name \"{}\"", what, name);
+    };
+    for (const auto& config : header.configs)
+        if (config.name.find('/') != config.name.npos || config.name == "." || config.name == "..")
+            return warn("config", config.name);
+    for (const auto& device : header.devices)
+        if (device.name.find_first_of(" \t\n\v\f\r/:=") != device.name.npos) return warn("disk", device.name);
+    return "";
+}
+
+std::string joined(const std::vector<std::string>& warnings) {
+    std::string text;
+    for (const auto& warning : warnings)
+        if (!warning.empty()) text += (text.empty() ? "" : "; ") + warning;
+    return text;
+}
+
 /// Unused buffers are kept up to this; what is in flight with four threads fits.
 constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
@@ -79,16 +130,18 @@ Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
     FirstDeviation deviation;
+    BlocksBeyondEnd beyond_end;
     if (!canon::is_canonical_header(reader.raw_header(), layout))
         deviation.note(0, "the header is not canonical");
     std::vector<canon::ContentSum> sums(options.threads, canon::ContentSum(reader.header()));
     std::uint64_t extents = 0;
     ExpectedFrames ends(reader.offset());
-    access::ExtentPump pump([&](vma::Extent& extent) { return reader.next(extent); }, options.threads,
-                            options.cancel_flag(),
+    access::ExtentPump pump([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
+                            options.threads, options.cancel_flag(),
                             {[&](const vma::Extent& extent, unsigned worker) {
                                  sums[worker].add(extent.header, extent.payload->data());
                                  check_layout(extent, layout, deviation);
+                                 beyond_end.look_at(extent.header, reader.header());
                              },
                              [&] {
                                  ends.add_extent(extents, reader.offset());
@@ -104,11 +157,12 @@ Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
     return {source.format(),
             reader.header(),
             sums[0].finish(),
+            sums[0].devices(),
             extents,
             reader.offset(),
             source.progress().done_bytes,
             where.empty() ? source.stored_deviation(ends.finish()) : where,
-            source.warning()};
+            joined({source.warning(), beyond_end.text(reader.header()), name_warning(reader.header())})};
 }
 
 }  // namespace vmad::verify

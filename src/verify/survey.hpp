@@ -4,6 +4,7 @@
 // deviation from those is a finding, not an error. Reads in one thread, computes in options.threads others.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "base/task.hpp"
@@ -18,12 +19,14 @@ struct Survey {
     codec::ArchiveFormat format = codec::ArchiveFormat::raw;
     vma::Header header;
     canon::Digest digest;
+    std::map<std::string, canon::Digest> device_digests;  ///< by name
     std::uint64_t extent_count = 0;
     std::uint64_t archive_bytes = 0;  ///< uncompressed
     std::uint64_t stored_bytes = 0;   ///< as it was read: of the file
     /// Why it is not in the canonical layout: the first deviation, with its byte offset; empty when it is.
     std::string deviation;
-    std::string warning;  ///< what was odd about how it is stored, though it could be read; or empty
+    /// What was odd about it though it could be read, above all what Proxmox VE does not restore; or empty.
+    std::string warning;
 };
 
 /// Reads an archive to its end and checks every rule of the format. Throws base::FormatError, Unsupported,

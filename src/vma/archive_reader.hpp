@@ -38,6 +38,9 @@ class ArchiveReader {
     /// The next extent; false at the end of a complete archive. Throws as the constructor does.
     [[nodiscard]] bool next(Extent& extent);
 
+    /// The devices that the extents so far do not have all of.
+    [[nodiscard]] std::vector<std::string> incomplete_devices() const { return clusters_->incomplete(); }
+
     /// Bytes of the archive that were used so far.
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
 

@@ -70,6 +70,13 @@ std::uint64_t ClusterMap::DeviceMap::first_missing() const {
     }
 }
 
+std::vector<std::string> ClusterMap::incomplete() const {
+    std::vector<std::string> names;
+    for (const auto& device : devices_)
+        if (device.missing != 0) names.push_back(device.name);
+    return names;
+}
+
 void ClusterMap::require_complete(std::uint64_t end) const {
     for (const auto& device : devices_) {
         if (device.missing == 0) continue;

@@ -33,6 +33,9 @@ class ClusterMap {
     /// True when every cluster was seen.
     [[nodiscard]] bool complete() const noexcept { return missing_ == 0; }
 
+    /// The names of the devices of which clusters are missing.
+    [[nodiscard]] std::vector<std::string> incomplete() const;
+
     /// Throws base::FormatError for the first missing cluster; `end` is the archive's length.
     void require_complete(std::uint64_t end) const;
 

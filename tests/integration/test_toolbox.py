@@ -139,8 +139,9 @@ class OutputTest(ProcessTest):
             code, output = self.vmactl_on_terminal("repack", archive, self.dir / "y.vma", "--force", columns=columns)
             self.assertEqual(code, 0)
             drawn = re.findall(r"\r([^\r\n]*)\x1b\[K", output)
-            self.assertTrue(any(line.startswith("repacking ") for line in drawn), output)
-            self.assertTrue(any(line.startswith("verifying ") for line in drawn), output)
+            percentages = [int(line.split()[1]) for line in drawn if line.startswith("x.vma ")]
+            self.assertEqual(percentages, sorted(percentages))
+            self.assertEqual((percentages[-1], percentages.count(100)), (100, 1))
             self.assertLess(max(map(len, drawn)), columns)
             self.assertEqual(drawn[-1], "")
             self.assertRegex(output, r"\r\x1b\[K[^\r]*y\.vma: [^\r]* verified, digest [0-9a-f]{32}\r\n\Z")
@@ -476,9 +477,24 @@ class InPlaceTest(ProcessTest):
         result = self.vmactl("--json", "verify", path)
         self.assertEqual(result.returncode, 6)
         found = json.loads(result.stdout)
-        self.assertIn(good["digest"], found.pop("error"))
+        error = found.pop("error")
+        self.assertIn(good["digest"], error)
+        self.assertRegex(error, "^content digest mismatch: drive-[a-z0-9]+ was damaged since vmad wrote it ")
         self.assertEqual(found, {"path": str(path), "result": "invalid", "rule": "content-digest"})
         self.assertTrue(self.vmactl("verify", path).stdout.startswith(f"{path}: invalid: content digest mismatch"))
+
+    def test_a_name_that_says_another_format_is_warned_of(self):
+        """Proxmox VE chooses the program that decompresses by the name."""
+        archive = generate(self.dir / "x.vma", "--disk", "drive-scsi0=1M")
+        wrong = self.dir / "x.vma.gz"
+        self.succeed("repack", archive, self.dir / "x.vma.zst")
+        (self.dir / "x.vma.zst").rename(wrong)
+        result = self.vmactl("verify", wrong)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(f"vmactl: {wrong}: it is zstd, and its name says gzip: ", result.stderr)
+        [found] = self.succeed_json("verify", wrong)
+        self.assertIn("Proxmox VE cannot restore it under this name", found["warning"])
+        self.assertEqual(self.vmactl("verify", archive).stderr, "")
 
     def test_relative_paths_and_json(self):
         path = self.copy("a-one-disk.vma")

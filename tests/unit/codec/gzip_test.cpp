@@ -88,8 +88,11 @@ TEST_CASE("damage is named with the byte of the file") {
     CHECK(with({}) == "");
     const auto garbage =
         "at byte 1000: bytes that are no gzip member follow at byte " + size + " of the file";
-    CHECK(with({0}) == garbage);
-    CHECK(with({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) == garbage);
+    CHECK(with({'x'}) == garbage);
+    CHECK(with({0, 0, 'x'}) == "at byte 1000: bytes that are no gzip member follow at byte " +
+                                   std::to_string(one.stored.size() + 2) + " of the file");
+    CHECK(with({0, 0x1f, 0x8b}) == "at byte 1000: bytes that are no gzip member follow at byte " +
+                                       std::to_string(one.stored.size() + 1) + " of the file");
     CHECK(with({0x1f, 0x8c}) == garbage);
     CHECK(with({0x1f}) == "at byte 1000: the gzip stream ends in the middle of a member, at byte " +
                               std::to_string(one.stored.size() + 1) + " of the file");
@@ -105,6 +108,17 @@ TEST_CASE("damage is named with the byte of the file") {
     stored.back() ^= std::byte{1};
     CHECK(decode(kGzip, stored).error == "at byte 1000: the gzip stream is damaged at byte " + size +
                                              " of the file: incorrect length check");
+}
+
+TEST_CASE("zeros behind the last member are passed over, as gzip does") {
+    const auto one = encode_pieces(kGzip, {Bytes(1000)});
+    for (const std::size_t zeros : {1, 2, 511, 4096, 3 << 20}) {
+        auto stored = one.stored;
+        stored.resize(stored.size() + zeros);
+        const auto decoded = decode(kGzip, stored);
+        CHECK(decoded.error == "");
+        CHECK(decoded.bytes == one.content);
+    }
 }
 
 TEST_CASE("reading stops when it is cancelled") {

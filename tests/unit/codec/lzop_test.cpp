@@ -105,7 +105,7 @@ Bytes read_all(io::ByteSource& source, std::uint64_t seed = 1) {
     }
 }
 
-Bytes decompressed(View stored) {
+Bytes decompressed(View stored, bool warns = false) {
     MemorySource source(stored);
     const auto decoder = make_lzop_decoder(source, nullptr);
     auto all = read_all(*decoder);
@@ -114,7 +114,7 @@ Bytes decompressed(View stored) {
     CHECK(decoder->read({&slice, 1}) == 0);
     CHECK(decoder->progress().done_bytes == stored.size());
     CHECK(decoder->progress().total_bytes == stored.size());
-    CHECK(decoder->warning().empty());
+    CHECK(decoder->warning().empty() != warns);
     return all;
 }
 
@@ -215,9 +215,10 @@ TEST_CASE("files of other options, and several behind each other, are legal; any
         const auto stored = piped("lzop -c " + options, sample());
         CHECK(decompressed(stored) == sample());
         const auto twice = joined(stored, stored);
-        CHECK(decompressed(twice) == joined(sample(), sample()));
-        CHECK(decompressed(joined(stored, twice)) == joined(sample(), joined(sample(), sample())));
-        CHECK(decompressed(joined(twice, Bytes(1000))) == joined(sample(), sample()));  // lzop ignores zeros
+        CHECK(decompressed(twice, true) == joined(sample(), sample()));
+        CHECK(decompressed(joined(stored, twice), true) == joined(sample(), joined(sample(), sample())));
+        CHECK(decompressed(joined(twice, Bytes(1000)), true) ==
+              joined(sample(), sample()));  // lzop ignores zeros
     }
     const std::string refused = ": lzop cannot decompress it: ";
     const std::string garbage = "lzop: <stdin>: warning: ignoring trailing garbage in lzop file";

@@ -369,9 +369,10 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     io::FileSystem fs;
     REQUIRE(repack::repack_in_place(fs, archives / "a.vma", stage.options).outcome == InPlaceOutcome::done);
     const auto file = fs.open(archives / "a.vma", O_RDWR);
-    const auto digest = verify::published_digest(fs, file);
-    REQUIRE(digest);
-    CHECK(*digest == testing::content_digest(testing::to_bytes(stage.original)));
+    const auto published = verify::published_digest(fs, file);
+    REQUIRE(published);
+    const auto digest = published->digest;
+    CHECK(digest == testing::content_digest(testing::to_bytes(stage.original)));
 
     // A block goes bad on the device: nothing but its content tells.
     const auto modified = fs.status(file).st_mtim;
@@ -382,9 +383,14 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     io::write_fully_at(fs, file, {&all, 1}, 0);
     CHECK_FALSE(verify::published_digest(fs, file));  // written to
     fs.set_modified(file, modified);
-    CHECK(verify::published_digest(fs, file) == digest);
+    REQUIRE(verify::published_digest(fs, file));
+    CHECK(verify::published_digest(fs, file)->digest == digest);
     auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {});
-    CHECK(verify::survey(source, {}).digest.to_hex() != *digest);
+    const auto survey = verify::survey(source, {});
+    CHECK(survey.digest.to_hex() != digest);
+    // It is in the last of the disks by name: the first one in the archive.
+    CHECK(published->differing_devices(survey.device_digests) ==
+          std::vector{std::prev(survey.device_digests.end())->first});
     for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
         fs.set_attribute(file, "user.vmad", nonsense);
         CHECK_FALSE(verify::published_digest(fs, file));
