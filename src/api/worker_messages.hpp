@@ -48,7 +48,7 @@ struct WorkerResult {
     std::optional<std::uint64_t> size_after{};
     std::optional<std::int64_t> retry_after_seconds{};  ///< set when an earlier run is of no use
     std::string warning{};                              ///< something odd about the archive: one sentence
-    bool damaged = false;  ///< failed: the backup cannot be restored as it is
+    bool damaged = false;                               ///< failed: the backup cannot be restored as it is
     /// Of failed: the version of the file that is at fault (publish::file_version()); empty when it is not.
     std::string refused_file{};
     /// Of waiting for space: what was found out by writing; `times` and `try_again_at` are the queue's.
