@@ -31,9 +31,9 @@ io::Attributes published_digest_attribute(const Fingerprint& fingerprint, std::u
 std::vector<std::string> PublishedDigest::differing_devices(
     const std::map<std::string, canon::Digest>& found) const {
     std::vector<std::string> names;
-    for (const auto& [name, digest] : found)
+    for (const auto& [name, present] : found)
         if (const auto known = devices.find(name);
-            known != devices.end() && known->second != digest.to_hex().substr(0, kDeviceDigits))
+            known != devices.end() && known->second != present.to_hex().substr(0, kDeviceDigits))
             names.push_back(name);
     return names;
 }

@@ -65,6 +65,7 @@ TEST_CASE("a worker whose pipe cannot be read is ended, and that is a death") {
         std::optional<api::WorkerResult> result;
         daemon::WorkerProcess worker(event.get(), order, rate,
                                      {.progress = [](const api::JobProgress&) {},
+                                      .guest = [](const api::WorkerGuest&) {},
                                       .record = [](const api::WorkerRecord&) {},
                                       .said = [](const std::string&) {},
                                       .ended =

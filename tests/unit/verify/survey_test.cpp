@@ -48,7 +48,7 @@ testing::Bytes with_blocks_beyond_end(std::uint16_t mask) {
 
 TEST_CASE("blocks behind the end of a disk are warned of where Proxmox refuses them") {
     CHECK(testing::survey_of(testing::dump(guest_with("drive-efidisk0"))).warning.empty());
-    for (const std::uint16_t mask : {0x001f, 0x7fff}) {
+    for (const auto mask : {std::uint16_t{0x001f}, std::uint16_t{0x7fff}}) {
         const auto survey = testing::survey_of(with_blocks_beyond_end(mask));
         CHECK(survey.warning ==
               "blocks are stored behind the end of drive-efidisk0: Proxmox VE cannot restore it "
