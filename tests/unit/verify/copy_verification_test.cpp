@@ -126,7 +126,8 @@ TEST_CASE("a valid archive that is not canonical, or holds something else, does 
     io::FileSystem fs;
     const auto source = archive();
     const auto survey = testing::survey_of(source);
-    const verify::Fingerprint fingerprint{survey.digest, survey.device_digests, survey.header.configs, survey.header.ctime};
+    const verify::Fingerprint fingerprint{survey.digest, survey.device_digests, survey.header.configs,
+                                          survey.header.ctime};
     CHECK(survey.digest.to_hex() == testing::content_digest(source));
     CHECK(survey.deviation == "at byte 0: the header is not canonical");
     CHECK_THROWS_WITH_AS(
