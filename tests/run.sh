@@ -89,7 +89,7 @@ test_package() {
 }
 
 next_step "Dependencies"
-install_dependencies "$build_dir/apt.log" "build-essential, restic, e2fsprogs, $(build_dependencies)"
+install_dependencies "$build_dir/apt.log" "build-essential, restic, borgbackup, rsync, e2fsprogs, $(build_dependencies)"
 
 dir=$build_dir/plain options=()
 # Results of an earlier run are not those of this one.
