@@ -14,14 +14,18 @@ inline constexpr char kJobsFile[] = "/etc/pve/jobs.cfg";
 
 struct BackupJob {
     std::string id;
-    std::string script;      ///< empty when the job runs no script at all
+    std::string script;
     bool runs_here = false;  ///< it is enabled, and not for another node
     friend bool operator==(const BackupJob&, const BackupJob&) = default;
 };
 
-/// In the order of the file. `path` is for messages, `node` the name of this node. Throws base::Error
-/// "PATH:LINE: what is wrong".
-[[nodiscard]] std::vector<BackupJob> backup_jobs_with_script(std::string_view text, const std::string& path,
-                                                             std::string_view node);
+struct BackupJobs {
+    std::vector<BackupJob> jobs;        ///< in the order of the file
+    std::vector<std::string> warnings;  ///< as in Sections
+};
+
+/// `path` is for warnings, `node` the name of this node.
+[[nodiscard]] BackupJobs backup_jobs_with_script(std::string_view text, const std::string& path,
+                                                 std::string_view node);
 
 }  // namespace vmad::pve

@@ -128,16 +128,17 @@ bool HookNode::is_in_hook_directory(const std::string& script) const {
     });
 }
 
-std::vector<BackupJob> HookNode::jobs() const {
+BackupJobs HookNode::jobs() const {
     const auto text = read(kJobsFile);
     if (!text) return {};
     return backup_jobs_with_script(*text, shown(kJobsFile), node_name());
 }
 
-std::vector<BackupJob> HookNode::overriding_jobs() const {
-    auto jobs = this->jobs();
-    std::erase_if(jobs, [&](const BackupJob& job) { return !job.runs_here || tells_vmad(job.script); });
-    return jobs;
+BackupJobs HookNode::overriding_jobs() const {
+    auto result = jobs();
+    std::erase_if(result.jobs,
+                  [&](const BackupJob& job) { return !job.runs_here || tells_vmad(job.script); });
+    return result;
 }
 
 }  // namespace vmad::pve

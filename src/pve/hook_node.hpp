@@ -61,10 +61,10 @@ class HookNode {
     /// True when one of those, other than kEarlierScriptName, is this script.
     [[nodiscard]] bool is_in_hook_directory(const std::string& script) const;
 
-    /// Those with a script of their own. Throws base::Error when the file makes no sense.
-    [[nodiscard]] std::vector<BackupJob> jobs() const;
+    /// Those with a script of their own. Throws base::Error when the file cannot be read.
+    [[nodiscard]] BackupJobs jobs() const;
     /// Those of jobs() that run here and do not announce backups to vmad.
-    [[nodiscard]] std::vector<BackupJob> overriding_jobs() const;
+    [[nodiscard]] BackupJobs overriding_jobs() const;
 
   private:
     [[nodiscard]] std::optional<struct stat> status(const std::string& path) const;

@@ -1,10 +1,9 @@
 #include "pve/section_config.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
-
-#include "base/error.hpp"
 
 namespace vmad::pve {
 namespace {
@@ -24,63 +23,85 @@ std::string lower_case(std::string_view text) {
     return result;
 }
 
+/// The TYPE and the ID of a header; nothing for every other line.
+std::optional<std::pair<std::string_view, std::string_view>> parse_header(std::string_view line) {
+    // TYPE may have colons, too.
+    for (auto colon = line.rfind(':', line.find_first_of(kSpace)); colon != line.npos && colon != 0;
+         colon = line.rfind(':', colon - 1)) {
+        const auto id = trimmed(line.substr(colon + 1));
+        if (!id.empty() && id.find_first_of(kSpace) == id.npos) return std::pair(line.substr(0, colon), id);
+    }
+    return std::nullopt;
+}
+
 class SectionParser {
   public:
-    std::vector<Section> parse(std::string_view text) {
+    SectionParser(const std::string& path, const PropertyCheck& check) : path_(path), check_(check) {}
+
+    Sections parse(std::string_view text) {
         while (!text.empty()) {
             ++line_;
             const auto end = std::min(text.find('\n'), text.size());
             parse_line(text.substr(0, end));
             text.remove_prefix(std::min(end + 1, text.size()));
         }
-        return std::move(sections_);
+        return std::move(result_);
     }
-
-    [[nodiscard]] std::size_t line() const noexcept { return line_; }
 
   private:
     void parse_line(std::string_view line) {
         const auto content = trimmed(line);
         if (content.starts_with('#')) return;
-        if (content.empty())
+        if (line.empty())
             in_section_ = false;
         else if (in_section_)
             add_property(line, content);
-        else
+        else if (!content.empty())
             begin_section(line);
     }
 
     void begin_section(std::string_view line) {
-        const auto colon = std::min(line.find(':'), line.size());
-        const auto type = line.substr(0, colon);
-        const auto id = trimmed(line.substr(std::min(colon + 1, line.size())));
-        const auto is_word = [](std::string_view text) {
-            return !text.empty() && text.find_first_of(kSpace) == text.npos;
-        };
-        if (!is_word(type) || !is_word(id))
-            throw base::Error(fmt::format("\"{}\" does not begin a section: TYPE: ID", line));
-        const bool is_double = std::any_of(sections_.begin(), sections_.end(),
-                                           [&](const Section& section) { return section.id == id; });
-        if (is_double) throw base::Error(fmt::format("duplicate section \"{}\"", id));
-        auto& section = sections_.emplace_back(Section{std::string(type), std::string(id), line_, {}});
-        section.type = lower_case(type);
+        const auto header = parse_header(line);
+        if (!header) return warn("ignored \"{}\", which does not begin a section (TYPE: ID)", trimmed(line));
+        const auto& [type, id] = *header;
+        auto& sections = result_.sections;
+        const auto former =
+            std::find_if(sections.begin(), sections.end(), [&id = id](const auto& s) { return s.id == id; });
+        if (former != sections.end()) {
+            warn("this section \"{}\" replaces the one of line {}", id, former->line);
+            sections.erase(former);
+        }
+        sections.push_back(
+            {.type = lower_case(type), .id = std::string(id), .line = line_, .properties = {}});
         in_section_ = true;
     }
 
     void add_property(std::string_view line, std::string_view content) {
-        auto& section = sections_.back();
+        auto& section = result_.sections.back();
+        if (content.empty())
+            return warn("white space does not end section \"{}\"; an empty line does", section.id);
         if (line.front() == content.front())
-            throw base::Error(fmt::format(
-                "\"{}\" is not indented, so it is not a property of \"{}\"; an empty line ends a section",
-                content, section.id));
+            return warn("ignored \"{}\", which is not indented; an empty line ends section \"{}\"", content,
+                        section.id);
         const auto end = std::min(content.find_first_of(kSpace), content.size());
-        const auto key = content.substr(0, end);
-        if (section.find(key) != nullptr)
-            throw base::Error(fmt::format("\"{}\" has a second \"{}\"", section.id, key));
-        section.properties.push_back({std::string(key), std::string(trimmed(content.substr(end))), line_});
+        Property property{std::string(content.substr(0, end)), std::string(trimmed(content.substr(end))),
+                          line_};
+        if (section.find(property.key) != nullptr)
+            return warn("ignored a second \"{}\" of \"{}\"", property.key, section.id);
+        if (const auto wrong = check_(section, property); !wrong.empty())
+            return warn("ignored \"{}\" of \"{}\": {}", property.key, section.id, wrong);
+        section.properties.push_back(std::move(property));
     }
 
-    std::vector<Section> sections_;
+    template <typename... Values>
+    void warn(fmt::format_string<Values...> text, Values&&... values) {
+        result_.warnings.push_back(
+            fmt::format("{}:{}: {}", path_, line_, fmt::format(text, std::forward<Values>(values)...)));
+    }
+
+    const std::string& path_;
+    const PropertyCheck& check_;
+    Sections result_;
     std::size_t line_ = 0;
     bool in_section_ = false;
 };
@@ -93,13 +114,8 @@ const Property* Section::find(std::string_view key) const {
     return found == properties.end() ? nullptr : &*found;
 }
 
-std::vector<Section> parse_sections(std::string_view text, const std::string& path) {
-    SectionParser parser;
-    try {
-        return parser.parse(text);
-    } catch (const base::Error& error) {
-        throw base::Error(fmt::format("{}:{}: {}", path, parser.line(), error.what()));
-    }
+Sections parse_sections(std::string_view text, const std::string& path, const PropertyCheck& check) {
+    return SectionParser(path, check).parse(text);
 }
 
 std::optional<bool> parse_boolean(std::string_view text) {

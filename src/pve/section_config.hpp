@@ -7,10 +7,11 @@
 // with an empty line between sections, and comments in lines that begin with '#'. What a key means is for the
 // caller. Pure; any thread.
 //
-// Stricter than Proxmox, which warns about a line that makes no sense and goes on without it.
+// As in Proxmox, a line that makes no sense is a warning, and everything else goes on without it.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,9 +35,18 @@ struct Section {
     [[nodiscard]] const Property* find(std::string_view key) const;
 };
 
-/// `path` is for messages. Throws base::Error "PATH:LINE: what is wrong" for a line that is neither header,
-/// property nor comment, and for an id or a key that comes twice.
-[[nodiscard]] std::vector<Section> parse_sections(std::string_view text, const std::string& path);
+struct Sections {
+    std::vector<Section> sections;      ///< each id once, each key of a section once
+    std::vector<std::string> warnings;  ///< "PATH:LINE: what was ignored, and why", in the order of lines
+};
+
+/// What is wrong with the value of a property; empty when nothing is. The section holds those before it.
+using PropertyCheck = std::function<std::string(const Section& section, const Property& property)>;
+
+/// `path` is for warnings. Ignored are lines that are neither header, property nor comment, properties that
+/// `check` refuses, all but the first of a key, and all but the last section of an id.
+[[nodiscard]] Sections parse_sections(std::string_view text, const std::string& path,
+                                      const PropertyCheck& check);
 
 /// What Proxmox takes for yes and for no, in any case; nothing for any other text.
 [[nodiscard]] std::optional<bool> parse_boolean(std::string_view text);

@@ -57,7 +57,33 @@ bool contains(const std::vector<std::string>& items, std::string_view item) {
     return std::find(items.begin(), items.end(), item) != items.end();
 }
 
-/// Reads one section of a type that holds files.
+bool is_below_storage(std::string_view directory) {
+    return !directory.empty() && ("/" + std::string(directory) + "/").find("/../") == std::string::npos;
+}
+
+/// The backups' directory in a list of "CONTENT=DIRECTORY"; nothing when it has none.
+std::optional<std::string> dump_subdirectory(std::string_view content_dirs) {
+    constexpr std::string_view kKey = "backup=";
+    for (const auto& item : split_list(content_dirs))
+        if (item.starts_with(kKey)) return item.substr(kKey.size());
+    return std::nullopt;
+}
+
+/// See PropertyCheck. The values of keys that nobody here asks for are not looked at.
+std::string wrong_value(const Section& section, const Property& property) {
+    const auto& [key, value, line] = property;
+    if (file_type(section.type) == nullptr) return {};
+    if (key == "path" && !value.starts_with('/')) return fmt::format("\"{}\" is not an absolute path", value);
+    if (key == "disable" && !value.empty() && !parse_boolean(value))
+        return fmt::format("\"{}\" is neither 1 nor 0", value);
+    if ((key == "content" || key == "nodes") && value.empty()) return "it has no value";
+    const auto directory = key == "content-dirs" ? dump_subdirectory(value) : std::nullopt;
+    if (directory && !is_below_storage(*directory))
+        return fmt::format("\"{}\" is not a path below the storage's directory", *directory);
+    return {};
+}
+
+/// Reads one section of a type that holds files, with values that are not wrong.
 class StorageReader {
   public:
     StorageReader(const Section& section, const FileType& type, const std::string& file)
@@ -69,7 +95,10 @@ class StorageReader {
                         .path = path(),
                         .holds_backups = type_.backups_by_default,
                         .enabled = is_enabled(node)};
-        storage.dump_directory = base::normal_path(storage.path + "/" + dump_subdirectory());
+        const auto* directories = section_.find("content-dirs");
+        const auto directory = dump_subdirectory(directories == nullptr ? "" : directories->value);
+        storage.dump_directory =
+            base::normal_path(storage.path + "/" + directory.value_or(kDefaultDumpDirectory));
         storage.mount_point = mount_point(storage.path);
         if (const auto* content = section_.find("content"))
             storage.holds_backups = contains(split_list(content->value), "backup");
@@ -78,26 +107,10 @@ class StorageReader {
 
   private:
     [[nodiscard]] std::string path() const {
-        const auto* path = section_.find("path");
-        if (path != nullptr) return absolute(*path);
+        if (const auto* path = section_.find("path")) return base::normal_path(path->value);
         if (type_.mounted_by_proxmox) return "/mnt/pve/" + section_.id;
         if (section_.id == kLocal) return kLocalPath;
         fail(section_.line, fmt::format("the storage \"{}\" has no path", section_.id));
-    }
-
-    [[nodiscard]] std::string dump_subdirectory() const {
-        const auto* directories = section_.find("content-dirs");
-        if (directories == nullptr) return kDefaultDumpDirectory;
-        constexpr std::string_view kKey = "backup=";
-        for (const auto& item : split_list(directories->value)) {
-            if (!item.starts_with(kKey)) continue;
-            auto directory = item.substr(kKey.size());
-            if (directory.empty() || ("/" + directory + "/").find("/../") != std::string::npos)
-                fail(directories->line,
-                     fmt::format("\"{}\" is not a path below the storage's directory", directory));
-            return directory;
-        }
-        return kDefaultDumpDirectory;
     }
 
     /// `is_mountpoint` is a boolean about `path`, or the path of the mount point.
@@ -107,25 +120,20 @@ class StorageReader {
         if (property == nullptr) return {};
         if (const auto is_mount_point = parse_boolean(property->value))
             return *is_mount_point ? path : std::string();
-        return absolute(*property);
+        // Proxmox takes any other text for a path where nothing is mounted.
+        if (!property->value.starts_with('/'))
+            fail(property->line,
+                 fmt::format(
+                     "the storage \"{}\" has an is_mountpoint that is neither 1, 0 nor an absolute path",
+                     section_.id));
+        return base::normal_path(property->value);
     }
 
     [[nodiscard]] bool is_enabled(std::string_view node) const {
-        if (const auto* disable = section_.find("disable")) {
-            const auto disabled = disable->value.empty() ? true : parse_boolean(disable->value);
-            if (!disabled)
-                fail(disable->line,
-                     fmt::format("\"{}\" is neither 1 nor 0: does it disable the storage?", disable->value));
-            if (*disabled) return false;
-        }
+        const auto* disable = section_.find("disable");
+        if (disable != nullptr && parse_boolean(disable->value).value_or(true)) return false;
         const auto* nodes = section_.find("nodes");
         return nodes == nullptr || section_.id == kLocal || contains(split_list(nodes->value), node);
-    }
-
-    [[nodiscard]] std::string absolute(const Property& property) const {
-        if (!property.value.starts_with('/'))
-            fail(property.line, fmt::format("\"{}\" is not an absolute path", property.value));
-        return base::normal_path(property.value);
     }
 
     [[noreturn]] void fail(std::size_t line, const std::string& what) const {
@@ -194,25 +202,46 @@ StorageConfig StorageConfig::read(io::FileSystem& fs) {
 StorageConfig StorageConfig::parse(std::string_view text, const std::string& path, std::string_view node) {
     StorageConfig config;
     config.path_ = path;
-    for (const auto& section : parse_sections(text, path)) {
-        if (const auto* type = file_type(section.type))
-            config.storages_.push_back(StorageReader(section, *type, path).read(node));
-        else
-            config.other_types_.emplace(section.id, section.type);
+    auto [sections, warnings] = parse_sections(text, path, wrong_value);
+    config.warnings_ = std::move(warnings);
+    for (const auto& section : sections) {
+        try {
+            if (!is_storage_id(section.id))
+                throw base::Error(fmt::format("{}:{}: \"{}\" is not the name of a storage", path,
+                                              section.line, section.id));
+            if (const auto* type = file_type(section.type))
+                config.storages_.push_back(StorageReader(section, *type, path).read(node));
+            else
+                config.other_types_.emplace(section.id, section.type);
+        } catch (const base::Error& error) {
+            config.skipped_.emplace(section.id, error.what());
+        }
     }
-    const auto is_local = [](const Storage& storage) { return storage.id == kLocal; };
-    const auto local = std::find_if(config.storages_.begin(), config.storages_.end(), is_local);
-    if (local == config.storages_.end() || local->type != "dir" || local->path != kLocalPath) {
-        std::erase_if(config.storages_, is_local);
-        config.storages_.insert(config.storages_.begin(), default_local());
-    }
+    config.set_local();
     return config;
+}
+
+void StorageConfig::set_local() {
+    if (skipped_.contains(kLocal)) return;
+    const auto is_local = [](const Storage& storage) { return storage.id == kLocal; };
+    const auto local = std::find_if(storages_.begin(), storages_.end(), is_local);
+    if (local != storages_.end() && local->type == "dir" && local->path == kLocalPath) return;
+    std::erase_if(storages_, is_local);
+    storages_.insert(storages_.begin(), default_local());
+}
+
+std::vector<std::string> StorageConfig::warnings(std::string_view wanted) const {
+    auto warnings = warnings_;
+    for (const auto& [id, reason] : skipped_)
+        if (id != wanted) warnings.push_back(reason + ", and is skipped");
+    return warnings;
 }
 
 const Storage& StorageConfig::file_storage(std::string_view id) const {
     const auto found = std::find_if(storages_.begin(), storages_.end(),
                                     [&](const Storage& storage) { return storage.id == id; });
     if (found != storages_.end()) return *found;
+    if (const auto skipped = skipped_.find(id); skipped != skipped_.end()) throw base::Error(skipped->second);
     if (const auto other = other_types_.find(id); other != other_types_.end())
         throw base::UsageError(fmt::format(
             "the storage \"{}\" is of type {}, which does not store archives as files", id, other->second));

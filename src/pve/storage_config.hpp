@@ -48,18 +48,23 @@ struct VolumeId {
 class StorageConfig {
   public:
     /// Reads base::system_path("/etc/pve/storage.cfg") for this host. Throws base::SystemError, for example
-    /// where there is no Proxmox VE, and what parse() throws.
+    /// where there is no Proxmox VE.
     [[nodiscard]] static StorageConfig read(io::FileSystem& fs);
 
-    /// `path` is for messages, `node` the name of this node. Throws base::Error "PATH:LINE: what is wrong".
+    /// `path` is for messages, `node` the name of this node. What makes no sense is left out.
     [[nodiscard]] static StorageConfig parse(std::string_view text, const std::string& path,
                                              std::string_view node);
 
     /// Those that hold files, in the order of the file; "local" is always among them, as Proxmox has it.
     [[nodiscard]] const std::vector<Storage>& storages() const noexcept { return storages_; }
 
+    /// "PATH:LINE: what was left out, and why"; but not that `wanted`, a storage, was, because file_storage()
+    /// says so.
+    [[nodiscard]] std::vector<std::string> warnings(std::string_view wanted = {}) const;
+
     /// One of storages(), whether or not it is enabled. Throws base::UsageError that names the storage when
-    /// there is none, and its type when that holds no files.
+    /// there is none, and its type when that holds no files; base::Error "PATH:LINE: what is wrong" when it
+    /// was left out.
     [[nodiscard]] const Storage& file_storage(std::string_view id) const;
 
     /// The absolute path of a backup, whether or not it is there. Throws what file_storage() throws, and
@@ -67,8 +72,13 @@ class StorageConfig {
     [[nodiscard]] std::string path_of(const VolumeId& volume) const;
 
   private:
+    /// "local" is a directory of Proxmox's, whatever the file says.
+    void set_local();
+
     std::string path_;
     std::vector<Storage> storages_;
+    std::vector<std::string> warnings_;                            ///< of lines
+    std::map<std::string, std::string, std::less<>> skipped_;      ///< why a storage was left out, by id
     std::map<std::string, std::string, std::less<>> other_types_;  ///< by id, of storages that hold no files
 };
 

@@ -193,8 +193,7 @@ class Jobs(NodeTest):
     def test_a_damaged_file_of_jobs_stops_nothing(self):
         self.write("etc/pve/jobs.cfg", "vzdump: a\nscript /x\n")
         self.write("etc/vzdump.conf", CONFIG)
-        warning = 'cannot check backup jobs for their own scripts: /etc/pve/jobs.cfg:2: "script /x" ' \
-            'is not indented, so it is not a property of "a"; an empty line ends a section'
+        warning = '/etc/pve/jobs.cfg:2: ignored "script /x", which is not indented; an empty line ends section "a"'
         self.hook("enable", warnings=[warning])
         self.assertEqual(self.read(), HOOKED)
         self.hook("status", warnings=[warning])

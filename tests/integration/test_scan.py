@@ -285,6 +285,9 @@ class Storages(ScanTest):
         config.write_text("dir: a\n")
         self.scan("--dry-run", "--storage", "a", code=1,
                   messages=f'vmactl: {config}:1: the storage "a" has no path\n')
+        config.write_text(f"dir: a\n\ndir: good\n\tpath {self.dir}\n\tcontent backup\n")
+        self.scan("--dry-run", "--storage", "good",
+                  messages=f'vmactl: {config}:1: the storage "a" has no path, and is skipped\n')
         config.unlink()
         self.scan("--dry-run", "--storage", "a", code=1,
                   messages=f"vmactl: open {config}: No such file or directory\n")

@@ -45,6 +45,16 @@ class Toolbox(VolumeIdTest):
         self.assertEqual((result["path"], result["outcome"]), (str(self.path), "done"))
         self.assertEqual(self.path.read_bytes(), (self.dir / "out.vma").read_bytes())
 
+    def test_a_damaged_configuration_is_warned_of_once_and_stops_only_what_it_is_about(self):
+        self.config.write_text("dir nas\n\ndir: broken\n\n" + self.config.read_text())
+        ignored = f'vmactl: {self.config}:1: ignored "dir nas", which does not begin a section (TYPE: ID)\n'
+        skipped = f'{self.config}:3: the storage "broken" has no path'
+        result = self.vmactl("verify", VOLUME, VOLUME)
+        self.assertEqual((result.returncode, result.stderr), (0, f"{ignored}vmactl: {skipped}, and is skipped\n"))
+        result = self.vmactl("verify", "broken:backup/x.vma")
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, f"{ignored}vmactl: {skipped}\n"))
+
     def test_scan_takes_one_archive(self):
         [found] = self.succeed_json("scan", "--dry-run", VOLUME)
         self.assertEqual((found["path"], found["canonical"]), (str(self.path), False))
@@ -85,8 +95,10 @@ class Toolbox(VolumeIdTest):
                          f"no such file: {VOLUME}; it cannot be a volume ID either, because there is no Proxmox VE storage "
                          f"configuration (open {self.config}: No such file or directory)")
         self.config.write_text("nonsense\n")
-        self.assertEqual(self.refuse(1, "info", VOLUME),
-                         f'{self.config}:1: "nonsense" does not begin a section: TYPE: ID')
+        result = self.vmactl("info", VOLUME)
+        self.assertEqual((result.returncode, result.stderr),
+                         (2, f'vmactl: {self.config}:1: ignored "nonsense", which does not begin a section (TYPE: ID)\n'
+                             f'vmactl: no storage "store" in {self.config}\n'))
 
     def test_one_bad_word_does_not_stop_verify(self):
         result = self.vmactl("--json", "verify", "nas:backup/x.vma", VOLUME)

@@ -63,7 +63,7 @@ class AddCommand final : public Command {
         auto code = ExitCode::done;
         for (const auto& word : words_) {
             try {
-                auto name = archive_name(context.fs, word);
+                auto name = archive_name(context.fs, context.console, word);
                 if (!storage_.empty()) name.storage = storage_;
                 calls.push_back({absolute_path(name.path), announced_, name.storage});
                 // vzdump has just made it, and its hook must not wait for a storage.

@@ -35,7 +35,7 @@ class ExtractCommand final : public Command {
     ExitCode run(Context& context) override {
         std::optional<repack::ExtractResult> result;
         try {
-            archive_ = archive_name(context.fs, archive_).path;
+            archive_ = archive_name(context.fs, context.console, archive_).path;
             result = extract(context);
         } catch (const base::Error&) {
             return report_failure(context.console, archive_);

@@ -126,16 +126,20 @@ class HookRun {
 
     void read_overriding_jobs() {
         try {
-            overriding_jobs_ = node_.overriding_jobs();
+            overriding_jobs_ = known_jobs(node_.overriding_jobs());
         } catch (const base::Error& error) {
             warn_of_unknown_jobs(error);
         }
     }
 
-    /// Once: two actions ask for jobs twice.
+    // Once: one action asks for jobs twice.
+    std::vector<pve::BackupJob> known_jobs(pve::BackupJobs jobs) {
+        for (const auto& warning : jobs.warnings) context_.console.message_once(warning);
+        return std::move(jobs.jobs);
+    }
     void warn_of_unknown_jobs(const base::Error& error) {
-        if (!jobs_are_unknown_) warn("cannot check backup jobs for their own scripts: {}", error.what());
-        jobs_are_unknown_ = true;
+        context_.console.message_once(
+            fmt::format("cannot check backup jobs for their own scripts: {}", error.what()));
     }
 
     void warn_of_overriding_jobs() {
@@ -149,7 +153,7 @@ class HookRun {
     /// They still work when vmad is removed, but fail once its configuration is purged.
     void warn_of_jobs_with_hook() {
         try {
-            for (const auto& job : node_.jobs())
+            for (const auto& job : known_jobs(node_.jobs()))
                 if (node_.is_hook(job.script))
                     warn(
                         "backup job \"{}\" in {} sets {} as its own script, and fails once vmad is purged: "
@@ -207,7 +211,6 @@ class HookRun {
     Context& context_;
     pve::HookNode node_;
     std::vector<pve::BackupJob> overriding_jobs_;
-    bool jobs_are_unknown_ = false;
 };
 
 class HookCommand final : public Command {

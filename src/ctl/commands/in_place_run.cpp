@@ -142,7 +142,7 @@ class Runner {
         const auto begin = std::chrono::steady_clock::now();
         std::optional<repack::InPlaceResult> result;
         try {
-            path = archive_name(context_.fs, word).path;
+            path = archive_name(context_.fs, context_.console, word).path;
             result = replace(absolute_path(path));
         } catch (const std::exception&) {
             failure = current_failure();

@@ -119,7 +119,7 @@ class InfoCommand final : public Command {
     ExitCode run(Context& context) override {
         std::optional<ArchiveInfo> info;
         try {
-            path_ = archive_name(context.fs, path_).path;
+            path_ = archive_name(context.fs, context.console, path_).path;
             info = inspect(context.fs, path_);
         } catch (const base::Error&) {
             return report_failure(context.console, path_);

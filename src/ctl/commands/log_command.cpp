@@ -94,7 +94,7 @@ class LogCommand final : public Command {
         if (const auto id = job_id_from(word_))
             fields = {fmt::format("VMAD_JOB={}", *id), fmt::format("VMAD_VMID={}", *id)};
         else
-            fields = {"VMAD_ARCHIVE=" + absolute_path(archive_name(context.fs, word_).path)};
+            fields = {"VMAD_ARCHIVE=" + absolute_path(archive_name(context.fs, context.console, word_).path)};
         for (const auto& field : fields)
             if (has_entries(field)) return field;
         // A job that has no entry yet can be followed.

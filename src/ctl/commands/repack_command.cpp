@@ -97,7 +97,7 @@ class RepackCommand final : public Command {
         const auto begin = std::chrono::steady_clock::now();
         std::optional<engine::RepackResult> result;
         try {
-            paths_[0] = archive_name(context.fs, paths_[0]).path;
+            paths_[0] = archive_name(context.fs, context.console, paths_[0]).path;
             ProgressBar bar(context.console, archive_label(paths_[0]), stages());
             options_.repack.task.progress = bar.sink();
             result = copy(context);

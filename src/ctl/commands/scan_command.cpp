@@ -242,7 +242,7 @@ class ScanCommand final : public Command {
     ExitCode run(Context& context) override {
         Scan scan(context, dry_run_);
         const auto since = since_.empty() ? INT64_MIN : since_time(since_, now());
-        const auto places = find_places(context.fs, scan);
+        const auto places = find_places(context, scan);
         // The search may take long: fail before it if the daemon is down.
         if (!dry_run_) (void)context.daemon();
         for (const auto& place : places) scan.search(place, since);
@@ -252,17 +252,19 @@ class ScanCommand final : public Command {
     }
 
   private:
-    [[nodiscard]] std::vector<Place> find_places(io::FileSystem& fs, Scan& scan) const {
+    [[nodiscard]] std::vector<Place> find_places(const Context& context, Scan& scan) const {
         if (words_.empty() && storage_.empty())
             throw base::UsageError("name a directory, or a storage with --storage");
         std::vector<Place> places;
         for (const auto& word : words_) {
-            const auto name = archive_name(fs, word);
+            const auto name = archive_name(context.fs, context.console, word);
             places.push_back({absolute_path(name.path), name.storage});
         }
         if (storage_.empty()) return places;
-        for (const auto& storage : chosen_storages(pve::StorageConfig::read(fs))) {
-            if (storage.mount_point.empty() || is_mounted(fs, storage.mount_point))
+        const auto config = pve::StorageConfig::read(context.fs);
+        for (const auto& warning : config.warnings(storage_)) context.console.message_once(warning);
+        for (const auto& storage : chosen_storages(config)) {
+            if (storage.mount_point.empty() || is_mounted(context.fs, storage.mount_point))
                 places.push_back({storage.dump_directory, storage.id});
             else
                 scan.fail(

@@ -62,7 +62,7 @@ HookWarning hook_warning(io::FileSystem& fs) noexcept {
             return warning;
         // One after the other: what was found stays when the rest cannot be read.
         warning.not_enabled = !node.tells_vmad(node.script());
-        for (const auto& job : node.overriding_jobs()) warning.overriding_jobs.push_back(job.id);
+        for (const auto& job : node.overriding_jobs().jobs) warning.overriding_jobs.push_back(job.id);
     } catch (...) {
         // Not what was asked for; `vmactl hook status` says what is wrong.
     }

@@ -74,7 +74,7 @@ class VerifyCommand final : public Command {
             std::optional<verify::Survey> survey;
             Failure failure;
             try {
-                path = archive_name(context.fs, path).path;
+                path = archive_name(context.fs, context.console, path).path;
                 survey = read(context, path, label, signals);
             } catch (const std::exception&) {
                 failure = current_failure();

@@ -111,7 +111,7 @@ class WaitCommand final : public Command {
 
     ExitCode run(Context& context) override {
         if (timeout_seconds_ != 0) end_ = Clock::now() + std::chrono::seconds(timeout_seconds_);
-        auto call = wait_call(context.fs);
+        auto call = wait_call(context);
         auto daemon = connect(context);
         // Of all jobs, those that end while the daemon is away must not be missed.
         auto left = jobs_.empty() ? unfinished_jobs(daemon) : std::set<std::uint64_t>();
@@ -204,13 +204,13 @@ class WaitCommand final : public Command {
 
     static constexpr std::int64_t kMaxTimeoutSeconds = std::int64_t{366} * 24 * 3600;
 
-    [[nodiscard]] api::WaitCall wait_call(io::FileSystem& fs) const {
+    [[nodiscard]] api::WaitCall wait_call(const Context& context) const {
         api::WaitCall call;
         for (const auto& word : jobs_) {
             if (const auto id = job_id_from(word))
                 call.ids.push_back(*id);
             else
-                call.paths.push_back(absolute_path(archive_name(fs, word).path));
+                call.paths.push_back(absolute_path(archive_name(context.fs, context.console, word).path));
         }
         return call;
     }

@@ -51,7 +51,7 @@ std::size_t end_of_parents(std::string_view path) {
 
 }  // namespace
 
-ArchiveName archive_name(io::FileSystem& fs, const std::string& word) {
+ArchiveName archive_name(io::FileSystem& fs, Console& console, const std::string& word) {
     const auto volume = pve::parse_volume_id(word);
     if (names_file(word)) return {word, {}};
     if (!volume) {
@@ -60,7 +60,9 @@ ArchiveName archive_name(io::FileSystem& fs, const std::string& word) {
                 "\"{}\" is {}, not a backup: a backup's volume ID is STORAGE:backup/NAME", word, *content));
         return {word, {}};
     }
-    return {storages_for(fs, word).path_of(*volume), volume->storage};
+    const auto config = storages_for(fs, word);
+    for (const auto& warning : config.warnings(volume->storage)) console.message_once(warning);
+    return {config.path_of(*volume), volume->storage};
 }
 
 std::string absolute_path(const std::string& path) {

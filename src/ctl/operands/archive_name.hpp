@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "ctl/text/console.hpp"
 #include "io/file_system.hpp"
 
 namespace vmad::ctl {
@@ -13,9 +14,10 @@ struct ArchiveName {
 };
 
 /// "local:backup/NAME" is a volume id, unless there is a file of that name: "./local:backup/NAME" is a path
-/// whatever there is. Throws base::Error when the storages cannot be read, and base::UsageError when there is
-/// no such storage or it holds no files, or the volume is no backup.
-[[nodiscard]] ArchiveName archive_name(io::FileSystem& fs, const std::string& word);
+/// whatever there is. What storage.cfg has that makes no sense is written to the console once. Throws
+/// base::Error when the storages cannot be read or this one makes no sense, and base::UsageError when there
+/// is no such storage or it holds no files, or the volume is no backup.
+[[nodiscard]] ArchiveName archive_name(io::FileSystem& fs, Console& console, const std::string& word);
 
 /// Symbolic links stay as they are named, so that the path stays below the directory that the administrator
 /// configured; but for what stands before a "..", which only the file system can say the parent of. Throws

@@ -26,7 +26,8 @@ std::vector<std::uint64_t> job_ids_from(const Context& context, api::QueueClient
     std::map<std::string, std::vector<std::size_t>> places;  ///< of a path in `ids`
     for (const auto& word : words) {
         const auto id = job_id_from(word);
-        if (!id) places[absolute_path(archive_name(context.fs, word).path)].push_back(ids.size());
+        if (!id)
+            places[absolute_path(archive_name(context.fs, context.console, word).path)].push_back(ids.size());
         ids.push_back(id.value_or(0));
     }
     if (places.empty()) return ids;

@@ -71,6 +71,10 @@ void Console::message(std::string_view text) noexcept {
     write_message("message", text, nlohmann::json::object());
 }
 
+void Console::message_once(std::string_view text) {
+    if (written_once_.emplace(text).second) message(text);
+}
+
 void Console::error(std::string_view text, const nlohmann::json& more) noexcept {
     write_message("error", text, more);
 }

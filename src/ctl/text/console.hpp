@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -28,6 +30,8 @@ class Console {
     /// Writes "vmactl: TEXT" to standard error, made printable; in JSON {"message": TEXT}. A failure is
     /// ignored: there is nobody to tell.
     void message(std::string_view text) noexcept;
+    /// The same, unless this object has written this text before.
+    void message_once(std::string_view text);
     /// The same for what failed; in JSON {"error": TEXT} with the fields that `more` has.
     void error(std::string_view text, const nlohmann::json& more) noexcept;
 
@@ -45,6 +49,7 @@ class Console {
     void write_message(const char* kind, std::string_view text, nlohmann::json object) noexcept;
 
     bool json_ = false;
+    std::set<std::string, std::less<>> written_once_;
     std::size_t width_;
     bool colours_;
     bool error_is_terminal_;

@@ -12,9 +12,13 @@
 #include "support/temporary_directory.hpp"
 
 using namespace vmad;
-using ctl::archive_name;
 
 namespace {
+
+ctl::ArchiveName archive_name(io::FileSystem& fs, const std::string& word) {
+    ctl::Console console;
+    return ctl::archive_name(fs, console, word);
+}
 
 /// A node with storages, and its directory as the current one.
 class Node {

@@ -5,14 +5,12 @@
 
 #include <doctest/doctest.h>
 
-#include "base/error.hpp"
-
 namespace vmad::pve {
 namespace {
 
 using Jobs = std::vector<BackupJob>;
 
-Jobs parse(const std::string& text) { return backup_jobs_with_script(text, "jobs.cfg", "node1"); }
+Jobs parse(const std::string& text) { return backup_jobs_with_script(text, "jobs.cfg", "node1").jobs; }
 
 TEST_CASE("jobs with a script, and whether they run here") {
     const struct {
@@ -23,7 +21,8 @@ TEST_CASE("jobs with a script, and whether they run here") {
         {"\tall 1\n\tenabled 1\n", {}},
         {"\tscript /x\n", {{"a", "/x", true}}},
         {"\tscript /x y\n\tschedule sun 01:00\n", {{"a", "/x y", true}}},
-        {"\tscript\n", {{"a", "", true}}},
+        {"\tscript\n", {}},
+        {"\tscript /x\n\tenabled\n", {{"a", "/x", true}}},
         {"\tscript /x\n\tenabled 1\n", {{"a", "/x", true}}},
         {"\tenabled 0\n\tscript /x\n", {{"a", "/x", false}}},
         {"\tenabled No\n\tscript /x\n", {{"a", "/x", false}}},
@@ -44,12 +43,17 @@ TEST_CASE("only jobs of vzdump count, in the order of the file") {
           Jobs{{"b", "/b", true}, {"a", "/a", true}});
 }
 
-TEST_CASE("a damaged file is named by its line") {
-    CHECK_THROWS_WITH_AS(
-        (void)parse("vzdump: a\nscript /x\n"),
-        "jobs.cfg:2: \"script /x\" is not indented, so it is not a property of \"a\"; an empty "
-        "line ends a section",
-        base::Error);
+TEST_CASE("what makes no sense is a warning, and the other jobs remain") {
+    const auto [jobs, warnings] = backup_jobs_with_script(
+        "vzdump: a\n\tenabled perhaps\n\tscript\nscript /x\n\nvzdump: b\n\tscript /b\n\nrealm-sync: "
+        "r\n\tenabled perhaps\n",
+        "jobs.cfg", "node1");
+    CHECK(jobs == Jobs{{"b", "/b", true}});
+    CHECK(warnings ==
+          std::vector<std::string>{
+              "jobs.cfg:2: ignored \"enabled\" of \"a\": \"perhaps\" is neither 1 nor 0",
+              "jobs.cfg:3: ignored \"script\" of \"a\": it has no value",
+              "jobs.cfg:4: ignored \"script /x\", which is not indented; an empty line ends section \"a\""});
 }
 
 }  // namespace

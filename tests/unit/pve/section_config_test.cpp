@@ -1,16 +1,35 @@
 #include "pve/section_config.hpp"
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <doctest/doctest.h>
-
-#include "base/error.hpp"
 
 namespace vmad::pve {
 namespace {
 
+std::string nothing_is_wrong(const Section&, const Property&) { return {}; }
+
+std::vector<Section> parse(std::string_view text) {
+    auto [sections, warnings] = parse_sections(text, "f", nothing_is_wrong);
+    CHECK(warnings == std::vector<std::string>());
+    return sections;
+}
+
+/// "TYPE:ID KEY=VALUE …", a section a line.
+std::string shown(const std::vector<Section>& sections) {
+    std::string text;
+    for (const auto& section : sections) {
+        text += section.type + ":" + section.id;
+        for (const auto& property : section.properties) text += " " + property.key + "=" + property.value;
+        text += "\n";
+    }
+    return text;
+}
+
 TEST_CASE("sections have a type, an id and properties") {
-    const auto sections = parse_sections(
+    const auto sections = parse(
         "# shared\n"
         "\n"
         "dir: local\n"
@@ -21,8 +40,7 @@ TEST_CASE("sections have a type, an id and properties") {
         "\n"
         "\n"
         "NFS:nas.1\n"
-        "\toptions vers=3,soft",
-        "f");
+        "\toptions vers=3,soft");
     REQUIRE(sections.size() == 2);
     CHECK(sections[0].type == "dir");
     CHECK(sections[0].id == "local");
@@ -38,44 +56,60 @@ TEST_CASE("sections have a type, an id and properties") {
 }
 
 TEST_CASE("an empty file has no sections") {
-    for (const char* text : {"", "\n", "\n\n\n", "# nothing", " \t \n", "\r\n"})
-        CHECK(parse_sections(text, "f").empty());
+    for (const char* text : {"", "\n", "\n\n\n", "# nothing", " \t \n", "\r\n"}) CHECK(parse(text).empty());
 }
 
-TEST_CASE("a line that makes no sense is named") {
+TEST_CASE("what makes no sense is ignored with a warning, as Proxmox does, and the rest is used") {
     const struct {
         const char* text;
-        const char* message;
+        std::vector<std::string> warnings;
+        const char* sections;
     } cases[] = {
-        {"local", "f:1: \"local\" does not begin a section: TYPE: ID"},
-        {"\n\n\tpath /x", "f:3: \"\tpath /x\" does not begin a section: TYPE: ID"},
-        {"dir:", "f:1: \"dir:\" does not begin a section: TYPE: ID"},
-        {":local", "f:1: \":local\" does not begin a section: TYPE: ID"},
-        {"dir : local", "f:1: \"dir : local\" does not begin a section: TYPE: ID"},
-        {"dir: a b", "f:1: \"dir: a b\" does not begin a section: TYPE: ID"},
-        {"dir: a\npath /x\n",
-         "f:2: \"path /x\" is not indented, so it is not a property of \"a\"; an empty line ends a section"},
-        {"dir: a\n\tpath /x\ndir: b\n",
-         "f:3: \"dir: b\" is not indented, so it is not a property of \"a\"; an empty line ends a section"},
-        {"dir: a\n\tpath /x\n\tpath /y\n", "f:3: \"a\" has a second \"path\""},
-        {"dir: a\n\npbs: a\n", "f:3: duplicate section \"a\""},
+        {"local\n\ndir: a\n",
+         {"f:1: ignored \"local\", which does not begin a section (TYPE: ID)"},
+         "dir:a\n"},
+        {"\n\n\tpath /x\n", {"f:3: ignored \"path /x\", which does not begin a section (TYPE: ID)"}, ""},
+        {"dir:", {"f:1: ignored \"dir:\", which does not begin a section (TYPE: ID)"}, ""},
+        {":local", {"f:1: ignored \":local\", which does not begin a section (TYPE: ID)"}, ""},
+        {"dir : local", {"f:1: ignored \"dir : local\", which does not begin a section (TYPE: ID)"}, ""},
+        {"dir: a b\ndir: c",
+         {"f:1: ignored \"dir: a b\", which does not begin a section (TYPE: ID)"},
+         "dir:c\n"},
+        {"x:y: a\n", {}, "x:y:a\n"},
+        {"dir:a\n", {}, "dir:a\n"},
+        {"dir: a\nx 1\n\tpath /x\n",
+         {"f:2: ignored \"x 1\", which is not indented; an empty line ends section \"a\""},
+         "dir:a path=/x\n"},
+        {"dir: a\n\tpath /x\ndir: b\n\tpath /y\n\nnfs: c\n",
+         {"f:3: ignored \"dir: b\", which is not indented; an empty line ends section \"a\"",
+          "f:4: ignored a second \"path\" of \"a\""},
+         "dir:a path=/x\nnfs:c\n"},
+        {"dir: a\n\tpath /x\n \t\n\tdisable\n\nnfs: b\n",
+         {"f:3: white space does not end section \"a\"; an empty line does"},
+         "dir:a path=/x disable=\nnfs:b\n"},
+        {"dir: a\n\tpath /x\n\nnfs: b\n\npbs: a\n\tserver s\n",
+         {"f:6: this section \"a\" replaces the one of line 1"},
+         "nfs:b\npbs:a server=s\n"},
+        {"dir: a\n\tk bad\n\tk good\n", {"f:2: ignored \"k\" of \"a\": \"bad\" is bad"}, "dir:a k=good\n"},
     };
-    for (const auto& [text, message] : cases) {
+    for (const auto& [text, warnings, sections] : cases) {
         CAPTURE(text);
-        CHECK_THROWS_WITH_AS(parse_sections(text, "f"), message, base::Error);
+        const auto result = parse_sections(text, "f", [](const Section&, const Property& property) {
+            return std::string(property.value == "bad" ? "\"bad\" is bad" : "");
+        });
+        CHECK(result.warnings == warnings);
+        CHECK(shown(result.sections) == sections);
     }
 }
 
-TEST_CASE("no cut of a file does anything but parse or complain") {
+TEST_CASE("no cut of a file does anything but parse or warn") {
     const std::string text = "dir: local\n\tpath /var/lib/vz\n\n# x\nnfs: n\n\tserver s\n";
     for (std::size_t begin = 0; begin < text.size(); ++begin) {
         for (std::size_t end = begin; end <= text.size(); ++end) {
-            try {
-                const auto sections = parse_sections(std::string_view(text).substr(begin, end - begin), "f");
-                CHECK(sections.size() <= 2);
-            } catch (const base::Error& error) {
-                CHECK(std::string_view(error.what()).starts_with("f:"));
-            }
+            const auto cut = std::string_view(text).substr(begin, end - begin);
+            const auto [sections, warnings] = parse_sections(cut, "f", nothing_is_wrong);
+            CHECK(sections.size() <= 2);
+            for (const auto& warning : warnings) CHECK(warning.starts_with("f:"));
         }
     }
 }

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -86,31 +87,89 @@ TEST_CASE("local is always the directory that Proxmox takes it for") {
     CHECK_FALSE(parse("dir: local\n\tcontent iso\n").file_storage("local").holds_backups);
 }
 
-TEST_CASE("a storage that makes no sense is named by file and line") {
+TEST_CASE("what makes no sense is left out with a warning, as Proxmox does, and other storages remain") {
+    // Between two storages that are as they should be.
+    const std::string before = "dir: one\n\tpath /1\n\n", after = "\nnfs: two\n\tserver s\n";
     const struct {
-        const char* text;
-        const char* message;
+        const char* text;  ///< from line 4 on
+        std::vector<std::string> warnings;
+        const char* dump_directory;  ///< of "a"
     } cases[] = {
-        {"dir: a\n\tcontent backup\n", "storage.cfg:1: the storage \"a\" has no path"},
-        {"\n\nbtrfs: a\n", "storage.cfg:3: the storage \"a\" has no path"},
-        {"dir: a\n\tpath a/b\n", "storage.cfg:2: \"a/b\" is not an absolute path"},
-        {"nfs: a\n\tpath\n", "storage.cfg:2: \"\" is not an absolute path"},
+        {"dir a\n",
+         {"f:4: ignored \"dir a\", which does not begin a section (TYPE: ID)"},
+         "no storage \"a\" in f"},
+        {"dir: 9a\n", {"f:4: \"9a\" is not the name of a storage, and is skipped"}, "no storage \"a\" in f"},
+        {"dir: a\n\tcontent backup\n",
+         {"f:4: the storage \"a\" has no path, and is skipped"},
+         "f:4: the storage \"a\" has no path"},
+        {"dir: a\n\tpath a/b\n",
+         {"f:5: ignored \"path\" of \"a\": \"a/b\" is not an absolute path",
+          "f:4: the storage \"a\" has no path, and is skipped"},
+         "f:4: the storage \"a\" has no path"},
+        {"dir: a\n\tpath a/b\n\tpath /a\n",
+         {"f:5: ignored \"path\" of \"a\": \"a/b\" is not an absolute path"},
+         "/a/dump"},
+        {"dir: a\n\tpath /a\n\tpath /b\n", {"f:6: ignored a second \"path\" of \"a\""}, "/a/dump"},
+        {"nfs: a\n\tpath\n",
+         {"f:5: ignored \"path\" of \"a\": \"\" is not an absolute path"},
+         "/mnt/pve/a/dump"},
         {"dir: a\n\tpath /a\n\tis_mountpoint perhaps\n",
-         "storage.cfg:3: \"perhaps\" is not an absolute path"},
+         {"f:6: the storage \"a\" has an is_mountpoint that is neither 1, 0 nor an absolute path, and is "
+          "skipped"},
+         "f:6: the storage \"a\" has an is_mountpoint that is neither 1, 0 nor an absolute path"},
         {"dir: a\n\tpath /a\n\tdisable perhaps\n",
-         "storage.cfg:3: \"perhaps\" is neither 1 nor 0: does it disable the storage?"},
+         {"f:6: ignored \"disable\" of \"a\": \"perhaps\" is neither 1 nor 0"},
+         "/a/dump"},
+        {"dir: a\n\tpath /a\n\tnodes\n", {"f:6: ignored \"nodes\" of \"a\": it has no value"}, "/a/dump"},
         {"dir: a\n\tpath /a\n\tcontent-dirs backup=\n",
-         "storage.cfg:3: \"\" is not a path below the storage's directory"},
+         {"f:6: ignored \"content-dirs\" of \"a\": \"\" is not a path below the storage's directory"},
+         "/a/dump"},
         {"dir: a\n\tpath /a\n\tcontent-dirs iso=x,backup=../b\n",
-         "storage.cfg:3: \"../b\" is not a path below the storage's directory"},
+         {"f:6: ignored \"content-dirs\" of \"a\": \"../b\" is not a path below the storage's directory"},
+         "/a/dump"},
         {"dir: a\n\tpath /a\n\tcontent-dirs backup=b/..\n",
-         "storage.cfg:3: \"b/..\" is not a path below the storage's directory"},
-        {"dir a\n", "storage.cfg:1: \"dir a\" does not begin a section: TYPE: ID"},
+         {"f:6: ignored \"content-dirs\" of \"a\": \"b/..\" is not a path below the storage's directory"},
+         "/a/dump"},
+        {"dir: a\npath /a\n\tpath /b\n \n\tdisable\n",
+         {"f:5: ignored \"path /a\", which is not indented; an empty line ends section \"a\"",
+          "f:7: white space does not end section \"a\"; an empty line does"},
+         "/b/dump"},
+        {"dir: a\n\tpath /a\n\ndir: a\n\tpath /b\n",
+         {"f:7: this section \"a\" replaces the one of line 4"},
+         "/b/dump"},
+        {"dir: a\n\tpath /a\n\ndir: a\n",
+         {"f:7: this section \"a\" replaces the one of line 4",
+          "f:7: the storage \"a\" has no path, and is skipped"},
+         "f:7: the storage \"a\" has no path"},
     };
-    for (const auto& [text, message] : cases) {
+    for (const auto& [text, warnings, dump_directory] : cases) {
         CAPTURE(text);
-        CHECK_THROWS_WITH_AS(parse(text), message, base::Error);
+        const auto config = StorageConfig::parse(before + text + after, "f", "node1");
+        CHECK(config.warnings() == warnings);
+        CHECK(config.file_storage("one").path == "/1");
+        CHECK(config.file_storage("two").path == "/mnt/pve/two");
+        CHECK(config.file_storage("local").path == "/var/lib/vz");
+        std::string directory;
+        try {
+            directory = config.file_storage("a").dump_directory;
+        } catch (const base::Error& error) {
+            directory = error.what();
+        }
+        CHECK(directory == dump_directory);
     }
+}
+
+TEST_CASE("the warnings leave out what file_storage() says of the storage that is wanted") {
+    const auto config = parse("dir: a\n\ndir: b\n");
+    CHECK(config.warnings("a") ==
+          std::vector<std::string>{"storage.cfg:3: the storage \"b\" has no path, and is skipped"});
+    CHECK(config.storages().size() == 1);
+}
+
+TEST_CASE("a local whose mount point makes no sense is not taken for a plain directory") {
+    const auto config = parse("dir: local\n\tis_mountpoint perhaps\n");
+    CHECK(config.storages().empty());
+    CHECK(config.warnings().size() == 1);
 }
 
 TEST_CASE("what other types have is not looked at") {
@@ -175,7 +234,7 @@ TEST_CASE("the file of this node is read") {
     root.write("etc/pve/storage.cfg", "dir: a\n\tpath /a\n");
     CHECK(StorageConfig::read(fs).file_storage("a").dump_directory == "/a/dump");
     root.write("etc/pve/storage.cfg", "dir: a\n");
-    CHECK_THROWS_WITH((void)StorageConfig::read(fs),
+    CHECK_THROWS_WITH((void)StorageConfig::read(fs).file_storage("a"),
                       (root / "etc/pve/storage.cfg:1: the storage \"a\" has no path").c_str());
     ::unsetenv("VMAD_ROOT");
 }
