@@ -251,7 +251,7 @@ $""")
                             ("queued", "interrupted; the next attempt finishes it or rolls it back"),
                             ("failed", "interrupted; a file of vmad may be left beside the archive until "
                                        '"vmactl retry 7"')):
-            self.assertIn(f"Replacement: {text}\n", self.show(job(7, state, recovery={})))
+            self.assertIn(f"Replacement: {text}", " ".join(self.show(job(7, state, recovery={})).split()))
         self.assertIn("Replacement: done; the old file is removed at the end\n",
                       self.show(job(7, "waiting", waiting_for="grace_period", recovery={})))
         self.assertNotIn("Replacement:", self.show(job(7, "queued")))

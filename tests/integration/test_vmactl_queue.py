@@ -90,11 +90,10 @@ class PausedTest(QueueTest):
 
     def test_list(self):
         lines = self.succeed("list").splitlines()
-        self.assertEqual(lines[0].split(), ["ID", "VMID", "STATE", "WHEN", "ARCHIVE"])
+        self.assertEqual(lines[0].split(), ["ID", "VMID", "GUEST", "BACKUP", "STORAGE", "FORMAT", "STATE", "WHEN", "SIZE"])
         for line, job, path in zip(lines[1:], self.ids, self.paths, strict=True):
             words = line.split()
-            self.assertEqual((words[0], words[1], words[2], words[-1]),
-                             (str(job), path.name[12:15], "queued", path.name))
+            self.assertEqual((words[0], words[1], "queued" in words), (str(job), path.name[12:15], True))
         jobs = self.succeed_json("Job", "list")
         self.assertEqual([job["id"] for job in jobs], self.ids)
         self.assertEqual(self.succeed("list", "--state", "failed", "--state", "done"), "")
@@ -223,12 +222,11 @@ class MonitorTest(QueueTest):
         self.daemon.wait(self.job)
         wait_until(lambda: any(" failed " in line for line in self.monitor_lines()), "the monitor tells the end")
         lines = self.monitor_lines()
-        name = "vzdump-qemu-100-2026_01_01-02_00_00.vma"
         for state in ("queued", "cancelled", "running", "failed"):
-            self.assertTrue(any(line.split()[1:] == [str(self.job), "100", state, name] for line in lines), lines)
+            self.assertTrue(any(line.split()[1:5] == [str(self.job), "100", state, "01-01"] for line in lines), lines)
         self.assertRegex(lines[0], r"^\d\d:\d\d:\d\d  ")
         self.assertLessEqual(max(map(len, lines)), 80)
-        self.assertEqual(lines[-1].strip(), lines[-1][10:])  # the reason stands below
+        self.assertEqual(lines[-1].strip(), lines[-1][10:])  # the reason stands below, wrapped
         monitor.send_signal(signal.SIGINT)
         self.assertEqual(monitor.wait(PATIENCE), -signal.SIGINT)
 

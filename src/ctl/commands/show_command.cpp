@@ -63,7 +63,8 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
         if (seconds) line(label, relative_and_iso_time(*seconds, now));
     };
     line("Job", fmt::format("{}", job.id));
-    line("Archive", job.path);
+    // Whole, so that it can be copied.
+    text += fmt::format("{:<{}}{}\n", "Archive:", kLabelWidth, printable(job.path));
     line("VMID", vmid_text(job));
     line("Guest", job.guest);
     line("Storage", job.storage);
