@@ -476,7 +476,7 @@ class MailRecipeTest(QueueCommandTest):
 
     def recipe(self, page):
         text = (support.SOURCE / page).read_text()
-        found = re.search(r"""^ *on_failure = \["/bin/sh", "-c",\s*'([^']*mail -s[^']*)'\]$""", text, re.M)
+        found = re.search(r"""^ *on_failure = \["/bin/sh", "-c",\s*'+([^']*mail -s[^']*)'+\]$""", text, re.M)
         return found[1]
 
     def mail_of(self, recipe):
