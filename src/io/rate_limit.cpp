@@ -39,6 +39,25 @@ void sleep_for(std::uint64_t nanoseconds) noexcept {
     ::nanosleep(&time, nullptr);  // a signal may cut it short: the caller looks at the clock
 }
 
+/// What was read counts when it is waited for.
+class LimitedReads final : public ReadQueue {
+  public:
+    LimitedReads(std::unique_ptr<ReadQueue> reads, const RateLimit& limit, const base::CancelFlag& cancel)
+        : reads_(std::move(reads)), limit_(limit), cancel_(cancel) {}
+
+    void start(std::span<std::byte> into, std::uint64_t offset) override { reads_->start(into, offset); }
+    std::size_t finish() override {
+        const auto count = reads_->finish();
+        limit_.take(count, cancel_);
+        return count;
+    }
+
+  private:
+    std::unique_ptr<ReadQueue> reads_;
+    const RateLimit& limit_;
+    const base::CancelFlag& cancel_;
+};
+
 }  // namespace
 
 struct RateLimit::Page {
@@ -118,6 +137,12 @@ std::size_t RateLimitedFileSystem::read_at(const File& file, std::span<const iov
     const auto count = FileSystem::read_at(file, into, offset);
     limit_.take(count, cancel_);
     return count;
+}
+
+std::unique_ptr<ReadQueue> RateLimitedFileSystem::read_queue(const File& file, unsigned depth) {
+    auto reads = kernel_reads(file, depth);
+    if (!reads) return waiting_reads(*this, file);
+    return std::make_unique<LimitedReads>(std::move(reads), limit_, cancel_);
 }
 
 std::size_t RateLimitedFileSystem::write_at(const File& file, std::span<const iovec> from,

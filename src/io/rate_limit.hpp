@@ -59,6 +59,7 @@ class RateLimitedFileSystem final : public FileSystem {
 
     [[nodiscard]] std::size_t read_at(const File& file, std::span<const iovec> into,
                                       std::uint64_t offset) override;
+    [[nodiscard]] std::unique_ptr<ReadQueue> read_queue(const File& file, unsigned depth) override;
     [[nodiscard]] std::size_t write_at(const File& file, std::span<const iovec> from,
                                        std::uint64_t offset) override;
 

@@ -120,7 +120,9 @@ class StreamTest(FormatTest):
 
     def test_what_standard_input_and_output_cannot_be(self):
         for arguments in (("repack", stored["raw"], "-"), ("repack", "-", "-")):
-            self.assertEqual(self.refuse(2, "--json", *arguments),
+            result = self.vmactl("--json", *arguments)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertEqual(json.loads(result.stderr)["error"],
                              "--json cannot be combined with an archive on standard output")
         self.assertIn("--in-place", self.refuse(2, "repack", "--in-place", "--state-dir", self.state, "-"))
         root = os.open("/", os.O_RDONLY)

@@ -209,6 +209,12 @@ TEST_CASE("the content that is read and written counts, and what was not there d
     });
     CHECK(elapsed >= least_seconds(2 * content.size(), kRate));
     CHECK(back == content);
+    const auto queue_seconds = seconds_for([&] {
+        const auto reads = fs.read_queue(file, 2);
+        for (int i = 0; i < 2; ++i) reads->start(std::as_writable_bytes(std::span(back)), 0);
+        for (int i = 0; i < 2; ++i) CHECK(reads->finish() == back.size());
+    });
+    CHECK(queue_seconds >= least_seconds(2 * content.size(), kRate));
 
     limit.set_bytes_per_second(1);
     const iovec vector{back.data(), back.size()};
