@@ -111,7 +111,8 @@ const api::SpaceRefusal* Queue::space_refusal_for(const Job& job) const {
 Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int64_t now) {
     if (const auto fault = fault_of_path(archive.path)) throw base::UsageError("the path is " + *fault);
     const Job* live = find_live(archive.path);
-    if (const Job* last = find(archive.path); last && last->state == JobState::failed && !announced &&
+    // Also when the failure was acknowledged: the file is no better for that.
+    if (const Job* last = find(archive.path); last && is_final(last->state) && !announced &&
                                               !archive.file.empty() && last->refused_file == archive.file)
         return {*last, false, false};
     if (!live) {

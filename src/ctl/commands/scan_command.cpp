@@ -147,7 +147,7 @@ class Scan {
         add(canonical_, "already canonical");
         add(queued_, dry_run_ ? "to queue" : "queued");
         add(queued_before_, "already queued");
-        add(failed_before_, "failed before and unchanged since (see vmactl list --state failed)");
+        add(failed_before_, "failed before and unchanged since (see vmactl list --all)");
         add(candidates_.size() - looked_at_, "not examined");
         context_.console.print(text + "\n");
     }
@@ -188,7 +188,12 @@ class Scan {
             return false;
         }
         report(candidate.archive, canonical, reply);
-        return !canonical && !(reply && reply->job.state == api::JobState::failed);
+        return !canonical && !has_failed_before(reply);
+    }
+
+    /// Its last job failed because of this very file, which is not queued again.
+    static bool has_failed_before(const std::optional<api::EnqueueReply>& reply) {
+        return reply && is_final(reply->job.state);
     }
 
     void report(const FoundArchive& archive, bool canonical, const std::optional<api::EnqueueReply>& reply) {
@@ -199,7 +204,7 @@ class Scan {
                                          {"modified_at", modified_at},
                                          {"canonical", canonical},
                                          {"job", reply ? nlohmann::json(reply->job.id) : nlohmann::json()}});
-        const bool has_failed = reply && reply->job.state == api::JobState::failed;
+        const bool has_failed = has_failed_before(reply);
         auto& count = canonical                  ? canonical_
                       : has_failed               ? failed_before_
                       : reply && !reply->created ? queued_before_
