@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -21,6 +23,16 @@ base::UniqueFd make_socket(const std::string& path) {
     return fd;
 }
 
+/// Also when its backlog is full (EAGAIN). False leaves the errno of the connect.
+bool is_listened_at(const std::string& path, const sockaddr_un& address) {
+    const base::UniqueFd probe = make_socket(path);
+    const int result = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    const int number = errno;
+    if (result == 0 || number == EAGAIN) return true;
+    errno = number;
+    return false;
+}
+
 /// Removes what a dead process left.
 void remove_stale(const std::string& path, const sockaddr_un& address) {
     struct stat found {};
@@ -29,10 +41,11 @@ void remove_stale(const std::string& path, const sockaddr_un& address) {
         base::throw_errno("lstat", path);
     }
     if (!S_ISSOCK(found.st_mode)) throw base::Error(path + " is there already and not a socket");
-    const base::UniqueFd probe = make_socket(path);
-    const int result = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    // EAGAIN: alive, but its backlog is full.
-    if (result == 0 || errno == EAGAIN) throw base::Error("another process listens at " + path);
+    // A killed process may have left a child that has not been executed yet, and holds the socket until then.
+    for (int attempts = 40; is_listened_at(path, address); --attempts) {
+        if (attempts == 0) throw base::Error("another process listens at " + path);
+        std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    }
     if (errno != ECONNREFUSED) base::throw_errno("connect", path);
     if (::unlink(path.c_str()) < 0 && errno != ENOENT) base::throw_errno("unlink", path);
 }

@@ -67,7 +67,7 @@ class VzdumpTest(SystemTest):
     def test_nothing_starts_while_vzdump_runs(self):
         self.older_hook('[ "$1" != job-end ] || { sleep 1; vmactl list; }\n')
         log = self.vzdump("qemu/100=/root/guest.vma")
-        self.assertRegex(log, r"(?m)^INFO: .* queued .*vzdump-qemu-100")
+        self.assertRegex(log, r"(?m)^INFO: +\d+ +100 .* queued ")
         self.assertEqual(self.wait_for_job(f"{DUMP}/{self.backups()[0]}")["state"], "done")
 
     def test_waiting_in_the_hook_is_no_deadlock(self):
