@@ -149,7 +149,12 @@ class Recovery {
             return fs_.open_at(directory_, at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         };
         try {
-            io::copy_access(fs_, open(name), open(record_.name));
+            const auto replacement = open(record_.name);
+            // Somebody may have put another file there since it was observed: a hard link to one that is none
+            // of the directory's owner, even.
+            if (mark_of(fs_, replacement, fs_.status(replacement), record_.marked_by()) != name_->mark)
+                return;
+            io::copy_access(fs_, open(name), replacement);
         } catch (const base::SystemError& error) {
             // It could be set when the replacement was sealed; what is refused now stays as it was then.
             if (!io::is_refusal(error.number())) throw;

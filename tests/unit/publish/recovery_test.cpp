@@ -329,6 +329,36 @@ TEST_CASE("a directory that cannot be synced is taken for one that need not be")
     }
 }
 
+TEST_CASE("what the original was given goes to our replacement, never to a file that took its place") {
+    for (const bool is_replaced : {false, true}) {
+        CAPTURE(is_replaced);
+        Place place(Phase::publishing);
+        const auto& name = place.record.name;
+        const auto& temporary = place.record.temporary;
+        place.record.access = access_of(place.fs.status_at(place.directory, name).value());
+        // The swap, and the change that came just before it.
+        place.fs.rename(place.directory, name, "aside");
+        place.fs.rename(place.directory, temporary, name);
+        place.fs.rename(place.directory, "aside", temporary);
+        REQUIRE(::chmod((place.storage / temporary).c_str(), 0400) == 0);
+        place.storage.write("foreign", "foreign");
+        const auto foreign = place.fs.status_at(place.directory, "foreign").value();
+
+        FaultFileSystem fs;
+        unsigned opened = 0;
+        fs.before = [&](const support::Call& call) {
+            // First to be observed, then to be changed.
+            if (call.operation == "open_at" && call.path == name && ++opened == 2 && is_replaced)
+                place.fs.rename(place.directory, "foreign", name);
+        };
+        (void)recover(fs, place.directory, place.record);
+        CHECK(opened >= 2);
+        const auto found = place.fs.status_at(place.directory, name).value();
+        CHECK((found.st_mode & 07777) == (is_replaced ? foreign.st_mode & 07777 : 0400));
+        CHECK((found.st_ino == foreign.st_ino) == is_replaced);
+    }
+}
+
 TEST_CASE("where numbers do not last, the content tells what is at a name") {
     struct Row {
         const char* defect;
