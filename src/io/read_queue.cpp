@@ -1,5 +1,6 @@
 #include "io/read_queue.hpp"
 
+#include <fcntl.h>
 #include <libaio.h>
 
 #include <array>
@@ -15,7 +16,10 @@ class WaitingReads final : public ReadQueue {
   public:
     WaitingReads(FileSystem& fs, const File& file) : fs_(fs), file_(file) {}
 
-    void start(std::span<std::byte> into, std::uint64_t offset) override { reads_.push_back({into, offset}); }
+    void start(std::span<std::byte> into, std::uint64_t offset) override {
+        fs_.advise(file_, offset, into.size(), POSIX_FADV_WILLNEED);
+        reads_.push_back({into, offset});
+    }
     std::size_t finish() override {
         const auto [into, offset] = reads_.front();
         reads_.pop_front();

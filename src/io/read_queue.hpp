@@ -28,7 +28,8 @@ class ReadQueue {
     [[nodiscard]] virtual std::size_t finish() = 0;
 };
 
-/// Reads by FileSystem::read_at when they are waited for: one at a time. Both outlive it.
+/// Reads by FileSystem::read_at when they are waited for, one at a time; the page cache is told of them when
+/// they are started. Both outlive it.
 [[nodiscard]] std::unique_ptr<ReadQueue> waiting_reads(FileSystem& fs, const File& file);
 
 /// Reads of the kernel (io_submit(2)), at most `depth` at once, of a file that was opened with O_DIRECT and

@@ -27,7 +27,7 @@ std::string leave_request(io::FileSystem& fs, const std::string& state_dir, cons
     auto incoming = state_dir + "/incoming";
     for (const std::filesystem::path directory : {state_dir, incoming})
         if (fs.make_directory(directory, kDirectoryMode))
-            fs.sync(fs.open(directory.parent_path(), O_RDONLY | O_DIRECTORY));
+            io::sync_where_known(fs, fs.open(directory.parent_path(), O_RDONLY | O_DIRECTORY));
     // By their time, so that they are taken in the order in which they came.
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const auto name = fmt::format("{:020}-{}", std::chrono::nanoseconds(now).count(), io::random_hex());

@@ -1,6 +1,7 @@
 // vmactl wait: waits for jobs to finish.
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -76,7 +77,7 @@ class JobWatch {
     [[nodiscard]] std::string line(const api::Status& status) const {
         if (!status.active.empty()) {
             auto view = progress_view(status.active.front());
-            view.label = numbered_label(std::min(ended_ + 1, count_), count_, view.label);
+            view.label = numbered_label(std::min<std::size_t>(ended_ + 1, count_), count_, view.label);
             return progress_line(view, context_.console.width());
         }
         return fmt::format("{} queued, {} waiting", status.counts[api::JobState::queued],
@@ -89,7 +90,7 @@ class JobWatch {
 
     Context& context_;
     std::size_t count_;
-    std::size_t ended_ = 0;
+    std::atomic<std::size_t> ended_ = 0;
     std::mutex mutex_;  ///< of the terminal's last line too
     std::condition_variable stop_;
     bool stopped_ = false;
