@@ -40,7 +40,7 @@ def why_not():
         return "only root can mount"
     if not os.path.exists("/dev/fuse"):
         return "there is no /dev/fuse here"
-    return None if QUIRKFS.exists() else "quirkfs was not built: libfuse3-dev is missing"
+    return None if QUIRKFS.exists() else "tests/support/quirkfs was not built"
 
 
 class Storage:

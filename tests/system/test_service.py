@@ -77,6 +77,8 @@ class ServiceTest(SystemTest):
         for _ in range(8):
             self.assertIn("request saved in /var/lib/vmad/incoming", self.call_hook(path))
         self.assertEqual(self.box.show("vmad.service", "NRestarts"), "0")
+        # Each call has started it once at most, not for as long as the call was pending.
+        self.assertLessEqual(self.box.output("journalctl", "--unit=vmad.service").count("status=78"), 9)
         self.settings("", reload=False)
         # At once, however often the calls have started it.
         self.box.output("systemctl", "start", "vmad.service")
