@@ -1,11 +1,13 @@
 #include "access/archive_index.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "access/region_cursor.hpp"
+#include "codec/zstd_form.hpp"
 #include "io/file_source.hpp"
 #include "vma/archive_reader.hpp"
 #include "vma/cluster_map.hpp"
@@ -17,7 +19,20 @@ namespace {
 
 std::uint32_t region_of_cluster(std::uint32_t cluster) { return cluster / canon::kClustersPerRegion; }
 
-/// Each region is one extent, which stands in one piece in the file.
+std::uint32_t region_count(const vma::Device& device) {
+    return static_cast<std::uint32_t>(base::divide_up<std::uint64_t>(device.size_bytes, canon::kRegionBytes));
+}
+
+/// The blocks of a cluster that begin before the device's end.
+unsigned mask_within(const vma::Device& device, std::uint32_t cluster) {
+    const auto rest = device.size_bytes - cluster * std::uint64_t{vma::kClusterSize};
+    const auto blocks = std::min<std::uint64_t>(vma::kBlocksPerCluster,
+                                                base::divide_up<std::uint64_t>(rest, vma::kBlockSize));
+    return (1U << blocks) - 1;
+}
+
+/// Each region is one extent. One with payload stands in a piece of its own in the file, others, of a
+/// compressed archive, may share one.
 class CanonicalIndex final : public ArchiveIndex {
   public:
     CanonicalIndex(RegionCursor cursor, vma::Header header, codec::ArchiveFormat format,
@@ -26,38 +41,58 @@ class CanonicalIndex final : public ArchiveIndex {
         auto finder = cursor_;
         for (StoredExtents extents; finder.next(extents);) {
             cancel.check();
-            if (extents.has_payload()) add(extents);
+            if (!extents.has_payload() && format == codec::ArchiveFormat::raw) continue;  // it was checked
+            pieces_.push_back({extents.number, extents.frame.stored_offset, extents.frame.stored_bytes,
+                               extents.frame.bytes});
         }
+        checked_ = std::vector<std::atomic<bool>>(pieces_.size());
     }
 
     std::vector<std::uint32_t> stored_regions(std::uint8_t device_id) const override {
         std::vector<std::uint32_t> regions;
-        for (const auto& stored : devices_[device_id]) regions.push_back(stored.region);
+        const auto end = extent_of({device_id, region_count(*header().device(device_id))});
+        for (auto piece = first_behind({device_id, 0}); piece != pieces_.end() && piece->extent < end;
+             ++piece)
+            if (piece->has_payload())
+                regions.push_back(static_cast<std::uint32_t>(piece->extent - extent_of({device_id, 0})));
         return regions;
     }
+    std::optional<std::uint32_t> next_stored_region(const RegionNumber& from) const override {
+        const auto first = extent_of({from.device_id, 0});
+        const auto end = first + region_count(*header().device(from.device_id));
+        auto piece = first_behind(from);
+        while (piece != pieces_.end() && piece->extent < end && !piece->has_payload()) ++piece;
+        if (piece == pieces_.end() || piece->extent >= end) return std::nullopt;
+        return static_cast<std::uint32_t>(piece->extent - first);
+    }
     std::uint64_t stored_bytes(const RegionNumber& number) const override {
-        const auto* stored = find(number);
-        return stored == nullptr ? 0 : stored->stored_bytes;
+        const auto* piece = find(number);
+        return piece == nullptr || !piece->has_payload() ? 0 : piece->stored_bytes;
+    }
+    std::uint64_t content_bytes(const RegionNumber& number) const override {
+        const auto* piece = find(number);
+        return piece == nullptr || !piece->has_payload() ? 0 : piece->bytes - vma::kExtentHeaderSize;
     }
     void check_zero_regions(std::uint8_t device_id, const base::CancelFlag& cancel) const override {
-        auto finder = cursor_;
-        for (StoredExtents extents; finder.next(extents);) {
+        const auto first = extent_of({device_id, 0});
+        const auto end = first + base::round_up<std::uint64_t>(region_count(*header().device(device_id)),
+                                                               canon::kExtentsPerGroup);
+        for (auto piece = first_behind({device_id, 0}); piece != pieces_.end() && piece->extent < end;
+             ++piece) {
             cancel.check();
-            const auto plan = cursor_.layout().plan(extents.number);
-            if (plan.device_id != device_id || extents.has_payload()) continue;
-            try {
-                finder.check_headers(extents);
-            } catch (const NotCanonical&) {
-                throw_damaged({device_id, region_of_cluster(plan.first_cluster)});
-            }
+            if (!piece->has_payload())
+                check_zeros(*piece, {device_id, static_cast<std::uint32_t>(piece->extent - first)});
         }
     }
     std::optional<Region> load(const RegionNumber& number) const override {
-        const auto* stored = find(number);
-        if (stored == nullptr) return std::nullopt;
+        const auto* piece = find(number);
+        if (piece == nullptr) return std::nullopt;
+        if (!piece->has_payload()) {
+            check_zeros(*piece, number);
+            return std::nullopt;
+        }
         try {
-            return region_of(
-                cursor_.read({stored->offset, stored->stored_bytes, stored->bytes}, stored->extent));
+            return region_of(cursor_.read(piece->frame(), piece->extent));
         } catch (const NotCanonical&) {
         } catch (const base::InvalidArchive&) {
         }
@@ -65,27 +100,46 @@ class CanonicalIndex final : public ArchiveIndex {
     }
 
   private:
-    struct Stored {
+    struct Piece {
+        std::uint64_t extent;  ///< the first one
         std::uint64_t offset;  ///< in the file
-        std::uint64_t extent;
-        std::uint32_t region;
         std::uint32_t stored_bytes;
         std::uint32_t bytes;
+
+        [[nodiscard]] bool has_payload() const noexcept { return bytes > codec::kMaxContentWithoutPayload; }
+        [[nodiscard]] codec::SeekFrame frame() const noexcept { return {offset, stored_bytes, bytes}; }
     };
 
-    void add(const StoredExtents& extents) {
-        const auto plan = cursor_.layout().plan(extents.number);
-        devices_[plan.device_id].push_back({extents.frame.stored_offset, extents.number,
-                                            region_of_cluster(plan.first_cluster), extents.frame.stored_bytes,
-                                            extents.frame.bytes});
+    std::uint64_t extent_of(const RegionNumber& number) const {
+        return cursor_.layout().place(number.device_id, 0).extent + number.region;
     }
 
-    const Stored* find(const RegionNumber& number) const {
-        const auto& stored = devices_[number.device_id];
-        const auto found =
-            std::lower_bound(stored.begin(), stored.end(), number.region,
-                             [](const Stored& one, std::uint32_t region) { return one.region < region; });
-        return found == stored.end() || found->region != number.region ? nullptr : &*found;
+    /// The first piece that begins with this region or behind it.
+    std::vector<Piece>::const_iterator first_behind(const RegionNumber& number) const {
+        return std::lower_bound(
+            pieces_.begin(), pieces_.end(), extent_of(number),
+            [](const Piece& piece, std::uint64_t extent) { return piece.extent < extent; });
+    }
+
+    /// The piece that a region is in; null where an extent without payload has been checked.
+    const Piece* find(const RegionNumber& number) const {
+        const auto extent = extent_of(number);
+        auto piece = first_behind(number);
+        if (piece != pieces_.end() && piece->extent == extent) return &*piece;
+        if (piece == pieces_.begin() || (--piece)->has_payload()) return nullptr;
+        return &*piece;
+    }
+
+    void check_zeros(const Piece& piece, const RegionNumber& number) const {
+        auto& checked = checked_[static_cast<std::size_t>(&piece - pieces_.data())];
+        if (checked) return;
+        try {
+            cursor_.check_headers({piece.extent, static_cast<unsigned>(piece.bytes / vma::kExtentHeaderSize),
+                                   0, piece.bytes, piece.frame()});
+        } catch (const NotCanonical&) {
+            throw_damaged(number);
+        }
+        checked = true;
     }
 
     static Region region_of(ExtentContent content) {
@@ -100,7 +154,8 @@ class CanonicalIndex final : public ArchiveIndex {
     }
 
     RegionCursor cursor_;
-    std::array<std::vector<Stored>, vma::kDeviceSlots> devices_;  ///< by id; ascending
+    std::vector<Piece> pieces_;                       ///< ascending
+    mutable std::vector<std::atomic<bool>> checked_;  ///< pieces without payload; by place in pieces_
 };
 
 /// Clusters stand anywhere.
@@ -127,6 +182,11 @@ class RawIndex final : public ArchiveIndex {
             regions.push_back(entry->first.region);
         return regions;
     }
+    std::optional<std::uint32_t> next_stored_region(const RegionNumber& from) const override {
+        const auto entry = regions_.lower_bound(from);
+        if (entry == regions_.end() || entry->first.device_id != from.device_id) return std::nullopt;
+        return entry->first.region;
+    }
     std::uint64_t stored_bytes(const RegionNumber& number) const override {
         const auto found = regions_.find(number);
         if (found == regions_.end()) return 0;
@@ -134,6 +194,7 @@ class RawIndex final : public ArchiveIndex {
         for (const auto& place : found->second) bytes += vma::stored_bytes(place.mask());
         return bytes;
     }
+    std::uint64_t content_bytes(const RegionNumber& number) const override { return stored_bytes(number); }
     void check_zero_regions(std::uint8_t, const base::CancelFlag&) const override {}  // read() has
     std::optional<Region> load(const RegionNumber& number) const override {
         const auto found = regions_.find(number);
@@ -177,8 +238,11 @@ class RawIndex final : public ArchiveIndex {
         offset += raw.size();
         for (const auto& slot : extent.slots) {
             if (slot.device_id == 0 || slot.mask == 0) continue;
-            auto& places = regions_[{slot.device_id, region_of_cluster(slot.cluster)}];
-            places[slot.cluster % canon::kClustersPerRegion] = {offset, slot.mask};
+            const auto mask = slot.mask & mask_within(*header().device(slot.device_id), slot.cluster);
+            if (mask != 0)
+                regions_[{slot.device_id, region_of_cluster(slot.cluster)}]
+                        [slot.cluster % canon::kClustersPerRegion] = {offset,
+                                                                      static_cast<std::uint16_t>(mask)};
             offset += vma::stored_bytes(slot.mask);
         }
         return offset;

@@ -2,8 +2,9 @@
 //
 // Of a canonical archive by the seek table (zstd) or the extent headers (raw), of any other raw one by its
 // extent headers. A region is 2 MiB of a device, as in the canonical layout, also where the archive has
-// another one. Memory grows with what is stored: some 24 bytes for each region of a canonical archive, 264 of
-// another. Any thread, once it is read.
+// another one. Memory grows with the file: some 25 bytes for each region of a canonical archive of which
+// anything is stored, as many for each frame of others, 264 for a region of another archive. Any thread, once
+// it is read.
 #pragma once
 
 #include <array>
@@ -24,6 +25,7 @@ namespace vmad::access {
 struct RegionNumber {
     std::uint8_t device_id = 0;
     std::uint32_t region = 0;  ///< from 0, in units of canon::kRegionBytes
+    friend bool operator==(const RegionNumber&, const RegionNumber&) = default;
     friend bool operator<(const RegionNumber& a, const RegionNumber& b) noexcept {
         return std::pair(a.device_id, a.region) < std::pair(b.device_id, b.region);
     }
@@ -42,6 +44,8 @@ class Region {
         if ((mask & bit) == 0) return nullptr;
         return bytes.data() + begin + std::popcount(mask & (bit - 1)) * vma::kBlockSize;
     }
+
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return sizeof *this + bytes.capacity(); }
 
     std::vector<std::byte> bytes;
 
@@ -79,12 +83,17 @@ class ArchiveIndex {
     /// The regions of a device of which anything is stored, ascending; all others are zero. The device is one
     /// of header().
     [[nodiscard]] virtual std::vector<std::uint32_t> stored_regions(std::uint8_t device_id) const = 0;
+    /// The first of them from this one on.
+    [[nodiscard]] virtual std::optional<std::uint32_t> next_stored_region(const RegionNumber& from) const = 0;
     /// How many bytes of the file are to be read for a region; 0 when nothing of it is stored.
     [[nodiscard]] virtual std::uint64_t stored_bytes(const RegionNumber& number) const = 0;
+    /// How many bytes the stored blocks of a region have.
+    [[nodiscard]] virtual std::uint64_t content_bytes(const RegionNumber& number) const = 0;
     /// Checks that the archive holds zeros in all other regions of a device, as far as read() has not: a seek
     /// table alone could be wrong. Throws DamagedRegion, base::SystemError, base::Cancelled.
     virtual void check_zero_regions(std::uint8_t device_id, const base::CancelFlag& cancel) const = 0;
-    /// Reads one of the stored regions; nothing when it is not one. Throws DamagedRegion, base::SystemError.
+    /// Reads a region; nothing when none of it is stored, which is checked, too. Throws DamagedRegion,
+    /// base::SystemError.
     [[nodiscard]] virtual std::optional<Region> load(const RegionNumber& number) const = 0;
 
   protected:
