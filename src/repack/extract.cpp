@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "access/archive_index.hpp"
+#include "access/device_choice.hpp"
 #include "access/extent_pump.hpp"
 #include "canon/sealed_extent.hpp"
 #include "io/byte_stream.hpp"
@@ -29,28 +30,9 @@ struct Plan {
 
 std::string disk_file_name(const vma::Device& device) { return fmt::format("disk-{}.raw", device.name); }
 
-/// "scsi0", as the config calls it, is "drive-scsi0", as QEMU does.
-bool means(const std::string& name, const vma::Device& device) {
-    return device.name == name || device.name == "drive-" + name;
-}
-
 Plan select(const vma::Header& header, const std::vector<std::string>& names) {
     if (names.empty()) return {header.devices, header.configs};
-    Plan plan;
-    for (const auto& device : header.devices)
-        if (std::any_of(names.begin(), names.end(), [&](const auto& name) { return means(name, device); }))
-            plan.devices.push_back(device);
-    for (const auto& name : names) {
-        if (std::any_of(plan.devices.begin(), plan.devices.end(),
-                        [&](const auto& device) { return means(name, device); }))
-            continue;
-        std::vector<std::string> known;
-        for (const auto& device : header.devices) known.push_back(device.name);
-        throw base::UsageError(
-            fmt::format("the archive has no device {}; it has {}", name,
-                        known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
-    }
-    return plan;
+    return {access::chosen_devices(header, names), {}};
 }
 
 std::vector<std::string> file_names(const Plan& plan) {

@@ -72,6 +72,23 @@ class StreamTest(FormatTest):
                     self.assertEqual(sha256(out / name), sha256(self.dir / "expected" / name))
                 shutil.rmtree(out)
 
+    def test_a_disk_as_a_stream(self):
+        self.succeed("extract", stored["raw"], self.dir / "expected")
+        for form in (*stored.values(), *canonical.values()):
+            for disk in ("efidisk0", "drive-scsi0"):
+                expected = sha256(self.dir / "expected" / f"disk-drive-{disk.removeprefix('drive-')}.raw")
+                for data, archive in ((b"", form), (form.read_bytes(), "-")):
+                    output = self.put("x", self.feed_well(data, "extract", archive, "-", "--device", disk))
+                    self.assertEqual(sha256(output), expected, (form, disk))
+        for arguments, message in ((("extract", stored["raw"], "-"), "the archive has several devices; name one of "),
+                                   (("extract", "--device", "a", "--device", "b", stored["raw"], "-"), "only one disk"),
+                                   (("--json", "extract", stored["raw"], "-"), "--json cannot be combined")):
+            result = self.vmactl(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertIn(message, result.stderr)
+        self.assertEqual(self.vmactl_on_terminal("extract", stored["zstd"], "-", "--device", "scsi0"), (
+            2, "vmactl: refusing to write a disk to a terminal; redirect standard output\r\n"))
+
     def test_standard_input_begins_where_it_stands(self):
         for format, path in small.items():
             self.put("x", b"no archive" * 100 + path.read_bytes())
@@ -138,11 +155,13 @@ class StreamTest(FormatTest):
 
     def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(self):
         for format, path in large().items():
-            for count in (0, 1, 100000):
-                process = self.start("repack", path, "-")
-                self.assertEqual(len(process.stdout.read(count)), count)
-                process.stdout.close()
-                self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (-signal.SIGPIPE, b""), format)
+            for arguments in (("repack", path, "-"), ("extract", path, "-", "--device", "scsi0")):
+                for count in (0, 1, 100000):
+                    process = self.start(*arguments)
+                    self.assertEqual(len(process.stdout.read(count)), count)
+                    process.stdout.close()
+                    self.assertEqual((process.wait(SOON_SECONDS), process.stderr.read()), (-signal.SIGPIPE, b""),
+                                     (format, arguments))
         self.assert_nothing_runs()
 
     def test_a_signal_while_nobody_reads(self):

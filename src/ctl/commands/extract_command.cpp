@@ -9,6 +9,7 @@
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/archive_text.hpp"
 #include "ctl/text/printable_text.hpp"
+#include "repack/disk_stream.hpp"
 #include "repack/extract.hpp"
 
 namespace vmad::ctl {
@@ -18,7 +19,10 @@ class ExtractCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.operand("ARCHIVE", archive_, "Path, volume ID, or - for standard input").required();
-        arguments.operand("DIR", directory_, "Directory to extract to; created if missing").required();
+        arguments
+            .operand("DIR", directory_,
+                     "Directory to extract to, created if missing; - to\nwrite one disk to standard output")
+            .required();
         arguments
             .option("--device", options_.devices, "Extract only this disk (scsi0), no configs;\nrepeatable")
             .value_name("NAME")
@@ -28,11 +32,16 @@ class ExtractCommand final : public Command {
         arguments.footer(
             "Writes each disk as a sparse file disk-NAME.raw and each config under its own\n"
             "name, readable only by their owner. The whole archive is checked; if it is\n"
-            "damaged, no files are left. With --device, only the selected disks of a .vma.zst\n"
-            "written by vmad are read and checked.");
+            "damaged, no files are left. With --device, only the selected disks of a .vma, or\n"
+            "of a .vma.zst written by vmad, are read and checked.\n"
+            "\n"
+            "With - as DIR, the disk that --device names (or the only one) is written to\n"
+            "standard output, holes as zeros. If the archive is damaged, the output ends\n"
+            "early, and the exit status is not 0.");
     }
 
     ExitCode run(Context& context) override {
+        if (to_standard_output()) check_options(context);
         std::optional<repack::ExtractResult> result;
         try {
             archive_ = archive_name(context.fs, context.console, archive_).path;
@@ -41,19 +50,39 @@ class ExtractCommand final : public Command {
             return report_failure(context.console, archive_);
         }
         if (!warning_.empty()) context.console.message(fmt::format("{}: {}", archive_, warning_));
-        print(context, *result);
+        if (!to_standard_output()) print(context, *result);
         return ExitCode::done;
     }
 
   private:
+    [[nodiscard]] bool to_standard_output() const { return directory_ == kStandardStream; }
+
+    void check_options(const Context& context) const {
+        if (context.options.json)
+            throw base::UsageError("--json cannot be combined with a disk on standard output");
+        if (options_.devices.size() > 1)
+            throw base::UsageError("only one disk can be written to standard output");
+    }
+
     [[nodiscard]] repack::ExtractResult extract(Context& context) {
         const StopSignals signals;
         ArchiveInput input(context.fs, archive_, io::CacheUse::keep, {threads_, &signals.flag()});
+        if (to_standard_output()) check_standard_output(input, "a disk");
         ProgressBar bar(context.console, archive_label(archive_), {base::Stage::extracting});
         options_.task = task_options(threads_, signals, bar);
-        auto result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
+        repack::ExtractResult result;
+        if (to_standard_output())
+            stream(context, input);
+        else
+            result = repack::extract(context.fs, input.source(), input.file(), directory_, options_);
         warning_ = input.source().warning();
         return result;
+    }
+
+    void stream(Context& context, ArchiveInput& input) const {
+        io::StreamSink sink(STDOUT_FILENO, "standard output", options_.task.cancel);
+        repack::stream_disk(context.fs, input.source(), input.file(), sink,
+                            {options_.task, options_.devices.empty() ? "" : options_.devices[0]});
     }
 
     void print(Context& context, const repack::ExtractResult& result) const {

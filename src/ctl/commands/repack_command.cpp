@@ -1,6 +1,5 @@
 // vmactl repack: writes the canonical form of an archive to a new file, or replaces the archive by it.
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,19 +125,8 @@ class RepackCommand final : public Command {
         return result;
     }
 
-    /// As cat does: the output would be read again, or overwrite input that is still to be read.
-    static void require_other_file(int source, int destination) {
-        struct stat from {};
-        struct stat to {};
-        if (::fstat(source, &from) != 0 || ::fstat(destination, &to) != 0) return;
-        if (S_ISREG(from.st_mode) && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
-            throw base::UsageError("standard output is the source file");
-    }
-
     [[nodiscard]] engine::RepackResult copy_to_standard_output(Context& context, ArchiveInput& input) const {
-        if (::isatty(STDOUT_FILENO))
-            throw base::UsageError("refusing to write an archive to a terminal; redirect standard output");
-        require_other_file(input.file() != nullptr ? input.file()->fd() : STDIN_FILENO, STDOUT_FILENO);
+        check_standard_output(input, "an archive");
         auto options = options_.repack;
         options.format = input.source().format();
         io::StreamSink sink(STDOUT_FILENO, "standard output", options.task.cancel);

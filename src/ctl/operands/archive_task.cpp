@@ -1,6 +1,7 @@
 #include "ctl/operands/archive_task.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -31,6 +32,18 @@ ArchiveInput::ArchiveInput(io::FileSystem& fs, const std::string& path, io::Cach
         throw base::UsageError("refusing to read an archive from a terminal; redirect standard input");
     stream_.emplace(STDIN_FILENO, "standard input", options.cancel);
     source_.emplace(codec::ArchiveSource::of_stream(*stream_, options));
+}
+
+void check_standard_output(const ArchiveInput& input, std::string_view what) {
+    if (::isatty(STDOUT_FILENO))
+        throw base::UsageError(
+            fmt::format("refusing to write {} to a terminal; redirect standard output", what));
+    struct stat from {};
+    struct stat to {};
+    const int source = input.file() != nullptr ? input.file()->fd() : STDIN_FILENO;
+    if (::fstat(source, &from) != 0 || ::fstat(STDOUT_FILENO, &to) != 0) return;
+    if (S_ISREG(from.st_mode) && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+        throw base::UsageError("standard output is the source file");
 }
 
 void add_threads_option(cli::Arguments& arguments, unsigned& threads) {

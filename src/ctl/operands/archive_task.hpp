@@ -37,6 +37,10 @@ class ArchiveInput {
     std::optional<codec::ArchiveSource> source_;
 };
 
+/// Throws base::UsageError for standard output that is a terminal, or the file that `input` reads: as cat
+/// does, for it would be read again, or be overwritten before it is. `what` would be written.
+void check_standard_output(const ArchiveInput& input, std::string_view what);
+
 /// Adds --threads to `arguments`; the value is written to `threads`.
 void add_threads_option(cli::Arguments& arguments, unsigned& threads);
 
