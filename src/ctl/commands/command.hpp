@@ -55,11 +55,13 @@ struct CommandEntry {
 /// Every subcommand, in the order of --help.
 [[nodiscard]] const std::vector<CommandEntry>& command_table();
 
-// One per file NAME_command.cpp, but for those in queue_commands.cpp.
+// One per file NAME_command.cpp, but for those in queue_commands.cpp, and umount beside mount.
 [[nodiscard]] std::unique_ptr<Command> make_info_command();
 [[nodiscard]] std::unique_ptr<Command> make_verify_command();
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();
 [[nodiscard]] std::unique_ptr<Command> make_extract_command();
+[[nodiscard]] std::unique_ptr<Command> make_mount_command();
+[[nodiscard]] std::unique_ptr<Command> make_umount_command();
 [[nodiscard]] std::unique_ptr<Command> make_status_command();
 [[nodiscard]] std::unique_ptr<Command> make_list_command();
 [[nodiscard]] std::unique_ptr<Command> make_show_command();
