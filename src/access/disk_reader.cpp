@@ -6,17 +6,6 @@ namespace vmad::access {
 namespace {
 
 constexpr unsigned kBlocksPerRegion = canon::kRegionBytes / vma::kBlockSize;
-/// Reads are sequential when so much was read; the kernel's reads may come in another order than it asked.
-constexpr std::uint64_t kSequentialBytes = std::uint64_t{512} << 10;
-constexpr std::uint64_t kDisorderBytes = std::uint64_t{1} << 20;
-
-unsigned processors() noexcept { return std::max(1U, std::thread::hardware_concurrency()); }
-
-/// At most half of what may be kept: the rest is for those who read.
-std::size_t regions_ahead(const DiskReader::Options& options) noexcept {
-    const std::uint64_t wanted = options.read_ahead != 0 ? options.read_ahead : 2 * processors();
-    return std::min(wanted, options.memory_bytes / 2 / canon::kMaxRegionExtent);
-}
 
 RegionNumber region_at(std::uint8_t device_id, std::uint64_t offset) noexcept {
     return {device_id, static_cast<std::uint32_t>(offset / canon::kRegionBytes)};
@@ -55,16 +44,15 @@ void copy(const Region& region, std::size_t offset, std::span<std::byte> into) n
 DiskReader::DiskReader(const ArchiveIndex& index, Options options)
     : index_(index),
       options_(std::move(options)),
-      ahead_(regions_ahead(options_)),
+      ahead_(parts_ahead(options_.read_ahead, options_.memory_bytes, canon::kMaxRegionExtent)),
       regions_(options_.memory_bytes, [this](const RegionNumber& number) { return load(number); }),
-      loader_(static_cast<unsigned>(std::clamp<std::size_t>(ahead_, 1, processors())),
-              std::max<std::size_t>(1, ahead_), [this](const RegionNumber& number) {
-                  try {
-                      (void)region(number);
-                  } catch (const std::exception&) {
-                      return;  // it will be met by who reads there
-                  }
-              }) {}
+      loader_(ahead_, [this](const RegionNumber& number) {
+          try {
+              (void)region(number);
+          } catch (const std::exception&) {
+              return;  // it will be met by who reads there
+          }
+      }) {}
 
 void DiskReader::read_at(std::uint8_t device_id, std::uint64_t offset, std::span<std::byte> into) {
     follow(device_id, offset, into.size());
@@ -114,27 +102,7 @@ Region DiskReader::load(const RegionNumber& number) {
 void DiskReader::follow(std::uint8_t device_id, std::uint64_t offset, std::uint64_t bytes) {
     if (ahead_ == 0 || bytes == 0) return;
     const auto number = region_at(device_id, offset + bytes - 1);
-    {
-        const std::lock_guard lock(streams_mutex_);
-        auto& stream = stream_of(device_id, offset);
-        stream.used = ++reads_;
-        stream.end = std::max(stream.end, offset + bytes);
-        stream.bytes += bytes;
-        if (stream.bytes < kSequentialBytes || stream.asked_at == number.region + 1) return;
-        stream.asked_at = number.region + 1;
-    }
-    ask_for_regions_after(number);
-}
-
-DiskReader::Stream& DiskReader::stream_of(std::uint8_t device_id, std::uint64_t offset) {
-    auto* oldest = &streams_[0];
-    for (auto& stream : streams_) {
-        const auto distance = offset > stream.end ? offset - stream.end : stream.end - offset;
-        if (stream.device_id == device_id && distance <= kDisorderBytes) return stream;
-        if (stream.used < oldest->used) oldest = &stream;
-    }
-    *oldest = {device_id, offset};
-    return *oldest;
+    if (streams_.follow(device_id, offset, bytes, number.region)) ask_for_regions_after(number);
 }
 
 void DiskReader::ask_for_regions_after(const RegionNumber& number) {

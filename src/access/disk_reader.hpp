@@ -12,6 +12,7 @@
 #include <span>
 
 #include "access/archive_index.hpp"
+#include "access/read_streams.hpp"
 #include "access/shared_cache.hpp"
 
 namespace vmad::access {
@@ -55,19 +56,9 @@ class DiskReader {
     [[nodiscard]] std::uint64_t memory_bytes() const { return regions_.memory_bytes(); }
 
   private:
-    /// Reads of a device that follow each other.
-    struct Stream {
-        std::uint8_t device_id = 0;
-        std::uint64_t end = 0;       ///< of what was read
-        std::uint64_t bytes = 0;     ///< that were read one behind the other
-        std::uint32_t asked_at = 0;  ///< the region for which the next ones were asked for; 0 none
-        std::uint64_t used = 0;      ///< the higher, the later
-    };
-
     [[nodiscard]] std::shared_ptr<const Region> region(const RegionNumber& number);
     [[nodiscard]] Region load(const RegionNumber& number);
     void follow(std::uint8_t device_id, std::uint64_t offset, std::uint64_t bytes);
-    [[nodiscard]] Stream& stream_of(std::uint8_t device_id, std::uint64_t offset);
     void ask_for_regions_after(const RegionNumber& number);
 
     const ArchiveIndex& index_;
@@ -75,9 +66,7 @@ class DiskReader {
     const std::size_t ahead_;  ///< regions
     std::mutex damaged_mutex_;
     std::set<RegionNumber> damaged_;  ///< that were reported
-    std::mutex streams_mutex_;
-    std::array<Stream, 16> streams_{};
-    std::uint64_t reads_ = 0;
+    ReadStreams streams_;
     SharedCache<RegionNumber, Region> regions_;
     BackgroundLoader<RegionNumber> loader_;  ///< last, so that its threads end before the rest goes
 };

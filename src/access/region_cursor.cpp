@@ -117,14 +117,25 @@ void RegionCursor::check_headers(const StoredExtents& extents) const {
             throw NotCanonical();
         return;
     }
-    const auto headers = codec::read_frame(*fs_, *file_, extents.frame, codec::kMaxContentWithoutPayload);
-    if (!headers) throw NotCanonical();
+    (void)read_headers(extents);
+}
+
+std::vector<std::byte> RegionCursor::read_headers(const StoredExtents& extents) const {
+    std::vector<std::byte> headers(extents.bytes);
+    if (table_) {
+        auto content = codec::read_frame(*fs_, *file_, extents.frame, codec::kMaxContentWithoutPayload);
+        if (!content) throw NotCanonical();
+        headers = std::move(*content);
+    } else if (io::read_fully_at(*fs_, *file_, headers, extents.frame.stored_offset) < headers.size()) {
+        throw NotCanonical();
+    }
     for (unsigned i = 0; i < extents.count; ++i) {
         RawExtentHeader header;
-        std::memcpy(header.data(), headers->data() + i * header.size(), header.size());
+        std::memcpy(header.data(), headers.data() + i * header.size(), header.size());
         if (canon::canonical_extent_bytes(header, layout_.plan(extents.number + i)) != header.size())
             throw NotCanonical();
     }
+    return headers;
 }
 
 ExtentContent RegionCursor::read(const codec::SeekFrame& frame, std::uint64_t number) const {

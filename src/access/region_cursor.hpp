@@ -50,6 +50,8 @@ class RegionCursor {
     /// Throws unless the headers of these extents are those that belong there, as far as next() has not seen
     /// that. What their blocks hold is not looked at.
     void check_headers(const StoredExtents& extents) const;
+    /// The bytes of extents without payload, which are headers alone, checked. Any thread.
+    [[nodiscard]] std::vector<std::byte> read_headers(const StoredExtents& extents) const;
     /// An extent with payload, its header checked. Any thread.
     [[nodiscard]] ExtentContent read(const codec::SeekFrame& frame, std::uint64_t number) const;
 

@@ -146,10 +146,12 @@ class SharedCache {
 template <typename Key>
 class BackgroundLoader {
   public:
-    /// `load` is called by `threads` (at least 1) at once, and does not throw. Of more than `limit` keys that
-    /// wait, the first are dropped.
-    BackgroundLoader(unsigned threads, std::size_t limit, std::function<void(const Key&)> load)
-        : thread_count_(threads), limit_(limit), load_(std::move(load)) {}
+    /// `load` is called by as many threads at once as there are processors, but not more than `limit`, and
+    /// does not throw. Of more than `limit` keys that wait, the first are dropped; 0 counts as 1.
+    BackgroundLoader(std::size_t limit, std::function<void(const Key&)> load)
+        : limit_(std::max<std::size_t>(1, limit)),
+          thread_count_(std::min<std::size_t>(limit_, std::max(1U, std::thread::hardware_concurrency()))),
+          load_(std::move(load)) {}
     BackgroundLoader(const BackgroundLoader&) = delete;
     BackgroundLoader& operator=(const BackgroundLoader&) = delete;
     /// Waits for the keys that are being worked on; drops the others.
@@ -187,8 +189,8 @@ class BackgroundLoader {
         }
     }
 
-    const std::size_t thread_count_;
     const std::size_t limit_;
+    const std::size_t thread_count_;
     const std::function<void(const Key&)> load_;
     std::mutex mutex_;
     std::condition_variable changed_;
