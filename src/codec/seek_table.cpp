@@ -30,8 +30,11 @@ SeekTable::Load entries_at(io::FileSystem& fs, const io::File& file, std::uint64
         if (io::read_fully_at(fs, file, entries, begin + first * entry_bytes) != entries.size())
             throw base::Error(file.path() + ": the file became shorter while it was read");
         for (std::size_t i = 0; i < frames.size(); ++i) {
-            frames[i].stored_bytes = base::load_le<std::uint32_t>(entries.data() + i * entry_bytes);
-            frames[i].bytes = base::load_le<std::uint32_t>(entries.data() + i * entry_bytes + 4);
+            const auto* entry = entries.data() + i * entry_bytes;
+            frames[i].stored_bytes = base::load_le<std::uint32_t>(entry);
+            frames[i].bytes = base::load_le<std::uint32_t>(entry + 4);
+            if (entry_bytes == SeekTable::kEntryBytes)
+                frames[i].checksum = base::load_le<std::uint32_t>(entry + 8);
         }
     };
 }

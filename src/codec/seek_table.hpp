@@ -27,6 +27,7 @@ struct SeekFrame {
     std::uint64_t stored_offset = 0;  ///< in the file
     std::uint32_t stored_bytes = 0;   ///< in the file, with skippable frames beside it
     std::uint32_t bytes = 0;          ///< decompressed
+    std::uint32_t checksum = 0;       ///< of the content; 0 where the table has none
 };
 
 /// Looked up best in ascending order. One thread at a time.
@@ -36,7 +37,7 @@ class SeekTable {
     static constexpr std::size_t kEntryBytes = 12;  ///< of a frame, with its checksum
     static constexpr std::size_t kFooterBytes = 9;  ///< number of frames, descriptor, magic number
 
-    /// Fills in the sizes of frames, from the given one on.
+    /// Fills in the sizes and checksums of frames, from the given one on.
     using Load = std::function<void(std::uint64_t first, std::span<SeekFrame> frames)>;
 
     /// Loads all entries once, and later some at a time. Throws what `load` throws.

@@ -1,0 +1,43 @@
+#include "access/region_checksums.hpp"
+
+#include <algorithm>
+
+#include "access/region_cursor.hpp"
+#include "codec/archive_format.hpp"
+#include "vma/header.hpp"
+
+namespace vmad::access {
+namespace {
+
+std::vector<DiskChecksums> checksums_of(RegionCursor& cursor, const base::CancelFlag& cancel) {
+    std::vector<DiskChecksums> disks;
+    std::array<std::size_t, vma::kDeviceSlots> by_id{};
+    for (const auto& device : vma::parse_header(cursor.layout().header()).devices) {
+        by_id[device.id] = disks.size();
+        disks.push_back({device, {}});
+    }
+    for (StoredExtents extents; cursor.next(extents);) {
+        cancel.check();
+        if (!extents.has_payload()) continue;
+        const auto plan = cursor.layout().plan(extents.number);
+        disks[by_id[plan.device_id]].regions.push_back(
+            {plan.first_cluster / canon::kClustersPerRegion,
+             extents.frame.bytes - static_cast<std::uint32_t>(vma::kExtentHeaderSize), extents.frame.checksum,
+             extents.frame.stored_bytes});
+    }
+    return disks;
+}
+
+}  // namespace
+
+std::optional<std::vector<DiskChecksums>> read_region_checksums(io::FileSystem& fs, const io::File& file,
+                                                                const base::CancelFlag& cancel) {
+    if (codec::format_of_file(fs, file) != codec::ArchiveFormat::zstd) return std::nullopt;
+    try {
+        if (auto cursor = RegionCursor::open(fs, file)) return checksums_of(*cursor, cancel);
+    } catch (const NotCanonical&) {
+    }
+    return std::nullopt;
+}
+
+}  // namespace vmad::access
