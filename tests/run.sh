@@ -84,7 +84,7 @@ test_package() {
         kill -0 "$system_tests" 2>/dev/null || { echo "there is no package"; return 1; }
         sleep 1
     done
-    dpkg-deb --extract "$package"/vmad_*.deb "$package.installed"
+    for deb in "$package"/vmad*_*.deb; do dpkg-deb --extract "$deb" "$package.installed"; done
     VMAD_INSTALLED=$package.installed run_tests "$dir" integration --no-rebuild --suite integration
 }
 
@@ -121,9 +121,9 @@ if $system; then
     logs+=("$build_dir/system.log" "$dir/meson-logs/integration.json")
 elif $sanitize; then
     configure "$build_dir/plain" -Dwerror=$werror
-    ninja -C "$build_dir/plain" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
+    ninja -C "$build_dir/plain" src/ctl/vmactl src/daemon/vmad src/mount/vmad-mount tests/support/vma-generate
 else
-    ninja -C "$dir" src/ctl/vmactl src/daemon/vmad tests/support/vma-generate
+    ninja -C "$dir" src/ctl/vmactl src/daemon/vmad src/mount/vmad-mount tests/support/vma-generate
 fi
 
 next_step "Testing"

@@ -39,6 +39,7 @@ def program(built, installed):
 
 VMACTL = for_everybody(program("src/ctl/vmactl", "usr/bin/vmactl"))
 VMAD = program("src/daemon/vmad", "usr/sbin/vmad")
+VMAD_MOUNT = program("src/mount/vmad-mount", "usr/lib/vmad/vmad-mount")
 VMA_GENERATE = BUILD / "tests/support/vma-generate"
 OFFICIAL = SOURCE / "tests/data/official"
 # A strict reader that shares no code with this project; not part of it, used where it is at hand.
@@ -102,7 +103,8 @@ class ProcessTest(unittest.TestCase):
     def setUp(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vmad-test-"))
         self.addCleanup(shutil.rmtree, self.dir)
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "TZ": "UTC", "LC_ALL": "C.UTF-8",
+                            "VMAD_MOUNT": str(VMAD_MOUNT)}
         # Sanitizers are told by the environment what to do.
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"):
             if name in os.environ:

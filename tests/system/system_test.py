@@ -1,4 +1,4 @@
-"""What the tests on a booted Debian share. VMAD_SUITE says which one, VMAD_PACKAGES is the folder with its package."""
+"""What the tests on a booted Debian share. VMAD_SUITE says which one, VMAD_PACKAGES is the folder with its packages."""
 
 import json
 import os
@@ -21,8 +21,8 @@ DUMP = "/var/lib/vz/dump"
 ENDS = ("done", "unchanged", "vanished", "failed", "cancelled")
 
 
-def the_package():
-    (package,) = [path for path in PACKAGES.glob("vmad_*.deb")]
+def the_package(name="vmad"):
+    (package,) = PACKAGES.glob(f"{name}_*.deb")
     return package
 
 
@@ -32,8 +32,10 @@ def field_of(package, name):
 
 
 def tree_packages():
-    """A bare system, what the package depends on (the box has no network), and what the tests run."""
-    depends = [re.split(r"[ |(]", entry.strip())[0] for entry in field_of(the_package(), "Depends").split(",")]
+    """A bare system, what the packages depend on (the box has no network), and what the tests run."""
+    depends = {re.split(r"[ |(]", entry.strip())[0] for package in (the_package(), the_package("vmad-fuse"))
+               for entry in field_of(package, "Depends").split(",")}
+    depends = sorted(depends - {"vmad"})
     return ["systemd", "systemd-sysv", "dbus", "usr-is-merged", *depends, "lzop", "zstd", "man-db", "lintian",
             "autopkgtest", "bash-completion"]
 

@@ -105,9 +105,25 @@ class LifeTest(SystemTest):
         # The link in hook.d is the administrator's own.
         self.box.output("vmactl", "hook", "status")
 
-    def test_5_purge(self):
+    def test_5_mount_is_a_package_of_its_own(self):
+        self.box.shell("mkdir /root/mounted")
+        mount = ("vmactl", "mount", "/root/guest.vma", "/root/mounted")
+        self.assertIn("install the package vmad-fuse", self.box.run(*mount).stdout)
+        self.assertNotIn("libfuse", self.box.shell("ldd /usr/bin/vmactl /usr/sbin/vmad"))
+        self.install(the_package("vmad-fuse"))
+        self.assertEqual(self.box.shell("dpkg -L vmad-fuse | grep -v /usr/share/doc | xargs -d '\\n' -I{} find {} "
+                                        "-maxdepth 0 -not -type d"), "/usr/lib/vmad/vmad-mount\n")
+        # A container has no FUSE.
+        output = self.box.run(*mount).stdout
+        if self.box.run("test", "-e", "/dev/fuse").returncode == 0:
+            self.assertIn("qemu-server.conf", self.box.output("ls", "/root/mounted"))
+            self.box.output("vmactl", "umount", "/root/mounted")
+        else:
+            self.assertIn("cannot mount at /root/mounted", output)
+
+    def test_6_purge(self):
         self.box.put("/etc/pve/jobs.cfg", "vzdump: nightly\n\tscript /etc/vmad/vzdump-hook\n")
-        output = self.box.output("apt-get", "purge", "--yes", "--quiet", "vmad")
+        output = self.box.output("apt-get", "purge", "--yes", "--quiet", "vmad", "vmad-fuse")
         self.assertIn("/etc/pve/jobs.cfg still names /etc/vmad/vzdump-hook", output)
         self.assertEqual(self.box.output("ls", "/etc/vmad/hook.d"), "50-older\n")
         self.assertNotIn("vzdump-hook", self.box.read("/etc/vzdump.conf"))
@@ -155,8 +171,10 @@ class CleanPackageTest(SystemTest):
 
     def test_version(self):
         version = field_of(the_package(), "Version")
-        for program in ("vmactl", "vmad"):
-            self.assertEqual(self.box.output(program, "--version"), f"{program} {version.split('+')[0]}\n")
+        self.install(the_package("vmad-fuse"))
+        for program in ("vmactl", "vmad", "/usr/lib/vmad/vmad-mount"):
+            name = pathlib.PurePath(program).name
+            self.assertEqual(self.box.output(program, "--version"), f"{name} {version.split('+')[0]}\n")
         release = {"bookworm": "12", "trixie": "13"}[SUITE]
         self.assertTrue(version.endswith(f"+deb{release}"), version)
 
