@@ -2,14 +2,25 @@
 
 #include <algorithm>
 
-#include "base/error.hpp"
+#include "base/integers.hpp"
 #include "vma/extent.hpp"
 
 namespace vmad::canon {
 namespace {
 
+using RawExtentHeader = std::array<std::byte, vma::kExtentHeaderSize>;
+
 bool all_zero(const std::byte* begin, const std::byte* end) {
     return std::all_of(begin, end, [](std::byte b) { return b == std::byte{0}; });
+}
+
+/// The header that `plan` asks for, with these masks.
+template <typename MaskOf>
+RawExtentHeader expected_header(const ExtentPlan& plan, const MaskOf& mask_of) {
+    std::array<vma::BlockInfo, vma::kSlotsPerExtent> slots{};
+    for (unsigned i = 0; i < plan.cluster_count; ++i)
+        slots[i] = {mask_of(i), plan.device_id, plan.first_cluster + i};
+    return vma::encode_extent_header(slots, kCanonicalUuid);
 }
 
 }  // namespace
@@ -18,23 +29,21 @@ bool is_canonical_header(const std::vector<std::byte>& raw_header, const Layout&
     return raw_header == layout.header();
 }
 
-bool is_canonical_extent(const std::array<std::byte, vma::kExtentHeaderSize>& raw_header,
-                         const vma::ExtentHeader& header, const ExtentPlan& plan) {
-    std::array<vma::BlockInfo, vma::kSlotsPerExtent> expected{};
-    for (unsigned i = 0; i < plan.cluster_count; ++i)
-        expected[i] = {header.slots[i].mask, plan.device_id, plan.first_cluster + i};
-    return raw_header == vma::encode_extent_header(expected, kCanonicalUuid);
+bool is_canonical_extent(const RawExtentHeader& raw_header, const vma::ExtentHeader& header,
+                         const ExtentPlan& plan) {
+    return raw_header == expected_header(plan, [&](unsigned slot) { return header.slots[slot].mask; });
 }
 
-std::optional<std::size_t> canonical_extent_bytes(
-    const std::array<std::byte, vma::kExtentHeaderSize>& raw_header, const ExtentPlan& plan) {
-    try {
-        const auto header = vma::parse_extent_header(raw_header, kCanonicalUuid, 0);
-        if (!is_canonical_extent(raw_header, header, plan)) return std::nullopt;
-        return raw_header.size() + header.payload_bytes();
-    } catch (const base::FormatError&) {
-        return std::nullopt;
-    }
+std::optional<std::size_t> canonical_extent_bytes(const RawExtentHeader& raw_header, const ExtentPlan& plan) {
+    // What is equal to a valid header, with a checksum of its own, needs no other check.
+    std::size_t payload_bytes = 0;
+    const auto expected = expected_header(plan, [&](unsigned slot) {
+        const auto mask = base::load_be<std::uint16_t>(raw_header.data() + vma::slot_offset(slot));
+        payload_bytes += vma::stored_bytes(mask);
+        return mask;
+    });
+    if (raw_header != expected) return std::nullopt;
+    return raw_header.size() + payload_bytes;
 }
 
 bool has_canonical_blocks(const vma::ExtentHeader& header, const ExtentPlan& plan, const std::byte* payload) {

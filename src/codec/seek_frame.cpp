@@ -12,6 +12,13 @@ namespace {
 constexpr std::size_t kFirstStep = std::size_t{16} << 10;
 constexpr std::size_t kMaxStep = std::size_t{128} << 10;
 
+/// To make one takes longer than to decompress a small frame. Frames end in any state: it is reset.
+ZSTD_DCtx* context_of_thread() {
+    thread_local const auto context = make_zstd_context();
+    ZSTD_DCtx_reset(context.get(), ZSTD_reset_session_only);
+    return context.get();
+}
+
 }  // namespace
 
 std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::File& file,
@@ -22,7 +29,7 @@ std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::F
     std::vector<std::byte> stored(frame.stored_bytes);
     if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return std::nullopt;
     std::optional<std::vector<std::byte>> content(frame.bytes);
-    if (!decompress_entry(make_zstd_context().get(), stored, *content)) content.reset();
+    if (!decompress_entry(context_of_thread(), stored, *content)) content.reset();
     return content;
 }
 
@@ -36,13 +43,13 @@ bool read_frame_start(io::FileSystem& fs, const io::File& file, const SeekFrame&
         ZSTD_getFrameContentSize(stored.data(), stored.size()) != frame.bytes || frame.bytes < into.size())
         return false;
 
-    const auto context = make_zstd_context();
+    auto* const context = context_of_thread();
     ZSTD_outBuffer out{into.data(), into.size(), 0};
     std::uint64_t read_bytes = stored.size();
     while (true) {
         ZSTD_inBuffer in{stored.data(), stored.size(), 0};
         while (in.pos < in.size && out.pos < out.size) {
-            const auto result = ZSTD_decompressStream(context.get(), &out, &in);
+            const auto result = ZSTD_decompressStream(context, &out, &in);
             if (ZSTD_isError(result) != 0) return false;
             if (result == 0) return out.pos == out.size;
         }

@@ -93,7 +93,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
-    if (verify::canonical_by_headers(fs, target.file, task.cancel_flag()) == verify::Canonical::yes) {
+    if (verify::canonical_by_headers(fs, target.file, task) == verify::Canonical::yes) {
         report_configs(fs, target.file, options.repack);
         return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     }

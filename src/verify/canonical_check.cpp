@@ -1,31 +1,78 @@
 #include "verify/canonical_check.hpp"
 
+#include <mutex>
+#include <thread>
+#include <vector>
+
 #include "access/region_cursor.hpp"
-#include "base/error.hpp"
+#include "base/threads.hpp"
 #include "codec/archive_format.hpp"
 #include "verify/published_digest.hpp"
 
 namespace vmad::verify {
 namespace {
 
-bool has_canonical_headers(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
+/// Finds the extents of an archive one after the other, and checks the headers of several at once.
+class HeaderCheck {
+  public:
+    HeaderCheck(access::RegionCursor cursor, const base::TaskOptions& task)
+        : cursor_(std::move(cursor)), task_(task) {}
+
+    /// Throws access::NotCanonical, base::SystemError, base::Cancelled.
+    void run() {
+        std::vector<std::jthread> threads;
+        for (unsigned i = 1; i < task_.threads; ++i) threads.emplace_back([this] { check(); });
+        check();
+        threads.clear();
+        error_.rethrow();
+    }
+
+  private:
+    void check() noexcept {
+        try {
+            for (auto extents = next(); !extents.empty() && !error_.any(); extents = next())
+                for (const auto& found : extents) cursor_.check_headers(found);
+        } catch (...) {
+            error_.capture();
+        }
+    }
+
+    std::vector<access::StoredExtents> next() {
+        task_.cancel_flag().check();
+        std::vector<access::StoredExtents> some;
+        const std::lock_guard lock(mutex_);
+        while (!ended_ && some.size() < kAtOnce) {
+            access::StoredExtents extents;
+            ended_ = !cursor_.next(extents);
+            if (!ended_) some.push_back(extents);
+        }
+        return some;
+    }
+
+    static constexpr std::size_t kAtOnce = 64;
+
+    access::RegionCursor cursor_;
+    const base::TaskOptions& task_;
+    std::mutex mutex_;  ///< of the next extents; check_headers() needs nothing that changes
+    bool ended_ = false;
+    base::FirstError error_;
+};
+
+bool has_canonical_headers(io::FileSystem& fs, const io::File& file, const base::TaskOptions& task) {
     auto cursor = access::RegionCursor::open(fs, file);
     if (!cursor) return false;
-    for (access::StoredExtents extents; cursor->next(extents);) {
-        cancel.check();
-        cursor->check_headers(extents);
-    }
+    HeaderCheck(std::move(*cursor), task).run();
     return true;
 }
 
 }  // namespace
 
-Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel) {
+Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file, const base::TaskOptions& task) {
     try {
         switch (codec::format_of_file(fs, file)) {
             case codec::ArchiveFormat::raw:
             case codec::ArchiveFormat::zstd:
-                return has_canonical_headers(fs, file, cancel) ? Canonical::yes : Canonical::no;
+                return has_canonical_headers(fs, file, task) ? Canonical::yes : Canonical::no;
             case codec::ArchiveFormat::gzip:
             case codec::ArchiveFormat::lzo:
                 return published_digest(fs, file) ? Canonical::yes : Canonical::unknown;

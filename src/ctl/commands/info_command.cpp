@@ -28,7 +28,6 @@ struct ArchiveInfo {
 };
 
 ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
-    const base::CancelFlag never;
     ArchiveInput input(fs, path, io::CacheUse::peek, {});
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
     const vma::ArchiveReader reader(input.source(), buffers);
@@ -36,7 +35,7 @@ ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
     info.canonical_extents = canon::Layout(info.header).extent_count();
     if (input.file() == nullptr) return info;
     info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
-    info.canonical = verify::canonical_by_headers(fs, *input.file(), never);
+    info.canonical = verify::canonical_by_headers(fs, *input.file(), {base::default_threads(), nullptr, {}});
     return info;
 }
 

@@ -69,11 +69,11 @@ struct Examined {
 };
 
 Examined examine(io::FileSystem& fs, const std::string& path) {
-    const base::CancelFlag never;
     const auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
     auto version = publish::file_version(publish::identity_of(fs.status(file)));
     const bool canonical = verify::published_digest(fs, file).has_value() ||
-                           verify::canonical_by_headers(fs, file, never) == verify::Canonical::yes;
+                           verify::canonical_by_headers(fs, file, {base::default_threads(), nullptr, {}}) ==
+                               verify::Canonical::yes;
     return {canonical, std::move(version)};
 }
 

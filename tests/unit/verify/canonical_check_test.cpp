@@ -76,8 +76,7 @@ Bytes stored(const std::vector<Bytes>& pieces, const Form& form) {
 
 void check(const Bytes& file, bool is_canonical) {
     io::FileSystem fs;
-    const base::CancelFlag never;
-    CHECK(verify::canonical_by_headers(fs, testing::memory_file(file), never) ==
+    CHECK(verify::canonical_by_headers(fs, testing::memory_file(file), {3, nullptr, {}}) ==
           (is_canonical ? verify::Canonical::yes : verify::Canonical::no));
     const auto survey = testing::survey_of(file);
     CHECK(survey.deviation.empty() == is_canonical);
