@@ -14,6 +14,7 @@
 #include "base/units.hpp"
 #include "cli/arguments.hpp"
 #include "ctl/failure.hpp"
+#include "ctl/operands/archive_info.hpp"
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/stop_signals.hpp"
 #include "ctl/text/archive_text.hpp"
@@ -85,9 +86,9 @@ std::string change_text(const Options& options, ArchiveState state) {
         state == ArchiveState::replaced ? ": unmount it and mount it again to see the new one" : "");
 }
 
-/// info.json.
-std::string info_text(const Options& options, const ArchiveWatch& watch) {
-    const nlohmann::json info{{"path", options.archive}, {"archive", to_string(watch.state())}};
+/// info.json: what "vmactl info --json" prints, and what has become of the archive.
+std::string info_text(nlohmann::json info, const ArchiveWatch& watch) {
+    info["archive"] = to_string(watch.state());
     return info.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -112,8 +113,13 @@ void show(const Options& options, Console& console, Background& background) {
     MountLog log(console, options.archive);
     const ArchiveWatch watch(options.archive, archive.status,
                              [&](ArchiveState state) { log.warn_once(change_text(options, state)); });
+    // Whether it is canonical throughout would take a look at each of its regions.
+    const auto info = ctl::to_json({.path = options.archive,
+                                    .format = archive.index->format(),
+                                    .size_bytes = archive.status.st_size,
+                                    .header = archive.index->header()});
     ArchiveTree tree(*archive.index, {.memory_bytes = base::parse_size(options.memory)},
-                     archive.status.st_mtim, [&] { return info_text(options, watch); });
+                     archive.status.st_mtim, [&] { return info_text(info, watch); });
     FuseSession session(tree, {.mount_point = options.directory,
                                .source = options.archive,
                                .allow_other = options.allow_other,

@@ -40,8 +40,8 @@ const std::vector<CommandEntry>& command_table() {
         {"verify", "Verify archives", make_verify_command},
         {"repack", "Repack archives into canonical form", make_repack_command},
         {"extract", "Extract disks and configs as files", make_extract_command},
-        {"mount", "Show disks and configs as files, without extracting", make_mount_command},
-        {"umount", "Unmount what \"mount\" has mounted", make_umount_command},
+        {"mount", "Mount disks and configs as read-only files", make_mount_command},
+        {"umount", "Unmount an archive", make_umount_command},
     };
     return table;
 }

@@ -7,25 +7,16 @@
 #include "canon/layout.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
+#include "ctl/operands/archive_info.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"
-#include "verify/canonical_check.hpp"
 #include "vma/archive_reader.hpp"
 
 namespace vmad::ctl {
 namespace {
-
-struct ArchiveInfo {
-    std::string path;
-    codec::ArchiveFormat format = codec::ArchiveFormat::raw;
-    std::optional<std::uint64_t> size_bytes;  ///< of the file; nothing for standard input
-    vma::Header header;
-    verify::Canonical canonical = verify::Canonical::unknown;
-    std::uint64_t canonical_extents = 0;  ///< how many it has when it is canonical
-};
 
 ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
     ArchiveInput input(fs, path, io::CacheUse::peek, {});
@@ -37,34 +28,6 @@ ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
     info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
     info.canonical = verify::canonical_by_headers(fs, *input.file(), {base::default_threads(), nullptr, {}});
     return info;
-}
-
-std::string uuid_text(const vma::Uuid& uuid) {
-    std::string text;
-    for (std::size_t i = 0; i < uuid.size(); ++i) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-        text += fmt::format("{:02x}", std::to_integer<unsigned>(uuid[i]));
-    }
-    return text;
-}
-
-nlohmann::json to_json(const ArchiveInfo& info) {
-    nlohmann::json out{{"path", info.path},
-                       {"format", codec::format_name(info.format)},
-                       {"ctime", info.header.ctime},
-                       {"uuid", uuid_text(info.header.uuid)},
-                       {"configs", nlohmann::json::array()},
-                       {"devices", nlohmann::json::array()}};
-    if (info.size_bytes) out["size_bytes"] = *info.size_bytes;
-    if (info.canonical != verify::Canonical::unknown)
-        out["canonical_headers"] = info.canonical == verify::Canonical::yes;
-    if (info.canonical == verify::Canonical::yes) out["extent_count"] = info.canonical_extents;
-    for (const auto& config : info.header.configs)
-        out["configs"].push_back({{"name", config.name}, {"size_bytes", config.data.size()}});
-    for (const auto& device : info.header.devices)
-        out["devices"].push_back(
-            {{"name", device.name}, {"id", device.id}, {"size_bytes", device.size_bytes}});
-    return out;
 }
 
 std::string layout_text(const ArchiveInfo& info) {
