@@ -21,6 +21,8 @@
 
 namespace vmad::access {
 
+class IndexCache;
+
 /// A region of a device; both by the archive's own header.
 struct RegionNumber {
     std::uint8_t device_id = 0;
@@ -67,11 +69,14 @@ class DamagedRegion : public base::Error {
 class ArchiveIndex {
   public:
     /// Of the archive in a regular file. `fs` and `file` outlive the index. Of a raw archive that is not
-    /// canonical, the headers of all extents are checked against the rules of the format. Throws
-    /// base::Unsupported for one in which nothing can be found without reading what stands before it, and
-    /// base::InvalidArchive, base::SystemError, base::Cancelled.
+    /// canonical, the headers of all extents are checked against the rules of the format. For any raw archive
+    /// all of them are read, which takes minutes where there are many and no cache, if given, has them:
+    /// that reports progress (Stage::repacking). Throws base::Unsupported for an archive in which nothing
+    /// can be found without reading what stands before it, and base::InvalidArchive, base::SystemError,
+    /// base::Cancelled.
     [[nodiscard]] static std::unique_ptr<ArchiveIndex> read(io::FileSystem& fs, const io::File& file,
-                                                            const base::TaskOptions& task);
+                                                            const base::TaskOptions& task,
+                                                            const IndexCache* cache = nullptr);
     ArchiveIndex(const ArchiveIndex&) = delete;
     ArchiveIndex& operator=(const ArchiveIndex&) = delete;
     virtual ~ArchiveIndex() = default;

@@ -85,7 +85,9 @@ void RegionCursor::check_end() {
 
 void RegionCursor::find_raw(StoredExtents& extents) {
     RawExtentHeader header;
-    if (io::read_fully_at(*fs_, *file_, header, offset_) < header.size()) throw NotCanonical();
+    const bool is_there = read_header_ ? read_header_(offset_, header)
+                                       : io::read_fully_at(*fs_, *file_, header, offset_) == header.size();
+    if (!is_there) throw NotCanonical();
     const auto bytes = canon::canonical_extent_bytes(header, layout_.plan(number_));
     if (!bytes) throw NotCanonical();
     extents.bytes = *bytes;

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <exception>
+#include <functional>
 #include <optional>
+#include <span>
 
 #include "canon/layout.hpp"
 #include "codec/seek_table.hpp"
@@ -42,6 +44,12 @@ class RegionCursor {
     /// `file` outlive the result. Throws base::FormatError, base::Unsupported, base::SystemError.
     [[nodiscard]] static std::optional<RegionCursor> open(io::FileSystem& fs, const io::File& file);
 
+    /// Reads the header of an extent of a raw archive, at an offset in the file; false where that ends.
+    using ReadHeader =
+        std::function<bool(std::uint64_t offset, std::span<std::byte, vma::kExtentHeaderSize> into)>;
+    /// From now on next() asks `read` for the headers of a raw archive.
+    void read_headers_by(ReadHeader read) { read_header_ = std::move(read); }
+
     [[nodiscard]] const canon::Layout& layout() const noexcept { return layout_; }
 
     /// The next extents; false at the end, when that is also the end of the file. Throws NotCanonical and
@@ -67,6 +75,7 @@ class RegionCursor {
     const io::File* file_;
     canon::Layout layout_;
     std::optional<codec::SeekTable> table_;  ///< none for a raw archive
+    ReadHeader read_header_;                 ///< empty: from the file
     std::uint64_t frame_ = 1;                ///< the next one of the table; 0 is the header
     std::uint64_t number_ = 0;               ///< of the next extent
     std::uint64_t offset_ = 0;               ///< in the archive

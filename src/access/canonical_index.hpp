@@ -1,0 +1,18 @@
+// The index of a canonical archive, raw or zstd.
+//
+// Private to this folder. The index: any thread.
+#pragma once
+
+#include "access/archive_index.hpp"
+#include "access/extent_headers.hpp"
+
+namespace vmad::access {
+
+/// Null when the archive is not canonical, as far as its seek table, or `headers` of a raw one (else null)
+/// tell. Throws what RegionCursor::open() throws, base::SystemError, base::Cancelled.
+[[nodiscard]] std::unique_ptr<ArchiveIndex> read_canonical_index(io::FileSystem& fs, const io::File& file,
+                                                                 codec::ArchiveFormat format,
+                                                                 ExtentHeaders* headers,
+                                                                 const base::CancelFlag& cancel);
+
+}  // namespace vmad::access
