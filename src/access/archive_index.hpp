@@ -66,6 +66,12 @@ class DamagedRegion : public base::Error {
     DamagedRegion(const vma::Device& device, std::uint32_t region);
 };
 
+/// For a task that reads an index before it begins.
+struct IndexOptions {
+    base::ProgressSink progress{};      ///< of reading the index
+    const IndexCache* cache = nullptr;  ///< outlives the reading
+};
+
 class ArchiveIndex {
   public:
     /// Of the archive in a regular file. `fs` and `file` outlive the index. Of a raw archive that is not

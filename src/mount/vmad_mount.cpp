@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "access/index_cache.hpp"
 #include "base/limits.hpp"
 #include "base/path.hpp"
 #include "base/units.hpp"
@@ -75,8 +76,9 @@ void open(Archive& archive, const Options& options, Console& console) {
     archive.status = archive.fs.status(archive.file);
     if (!S_ISREG(archive.status.st_mode))
         throw base::Error(fmt::format("{} is not a regular file", options.archive));
+    const access::IndexCache cache;
     archive.index = access::ArchiveIndex::read(archive.fs, archive.file,
-                                               ctl::task_options(options.threads, signals, bar));
+                                               ctl::task_options(options.threads, signals, bar), &cache);
 }
 
 std::string change_text(const Options& options, ArchiveState state) {

@@ -88,9 +88,11 @@ class CanonicalDisk final : public io::ByteSink {
 
 /// What can be found in a file; nothing when that is to be read from its start.
 std::unique_ptr<access::ArchiveIndex> find_index(io::FileSystem& fs, const io::File& file,
-                                                 const base::TaskOptions& task) {
+                                                 const DiskStreamOptions& options) {
     try {
-        return access::ArchiveIndex::read(fs, file, {task.threads, task.cancel, {}});
+        const auto& task = options.task;
+        return access::ArchiveIndex::read(fs, file, {task.threads, task.cancel, options.index.progress},
+                                          options.index.cache);
     } catch (const base::InvalidArchive&) {
     } catch (const base::Unsupported&) {
     }
@@ -130,8 +132,7 @@ engine::RepackOptions repack_options(const base::TaskOptions& task) {
 void stream_disk(io::FileSystem& fs, codec::ArchiveSource& source, const io::File* source_file,
                  io::ByteSink& sink, const DiskStreamOptions& options) {
     if (source_file != nullptr)
-        if (const auto index = find_index(fs, *source_file, options.task))
-            return copy_disk(*index, sink, options);
+        if (const auto index = find_index(fs, *source_file, options)) return copy_disk(*index, sink, options);
     CanonicalDisk disk(sink, options.device);
     (void)engine::repack(fs, source, disk, repack_options(options.task));
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "access/archive_index.hpp"
 #include "base/limits.hpp"
 #include "codec/archive_source.hpp"
 #include "engine/spill_file.hpp"
@@ -11,7 +12,8 @@ namespace vmad::repack {
 
 struct DiskStreamOptions {
     base::TaskOptions task;
-    std::string device;  ///< may lack its "drive-"; empty: the only one
+    std::string device;            ///< may lack its "drive-"; empty: the only one
+    access::IndexOptions index{};  ///< how the disk is found in the archive
 };
 
 /// Where the disk can be found in the file (access::ArchiveIndex), only that is read. Any other archive, also

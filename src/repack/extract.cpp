@@ -269,9 +269,11 @@ class RegionCopy {
 /// Only the wanted disks, where the archive lets them be found. False when it is to be read from its start:
 /// nothing can be found, or something is wrong and that says what.
 bool copy_found_disks(io::FileSystem& fs, const io::File& source, const Plan& plan, Files& files,
-                      const base::TaskOptions& task) {
+                      const ExtractOptions& options) {
+    const auto& task = options.task;
     try {
-        const auto index = access::ArchiveIndex::read(fs, source, {task.threads, task.cancel, {}});
+        const auto index = access::ArchiveIndex::read(
+            fs, source, {task.threads, task.cancel, options.index.progress}, options.index.cache);
         for (const auto& device : plan.devices) index->check_zero_regions(device.id, task.cancel_flag());
         RegionCopy(*index, plan.devices, files.writer(), task).run();
         return true;
@@ -309,7 +311,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
 
     Files files(fs, into, plan);
     const bool may_seek = source_file != nullptr && !options.devices.empty();
-    if (!may_seek || !copy_found_disks(fs, *source_file, plan, files, options.task))
+    if (!may_seek || !copy_found_disks(fs, *source_file, plan, files, options))
         copy_disks([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
     options.task.report_end(base::Stage::extracting, source.progress().done_bytes);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "access/archive_index.hpp"
 #include "base/task.hpp"
 #include "codec/archive_source.hpp"
 
@@ -18,6 +19,7 @@ struct ExtractOptions {
     base::TaskOptions task;
     std::vector<std::string> devices;  ///< only these disks, and no configs; empty: everything
     bool force = false;                ///< existing files are replaced
+    access::IndexOptions index{};      ///< how disks are found in the archive, if only some are wanted
 };
 
 struct ExtractResult {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "access/index_cache.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
@@ -70,6 +71,10 @@ class ExtractCommand final : public Command {
         if (to_standard_output()) check_standard_output(input, "a disk");
         ProgressBar bar(context.console, archive_label(archive_), {base::Stage::extracting});
         options_.task = task_options(threads_, signals, bar);
+        ProgressBar index_bar(context.console, archive_label(archive_) + " (index)",
+                              {base::Stage::repacking});
+        const access::IndexCache cache;
+        options_.index = {index_bar.sink(), &cache};
         repack::ExtractResult result;
         if (to_standard_output())
             stream(context, input);
@@ -81,8 +86,9 @@ class ExtractCommand final : public Command {
 
     void stream(Context& context, ArchiveInput& input) const {
         io::StreamSink sink(STDOUT_FILENO, "standard output", options_.task.cancel);
-        repack::stream_disk(context.fs, input.source(), input.file(), sink,
-                            {options_.task, options_.devices.empty() ? "" : options_.devices[0]});
+        repack::stream_disk(
+            context.fs, input.source(), input.file(), sink,
+            {options_.task, options_.devices.empty() ? "" : options_.devices[0], options_.index});
     }
 
     void print(Context& context, const repack::ExtractResult& result) const {

@@ -151,7 +151,7 @@ TEST_CASE("a changed archive is read, and so is any whose cache is damaged, fore
     };
     CHECK_FALSE(is_read());
     testing::Random random(1);
-    for (unsigned round = 0; round < 200; ++round) {
+    for (unsigned round = 0; round < 60; ++round) {
         auto bad = good;
         if (round % 4 == 0)
             bad.resize(random.below(bad.size()));
