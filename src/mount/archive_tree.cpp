@@ -51,8 +51,8 @@ class OpenText final : public OpenFile {
 }  // namespace
 
 ArchiveTree::ArchiveTree(const access::ArchiveIndex& index, access::DiskReader::Options options,
-                         timespec modified, std::function<std::string()> info)
-    : reader_(index, options), modified_(modified) {
+                         timespec modified, const std::function<std::string()>& info)
+    : reader_(index, std::move(options)), modified_(modified) {
     // No name of the archive's can take this one's place.
     taken_.emplace_back(kInfoName);
     for (const auto& device : index.header().devices) add_disk(device);

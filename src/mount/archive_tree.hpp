@@ -18,7 +18,7 @@ class ArchiveTree final : public FileTree {
     /// `index` outlives the tree; `modified` is the time of all files. `info` gives the text of info.json, in
     /// any thread, each time that it is opened.
     ArchiveTree(const access::ArchiveIndex& index, access::DiskReader::Options options, timespec modified,
-                std::function<std::string()> info);
+                const std::function<std::string()>& info);
 
     std::optional<Attributes> attributes(Inode inode) override;
     std::optional<Attributes> find(Inode directory, std::string_view name) override;

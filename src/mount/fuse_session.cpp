@@ -45,7 +45,7 @@ void hear(fuse_log_level, const char* format, va_list arguments) {
 
 std::string last_words() {
     const std::lock_guard lock(said_mutex);
-    return said.empty() ? "libfuse does not say why" : said;
+    return said.empty() ? "it was refused" : said;
 }
 
 sigset_t held_signals() {
@@ -176,9 +176,10 @@ void read_file(fuse_req_t request, fuse_ino_t, std::size_t size, off_t begin, fu
         auto& file = file_of(info);
         const auto offset = static_cast<std::uint64_t>(begin);
         const auto end = std::min(offset + size, file.size_bytes());
-        std::vector<std::byte> bytes(end > offset ? end - offset : 0);
-        if (!bytes.empty()) file.read_at(offset, bytes);
-        fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        const auto count = end > offset ? end - offset : 0;
+        const auto bytes = std::make_unique_for_overwrite<std::byte[]>(count);
+        if (count > 0) file.read_at(offset, {bytes.get(), count});
+        fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.get()), count);
     });
 }
 

@@ -45,6 +45,18 @@ def mounts_below(directory):
     return [line.split()[4] for line in text.splitlines() if line.split()[4].startswith(str(directory))]
 
 
+def process_of(program, is_it):
+    """The one with this name and a command line that is_it()."""
+    for path in pathlib.Path("/proc").iterdir():
+        try:
+            words = (path / "cmdline").read_text(errors="replace").split("\0")[:-1]
+        except OSError:
+            continue
+        if words and words[0].endswith(program) and is_it(words):
+            return int(path.name)
+    return None
+
+
 def blocks_with_content(path):
     """The numbers of the blocks that are not zero."""
     data = path.read_bytes()
@@ -127,14 +139,7 @@ class MountTest(ProcessTest):
 
     def program(self):
         """The process behind the mount."""
-        for path in pathlib.Path("/proc").iterdir():
-            try:
-                words = (path / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[0].endswith(b"vmad-mount") and words[-2:] == [bytes(self.at), b""]:
-                return int(path.name)
-        return None
+        return process_of("vmad-mount", lambda words: words[-1] == str(self.at))
 
 
 class ContentTest(MountTest):
@@ -346,8 +351,7 @@ class DamageTest(MountTest):
         storage.mkdir()
         shutil.move(self.guest("--disk", "drive-scsi0=6M"), real / "a.vma.zst")
         subprocess.run([QUIRKFS, real, storage, "noino"], check=True)
-        [server] = [int(path.name) for path in pathlib.Path("/proc").iterdir()
-                    if path.name.isdigit() and str(storage).encode() in (path / "cmdline").read_bytes()]
+        server = process_of("quirkfs", lambda words: str(storage) in words)
         self.mount(storage / "a.vma.zst")
         config = (self.at / "qemu-server.conf").read_bytes()
         os.kill(server, signal.SIGKILL)
@@ -382,26 +386,25 @@ class DamageTest(MountTest):
 
 class LifeTest(MountTest):
     def test_the_archive_is_replaced_or_removed(self):
-        for form in ("vma", "vma.zst"):
-            for what in ("replaced", "removed"):
-                with self.subTest(form, what=what):
-                    archive = self.guest("--disk", "drive-scsi0=6M", "--guest-seed", "1", form=form)
-                    process = self.start(archive)
-                    with (self.at / "drive-scsi0.raw").open("rb") as opened:
-                        begin = opened.read(REGION)
-                        if what == "removed":
-                            archive.unlink()
-                        else:
-                            other = generate(self.dir / "other.vma", "--disk", "drive-scsi0=6M", "--guest-seed", "2")
-                            self.succeed("repack", other, self.dir / f"other.{form}.vma")
-                            os.replace(self.dir / f"other.{form}.vma", archive)
-                        wait_for(lambda: self.info()["archive"] == what)
-                        content = begin + opened.read()
-                    self.assertEqual(content, self.extracted()["drive-scsi0.raw"].read_bytes())
-                    self.assertEqual(sha256(self.at / "drive-scsi0.raw"), hashlib.sha256(content).hexdigest())
-                    self.umount()
-                    self.assertEqual(process.wait(HANG_SECONDS), 0)
-                    self.assertRegex(self.errors(), rf"\Avmactl: {archive} was {what}; {self.at} still shows [^\n]*\n\Z")
+        for form, what in (("vma", "removed"), ("vma.zst", "replaced")):
+            with self.subTest(form, what=what):
+                archive = self.guest("--disk", "drive-scsi0=6M", "--guest-seed", "1", form=form)
+                process = self.start(archive)
+                with (self.at / "drive-scsi0.raw").open("rb") as opened:
+                    begin = opened.read(REGION)
+                    if what == "removed":
+                        archive.unlink()
+                    else:
+                        other = generate(self.dir / "other.vma", "--disk", "drive-scsi0=6M", "--guest-seed", "2")
+                        self.succeed("repack", other, self.dir / f"other.{form}.vma")
+                        os.replace(self.dir / f"other.{form}.vma", archive)
+                    wait_for(lambda: self.info()["archive"] == what)
+                    content = begin + opened.read()
+                self.assertEqual(content, self.extracted()["drive-scsi0.raw"].read_bytes())
+                self.assertEqual(sha256(self.at / "drive-scsi0.raw"), hashlib.sha256(content).hexdigest())
+                self.umount()
+                self.assertEqual(process.wait(HANG_SECONDS), 0)
+                self.assertRegex(self.errors(), rf"\Avmactl: {archive} was {what}; {self.at} still shows [^\n]*\n\Z")
 
     def test_a_killed_program_is_cleaned_up_after(self):
         archive = self.guest("--disk", "drive-scsi0=1M")
