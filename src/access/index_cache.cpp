@@ -143,20 +143,28 @@ void HeaderRecording::finish() noexcept {
 }
 
 void HeaderRecording::remove_oldest() {
-    std::vector<std::pair<std::int64_t, std::string>> files;
+    struct Kept {
+        std::int64_t used;
+        std::uint64_t bytes;
+        std::string name;
+    };
+    std::vector<Kept> files;
     const auto now = std::time(nullptr);
     for (const auto& name : fs_.entries(directory_)) {
         const auto status = fs_.status_at(directory_, name);
         if (!status) continue;
         if (name.starts_with(kPrefix))
-            files.emplace_back(status->st_mtim.tv_sec * kNanoseconds + status->st_mtim.tv_nsec, name);
+            files.push_back({status->st_mtim.tv_sec * kNanoseconds + status->st_mtim.tv_nsec,
+                             static_cast<std::uint64_t>(status->st_size), name});
         else if (io::is_reserved_name(name) && status->st_mtim.tv_sec + kStaleSeconds < now)
             fs_.unlink(directory_, name);
     }
-    std::sort(files.begin(), files.end());
-    while (files.size() > place_.max_files) {
-        fs_.unlink(directory_, files.front().second);
-        files.erase(files.begin());
+    std::sort(files.begin(), files.end(), [](const Kept& a, const Kept& b) { return a.used > b.used; });
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        bytes += files[i].bytes;
+        if (i > 0 && (i >= place_.max_files || bytes > place_.max_bytes))
+            fs_.unlink(directory_, files[i].name);
     }
 }
 
@@ -192,8 +200,8 @@ std::unique_ptr<HeaderRecording> IndexCache::record(io::FileSystem& fs, const io
     const auto status = fs.status(archive);
     return std::make_unique<HeaderRecording>(
         fs, archive, key_of(status),
-        HeaderRecording::Place{options_.directory, name_of(status), options_.min_headers,
-                               options_.max_files});
+        HeaderRecording::Place{options_.directory, name_of(status), options_.min_headers, options_.max_files,
+                               options_.max_bytes});
 }
 
 }  // namespace vmad::access

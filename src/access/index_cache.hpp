@@ -1,5 +1,5 @@
 // The extent headers of large raw archives, kept in files, so that they need not be gathered once more from
-// all over the archive: 1 TiB has 300,000 of them, some ten MiB compressed.
+// all over the archive: 1 TiB has 300,000 of them, some 50 MiB compressed.
 //
 // A file is a zstd stream of records of 512 bytes: first which archive they are of (device, inode, size and
 // modification time), then its extent headers in their order. Their own checksums, the archive's uuid in
@@ -52,6 +52,7 @@ class HeaderRecording {
         std::string name;
         std::uint64_t min_headers = 0;
         std::size_t max_files = 0;
+        std::uint64_t max_bytes = 0;
     };
     /// `fs` and `archive` outlive this object.
     HeaderRecording(io::FileSystem& fs, const io::File& archive, const IndexKey& key, Place place);
@@ -85,7 +86,9 @@ class IndexCache {
         std::string directory = default_directory();
         /// The headers of smaller archives are read soon enough: of some 7 GiB with this many.
         std::uint64_t min_headers = 2048;
-        std::size_t max_files = 16;  ///< the longest unused are removed
+        /// Of all files; the longest unused are removed.
+        std::size_t max_files = 16;
+        std::uint64_t max_bytes = std::uint64_t{512} << 20;
     };
 
     /// /var/cache/vmad for root, else vmad in $XDG_CACHE_HOME or ~/.cache; empty when there is neither.

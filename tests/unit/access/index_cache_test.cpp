@@ -39,6 +39,7 @@ struct Fixture {
     CountingFileSystem fs;
     std::string directory = temporary / "no/such";
     std::size_t max_files = 3;
+    std::uint64_t max_bytes = 1 << 20;
 
     void write(const std::string& name, const Bytes& archive) const {
         temporary.write(name, {reinterpret_cast<const char*>(archive.data()), archive.size()});
@@ -48,7 +49,7 @@ struct Fixture {
     std::pair<std::vector<std::byte>, std::size_t> read(const std::string& name,
                                                         std::uint64_t min_headers = 0) {
         const auto file = fs.open(temporary / name, O_RDONLY);
-        const IndexCache cache({directory, min_headers, max_files});
+        const IndexCache cache({directory, min_headers, max_files, max_bytes});
         fs.archive_reads = 0;
         const auto index = ArchiveIndex::read(fs, file, {}, &cache);
         const auto reads = fs.archive_reads;
@@ -134,6 +135,11 @@ TEST_CASE("the longest unused are removed, and what a killed process has left") 
     CHECK_FALSE(fixture.temporary.has("cache/.vmad-0123456789abcdef.tmp"));
     CHECK(fixture.read("a.vma").second < 10);
     CHECK(fixture.read("d.vma").second < 10);
+    fixture.max_bytes = 1;
+    fixture.write("e.vma", archive);
+    (void)fixture.read("e.vma");
+    CHECK(fixture.kept().size() == 2);
+    CHECK(fixture.read("e.vma").second < 10);
 }
 
 TEST_CASE("a changed archive is read, and so is any whose cache is damaged, foreign or cannot be had") {
