@@ -262,6 +262,12 @@ class ContentTest(MountTest):
                               stdout=subprocess.PIPE).stdout
         mapped = sum(part["length"] for part in json.loads(text) if part["data"])
         self.assertEqual(mapped, len(blocks_with_content(path)) * BLOCK)
+        socket = self.dir / "nbd"
+        server = subprocess.Popen(["qemu-nbd", "-r", "-f", "raw", "--socket", socket, shown])
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        wait_for(lambda: server.poll() is not None or socket.exists())
+        subprocess.run(["qemu-img", "compare", "-q", f"nbd+unix:///?socket={socket}", path], check=True)
         # A guest could be booted from this.
         overlay = self.dir / "overlay.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", shown, "-F", "raw", overlay], check=True)
@@ -381,6 +387,8 @@ class DamageTest(MountTest):
         resource.prlimit(program, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         os.close(fd)
         self.assertEqual(sha256(disk), sha256(self.extracted()["drive-scsi0.raw"]))
+        # Longer than the end of data is searched for.
+        self.assertEqual(blocks_by_seek(disk), set(range(disk.stat().st_size // BLOCK)))
         self.umount()
 
 

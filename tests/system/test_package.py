@@ -185,7 +185,10 @@ class CleanPackageTest(SystemTest):
         path = pathlib.Path(f"/proc/{self.box.leader}/root/root/source.tar")
         path.write_bytes(archive)
         self.box.shell("tar -C /root/source -xf /root/source.tar")
-        result = self.box.run("autopkgtest", "/root/" + the_package().name, "/root/source/", "--", "null")
+        fuse = the_package("vmad-fuse")
+        self.box.put(f"/root/{fuse.name}", fuse)
+        result = self.box.run("autopkgtest", "/root/" + the_package().name, "/root/" + fuse.name, "/root/source/", "--",
+                              "null")
         self.assertEqual(result.returncode, 0, result.stdout[-4000:])
 
 
