@@ -89,7 +89,9 @@ test_package() {
 }
 
 next_step "Dependencies"
-install_dependencies "$build_dir/apt.log" "build-essential, restic, borgbackup, rsync, e2fsprogs, $(build_dependencies)"
+# What README's recipes use.
+recipes="restic, borgbackup, rsync, btrfs-progs, e2fsprogs, fdisk, ntfs-3g, qemu-system-x86, qemu-utils, xfsprogs"
+install_dependencies "$build_dir/apt.log" "build-essential, $recipes, $(build_dependencies)"
 
 dir=$build_dir/plain options=()
 # Results of an earlier run are not those of this one.

@@ -21,7 +21,7 @@ def needs(program):
 def recipes():
     """The scripts by the name of their program. Those of borg and rsync replace the last lines of the first one."""
     section = re.search(r"^## Recipes\n(.*?)^## ", (SOURCE / "README.md").read_text(), re.M | re.S)[1]
-    restic, borg, rsync = (textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.M))
+    restic, borg, rsync = (textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.M)[:3])
     assert "With borg, the last three lines are\n" in section and "and with rsync\n" in section, section
     beginning = "".join(restic.splitlines(keepends=True)[:-3])
     return {"restic": restic, "borg": beginning + borg, "rsync": beginning + rsync}
