@@ -18,6 +18,7 @@
 
 #include "base/child_start.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 namespace vmad::codec {
 namespace {
@@ -64,6 +65,13 @@ std::vector<std::string> environment_without(const std::string& name) {
 }
 
 }  // namespace
+
+std::string first_line(const ProgramEnd& end) {
+    const std::string_view text = end.stderr_text;
+    const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
+    const auto line = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
+    return line.empty() ? "it does not say why" : base::printable(line);
+}
 
 ChildProgram::ChildProgram(const std::string& path, std::vector<std::string> arguments,
                            const std::string& without)

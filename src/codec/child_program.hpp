@@ -26,6 +26,9 @@ struct ProgramEnd {
     std::string stderr_text;  ///< the first of what it wrote to stderr; lines end with '\n'
 };
 
+/// The first line of what it wrote to stderr, fit for a terminal.
+[[nodiscard]] std::string first_line(const ProgramEnd& end);
+
 class ChildProgram {
   public:
     /// Starts the file at `path` with `arguments`, the program's name in front. It gets this process's

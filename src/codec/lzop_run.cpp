@@ -18,13 +18,6 @@ ChildProgram start_lzop(std::vector<std::string> options) {
     return {*path, std::move(options), "LZOP"};
 }
 
-std::string first_line(const ProgramEnd& end) {
-    const std::string_view text = end.stderr_text;
-    const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
-    const auto line = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
-    return line.empty() ? "it does not say why" : base::printable(line);
-}
-
 void check_ended(const ProgramEnd& end, int max_status) {
     if (end.signal != 0) throw base::Error(fmt::format("lzop was ended by signal {}", end.signal));
     if (end.exit_status > max_status)

@@ -23,9 +23,6 @@ inline constexpr std::size_t kLzopPieceBytes = std::size_t{1} << 20;
 /// none.
 [[nodiscard]] ChildProgram start_lzop(std::vector<std::string> options);
 
-/// The first line of what lzop wrote to stderr, fit for a terminal.
-[[nodiscard]] std::string first_line(const ProgramEnd& end);
-
 /// Throws base::Error for any end but that with exit status 0 to `max_status`.
 void check_ended(const ProgramEnd& end, int max_status);
 

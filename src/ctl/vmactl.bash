@@ -158,6 +158,24 @@ _vmactl_offer_devices() {
     _vmactl_offer "${names[@]}"
 }
 
+# Offers the configs of the archive that the line names.
+_vmactl_offer_configs() {
+    local names
+    [[ -n $archive && $archive != - ]] || return
+    mapfile -t names < <(_vmactl_run config -- "$archive")
+    _vmactl_offer "${names[@]}"
+}
+
+# Offers files behind the "=" of NAME=FILE, or of NAME=FORMAT:FILE.
+_vmactl_offer_named_files() {
+    [[ $typed == *=* ]] || return
+    before+=${typed%%=*}= typed=${typed#*=}
+    if [[ $typed =~ ^(raw|qcow2?|qed|vmdk|vdi|vhdx|vpc): ]]; then
+        before+=${BASH_REMATCH[0]} typed=${typed#*:}
+    fi
+    _vmactl_offer_paths '*'
+}
+
 # Offers the storages of Proxmox VE that hold files.
 _vmactl_offer_storages() {
     local line file=${VMAD_ROOT-}/etc/pve/storage.cfg names=(local)
@@ -197,6 +215,9 @@ _vmactl_offer_values() {
     'TIME '*) _vmactl_offer 1d 7d 30d ;;
     'DURATION wait') _vmactl_offer 15min 1h 4h ;;
     'VMID '*) _vmactl_offer_guests ;;
+    'NAME=FILE '* | 'NAME=IMAGE '*) _vmactl_offer_named_files ;;
+    'OUT '* | 'NEW '*) _vmactl_offer_archives ;;
+    'NAME config') _vmactl_offer_configs ;;
     'COMMAND help') _vmactl_offer "${all_commands[@]}" ;;
     'NAME extract') _vmactl_offer_devices ;;
     'ARCHIVE '* | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;

@@ -7,8 +7,6 @@
 #include "io/temporary_name.hpp"
 
 namespace vmad::engine {
-namespace {
-
 io::File open_nameless(io::FileSystem& fs, const io::File& directory) {
     if (auto unnamed = fs.open_unnamed(directory)) return std::move(*unnamed);
     const auto name = std::string(io::kReservedPrefix) + io::random_hex() + ".tmp";
@@ -16,8 +14,6 @@ io::File open_nameless(io::FileSystem& fs, const io::File& directory) {
     fs.unlink(directory, name);
     return file;
 }
-
-}  // namespace
 
 void TemporaryStore::open() {
     if (place_.beside != nullptr)

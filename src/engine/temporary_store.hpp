@@ -24,6 +24,10 @@ struct SpillPlace {
     std::optional<std::uint64_t> reserve_beside{};
 };
 
+/// A file without a name, open for reading and writing. Where the file system cannot make one, it has a name
+/// for a moment.
+[[nodiscard]] io::File open_nameless(io::FileSystem& fs, const io::File& directory);
+
 class TemporaryStore {
   public:
     /// `fs` and place.beside outlive this object.

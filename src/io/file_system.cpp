@@ -179,6 +179,13 @@ void FileSystem::advise(const File& file, std::uint64_t offset, std::uint64_t le
     (void)::posix_fadvise(file.fd(), static_cast<off_t>(offset), static_cast<off_t>(length), advice);
 }
 
+std::optional<std::uint64_t> FileSystem::seek(const File& file, std::uint64_t offset, int whence) {
+    const auto position = ::lseek(file.fd(), static_cast<off_t>(offset), whence);
+    if (position >= 0) return static_cast<std::uint64_t>(position);
+    if (errno == ENXIO) return std::nullopt;
+    throw_file_error("seek", file.path());
+}
+
 void FileSystem::discard(const File& file, std::uint64_t offset, std::uint64_t length) {
     (void)::fallocate(file.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                       static_cast<off_t>(length));
@@ -384,6 +391,18 @@ std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte>
         done += count;
     }
     return done;
+}
+
+std::optional<DataRange> next_data(FileSystem& fs, const File& file, std::uint64_t offset,
+                                   std::uint64_t size_bytes) try {
+    if (offset >= size_bytes) return std::nullopt;
+    const auto begin = fs.seek(file, offset, SEEK_DATA);
+    if (!begin || *begin >= size_bytes) return std::nullopt;
+    const auto end = fs.seek(file, *begin, SEEK_HOLE).value_or(size_bytes);
+    return DataRange{*begin, std::min(end, size_bytes)};
+} catch (const base::SystemError& error) {
+    if (!is_refusal(error.number())) throw;
+    return DataRange{offset, size_bytes};
 }
 
 void write_fully_at(FileSystem& fs, const File& file, std::span<iovec> from, std::uint64_t offset) {

@@ -119,6 +119,10 @@ class FileSystem {
     virtual void push_out(const File& file, std::uint64_t offset, std::uint64_t length, bool wait);
     /// posix_fadvise(2). A hint: failures are ignored.
     virtual void advise(const File& file, std::uint64_t offset, std::uint64_t length, int advice);
+    /// lseek(2): from `offset` on, the first byte of data (SEEK_DATA) or of a hole (SEEK_HOLE), or the end
+    /// (SEEK_END). Nothing when there is none, which is ENXIO.
+    [[nodiscard]] virtual std::optional<std::uint64_t> seek(const File& file, std::uint64_t offset,
+                                                            int whence);
     /// Gives the room of a range back to the file system (fallocate(2), FALLOC_FL_PUNCH_HOLE); it reads as
     /// zeros then. A hint: failures are ignored.
     virtual void discard(const File& file, std::uint64_t offset, std::uint64_t length);
@@ -183,6 +187,17 @@ void sync_where_known(FileSystem& fs, const File& file);
 /// Reads exactly the bytes at `offset`; fewer only where the file ends. Returns how many.
 [[nodiscard]] std::size_t read_fully_at(FileSystem& fs, const File& file, std::span<std::byte> into,
                                         std::uint64_t offset);
+
+/// Bytes of a file that may be other than zero: `end` is the first behind them.
+struct DataRange {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+};
+
+/// The first range of data at or behind `offset`, as far as it is below `size_bytes`; nothing when there are
+/// only holes. Where holes cannot be told, as on block devices, all that is left is one range.
+[[nodiscard]] std::optional<DataRange> next_data(FileSystem& fs, const File& file, std::uint64_t offset,
+                                                 std::uint64_t size_bytes);
 
 /// Writes all of `from` at `offset`. Throws what write_at() throws, and throw_nothing_written(). The iovecs
 /// are used up (changed) on the way.

@@ -9,13 +9,20 @@ constexpr std::string_view kKey = "name:";
 constexpr std::string_view kBlanks = " \t\r";
 /// A name is that of a host, as the DNS has it.
 constexpr std::size_t kMostBytes = 253;
+constexpr std::string_view kMap = "#qmdump#map:";
+
+/// Takes the first line off.
+std::string_view take_line(std::string_view& text) {
+    const auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    return line;
+}
 
 }  // namespace
 
 std::string guest_name(std::string_view config) {
     while (!config.empty()) {
-        auto line = config.substr(0, config.find('\n'));
-        config.remove_prefix(std::min(line.size() + 1, config.size()));
+        auto line = take_line(config);
         // What follows is of a snapshot, or pending.
         if (line.starts_with('[')) break;
         if (!line.starts_with(kKey)) continue;
@@ -25,6 +32,20 @@ std::string guest_name(std::string_view config) {
         return std::string(line.substr(0, kMostBytes));
     }
     return {};
+}
+
+std::vector<std::string> mapped_disks(std::string_view config) {
+    std::vector<std::string> disks;
+    while (!config.empty()) {
+        auto line = take_line(config);
+        if (!line.starts_with(kMap)) continue;
+        line.remove_prefix(kMap.size());
+        const auto begin = line.find(':');
+        const auto end = line.find(':', begin + 1);
+        if (begin != line.npos && end != line.npos)
+            disks.emplace_back(line.substr(begin + 1, end - begin - 1));
+    }
+    return disks;
 }
 
 }  // namespace vmad::pve

@@ -11,7 +11,12 @@ struct NewArchiveOptions {
     engine::RepackOptions repack;
     bool force = false;  ///< replace an existing destination
     bool verify = true;
+    /// What replaces the source itself, for the message when the destination is that.
+    std::string in_place_hint = "--in-place repacks an archive under its own name";
 };
+
+/// Throws as repack_to_file() would for this destination: for who has much to do before.
+void check_new_archive(io::FileSystem& fs, const std::string& destination, const NewArchiveOptions& options);
 
 /// The format of the result is what the destination's ending says, else the source's; options.repack.format
 /// and spill.beside do not matter. `source_file` is what `source` reads from, or null when that is a stream.

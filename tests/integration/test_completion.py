@@ -250,6 +250,19 @@ class CompletionTest(DaemonTest):
                      "vmactl extract none.vma out --device "):
             self.assertEqual(self.offered(line), [], line)
 
+    def test_parts_of_an_archive(self):
+        archive = self.dump / "x.vma"
+        generate(archive, "--disk", "drive-scsi0=1M")
+        (self.dump / "y.qcow2").touch()
+        (self.dump / "y:z").touch()
+        self.assertEqual(self.offered("vmactl create --disk scsi0=dump/y"), ["dump/y.qcow2", "dump/y:z"])
+        self.assertEqual(self.offered("vmactl create --disk scsi0=qcow2:dump/y.q"), ["dump/y.qcow2"])
+        self.assertEqual(self.offered("vmactl create --disk=scsi0=qcow2:dump/y.q"), ["dump/y.qcow2"])
+        self.assertEqual(self.offered("vmactl create --disk scsi0=qcow2:dump/y.q", breaks=""),
+                         ["scsi0=qcow2:dump/y.qcow2"])
+        self.assertEqual(self.offered("vmactl create --disk sc"), [])
+        self.assertEqual(self.offered("vmactl create dump/"), ["dump/x.vma"])
+
     def test_jobs(self):
         daemon = self.start()
         with daemon.client() as client:

@@ -120,6 +120,9 @@ class FaultFileSystem : public io::FileSystem {
     void advise(const io::File& file, std::uint64_t offset, std::uint64_t length, int advice) override {
         step("advise", file.path(), [&] { FileSystem::advise(file, offset, length, advice); });
     }
+    std::optional<std::uint64_t> seek(const io::File& file, std::uint64_t offset, int whence) override {
+        return step("seek", file.path(), [&] { return FileSystem::seek(file, offset, whence); });
+    }
     void discard(const io::File& file, std::uint64_t offset, std::uint64_t length) override {
         step("discard", file.path(), [&] { FileSystem::discard(file, offset, length); });
     }

@@ -42,6 +42,7 @@ const std::vector<CommandEntry>& command_table() {
         {"extract", "Extract disks and configs as files", make_extract_command},
         {"mount", "Mount disks and configs as read-only files", make_mount_command},
         {"umount", "Unmount an archive", make_umount_command},
+        {"create", "Create an archive from disk images and configs", make_create_command},
     };
     return table;
 }

@@ -55,9 +55,7 @@ class RepackCommand final : public Command {
         arguments.flag("--no-verify", no_verify_, "Do not read DST back to verify it").excludes(in_place);
         arguments.flag("-v,--verbose", verbose_, "Print a more detailed summary");
         add_threads_option(arguments, threads_);
-        arguments.option("--level", options_.repack.zstd_level, "zstd compression level, 1 to 19 (default 3)")
-            .help_text("N")
-            .between(base::kMinZstdLevel, base::kMaxZstdLevel);
+        add_level_option(arguments, options_.repack.zstd_level);
         arguments.option("--memory", memory_, "Size of the reorder buffer (default 256M)").value_name("SIZE");
         arguments
             .option("--spill-dir", options_.repack.spill.directory,

@@ -11,6 +11,7 @@
 #include "ctl/stop_signals.hpp"
 #include "ctl/text/progress_bar.hpp"
 #include "io/standard_streams.hpp"
+#include "vma/format.hpp"
 
 namespace vmad::ctl {
 
@@ -40,6 +41,28 @@ class ArchiveInput {
 /// Throws base::UsageError for standard output that is a terminal, or the file that `input` reads: as cat
 /// does, for it would be read again, or be overwritten before it is. `what` would be written.
 void check_standard_output(const ArchiveInput& input, std::string_view what);
+/// The same for any other source, an open file.
+void check_standard_output(int source, std::string_view what);
+
+/// Adds --level to `arguments`.
+void add_level_option(cli::Arguments& arguments, int& level);
+
+/// What an option says that is written NAME=VALUE.
+struct NamedValue {
+    std::string name;
+    std::string value;
+};
+
+/// Takes "NAME=VALUE" apart at the first "=". Throws base::UsageError that says to write `form` when a part
+/// is missing.
+[[nodiscard]] NamedValue parse_named_value(const std::string& option, const std::string& text,
+                                           const std::string& form);
+
+/// The configs that options of the form NAME=FILE ask for. A FILE is anything that can be read to its end.
+/// Throws as parse_named_value() does, base::UsageError for more than an archive holds, and base::Error.
+[[nodiscard]] std::vector<vma::Config> read_configs(io::FileSystem& fs, const std::string& option,
+                                                    const std::vector<std::string>& texts,
+                                                    const base::CancelFlag& cancel);
 
 /// Adds --threads to `arguments`; the value is written to `threads`.
 void add_threads_option(cli::Arguments& arguments, unsigned& threads);

@@ -58,11 +58,24 @@ std::string json_line(const nlohmann::json& value) {
 Console::Console()
     : width_(terminal_width()),
       colours_(::isatty(STDOUT_FILENO) && environment("NO_COLOR").empty() && environment("TERM") != "dumb"),
+      output_is_terminal_(::isatty(STDOUT_FILENO)),
       error_is_terminal_(::isatty(STDERR_FILENO)) {}
 
 void Console::print(std::string_view text) {
     if (!write_all(STDOUT_FILENO, in_locale(std::string(text))))
         base::throw_errno("write", "standard output");
+}
+
+void Console::print_content(std::string_view content) {
+    if (!output_is_terminal_) {
+        if (!write_all(STDOUT_FILENO, std::string(content))) base::throw_errno("write", "standard output");
+        return;
+    }
+    while (!content.empty()) {
+        const auto line = content.substr(0, content.find('\n'));
+        content.remove_prefix(std::min(line.size() + 1, content.size()));
+        print(printable(line) + "\n");
+    }
 }
 
 void Console::print_json(const nlohmann::json& value) { print(json_line(value)); }

@@ -23,6 +23,8 @@ class Console {
 
     /// Writes to standard output. Throws base::SystemError, for example when a disk is full.
     void print(std::string_view text);
+    /// Writes the content of a file: byte for byte, but on a terminal made printable line by line.
+    void print_content(std::string_view content);
     /// Prints a value as one line. Text that is no UTF-8 comes out with replacement characters.
     void print_json(const nlohmann::json& value);
     /// From here on, messages and errors are JSON too.
@@ -52,6 +54,7 @@ class Console {
     std::set<std::string, std::less<>> written_once_;
     std::size_t width_;
     bool colours_;
+    bool output_is_terminal_;
     bool error_is_terminal_;
 };
 

@@ -21,3 +21,14 @@ TEST_CASE("the name of a guest is that of its present config") {
     for (const auto& row : rows) CHECK(guest_name(row.config) == row.name);
     CHECK(guest_name("name: " + std::string(1000, 'x')).size() == 253);
 }
+
+TEST_CASE("which disks of a backup are restored is in lines of vzdump's") {
+    using Disks = std::vector<std::string>;
+    CHECK(vmad::pve::mapped_disks("").empty());
+    CHECK(vmad::pve::mapped_disks("name: a\n#qmdump#map:scsi0:drive-scsi0:local-lvm:raw:\r\n"
+                                  "#qmdump#map:tpmstate0:drive-tpmstate0-backup:::") ==
+          Disks{"drive-scsi0", "drive-tpmstate0-backup"});
+    CHECK(vmad::pve::mapped_disks(
+              "#qmdump#map:\n#qmdump#map:scsi0\n#qmdump#map:scsi0:\n #qmdump#map:a:b:c:d:\n")
+              .empty());
+}
