@@ -23,7 +23,9 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
                              base::checked_add(options.memory_bytes, kInFlightBytes).value_or(UINT64_MAX));
     vma::ArchiveReader reader(source, buffers);
     if (options.configs_read) options.configs_read(reader.header().configs);
-    const canon::Layout layout(reader.header());
+    auto header = reader.header();
+    if (options.edit_configs) header.configs = options.edit_configs(std::move(header.configs));
+    const canon::Layout layout(header);
     if (options.format == codec::ArchiveFormat::zstd && layout.extent_count() >= codec::kMaxSeekFrames)
         throw base::Unsupported("as .vma.zst, disks of more than 64 TiB in all are not supported");
     SpillFile spill(fs, options.spill);
@@ -33,7 +35,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     PayloadLoader loader(fs, source.raw_file(), buffers, spill);
     ArchiveOutput output(fs, sink, {options.format, options.zstd_level, options.spill}, cancel);
     ExtentWriter writer(layout, assembler, loader, output, {options.task.threads, cancel});
-    std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(reader.header()));
+    std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(header));
 
     access::ExtentPump pump([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
                             options.task.threads, cancel,
@@ -50,7 +52,7 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
     options.task.report_end(base::Stage::repacking, source.progress().done_bytes);
 
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0].merge(sums[i]);
-    return {{sums[0].finish(), sums[0].devices(), reader.header().configs, reader.header().ctime},
+    return {{sums[0].finish(), sums[0].devices(), header.configs, header.ctime},
             reader.offset(),
             source.progress().done_bytes,
             sink.written_bytes(),

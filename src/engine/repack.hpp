@@ -23,10 +23,12 @@ struct RepackOptions {
     SpillPlace spill;  ///< for what the memory has no room for
     /// Told the configs of the source once they are read. May be empty.
     std::function<void(const std::vector<vma::Config>&)> configs_read;
+    /// The configs of the result, out of those of the source. Empty: the same.
+    std::function<std::vector<vma::Config>(std::vector<vma::Config>)> edit_configs;
 };
 
 struct RepackResult {
-    verify::Fingerprint fingerprint;  ///< of the source, for verify::CopyVerification
+    verify::Fingerprint fingerprint;  ///< of the source with its configs edited, for CopyVerification
     std::uint64_t archive_bytes = 0;  ///< of the source, uncompressed
     std::uint64_t source_bytes = 0;   ///< of the source, as it is stored
     std::uint64_t result_bytes = 0;   ///< of the result, as it is stored
@@ -34,10 +36,10 @@ struct RepackResult {
     std::uint64_t spilled_bytes = 0;  ///< written to the spill file, for the same reason
 };
 
-/// Writes the canonical form of `source` to `sink`, which is neither synced nor closed. The same archive
-/// gives the same bytes (but for lzo), for any number of threads and any memory. Throws base::FormatError or
-/// Unsupported for a bad source, io::NoSpace, SystemError, Cancelled, or what the sink throws; what was
-/// written is to be thrown away then.
+/// Writes the canonical form of `source`, with its configs edited, to `sink`, which is neither synced nor
+/// closed. The same archive gives the same bytes (but for lzo), for any number of threads and any memory.
+/// Throws base::FormatError or Unsupported for a bad source, io::NoSpace, SystemError, Cancelled, or what the
+/// sink throws; what was written is to be thrown away then.
 [[nodiscard]] RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSink& sink,
                                   const RepackOptions& options);
 

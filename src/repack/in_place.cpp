@@ -65,15 +65,27 @@ std::optional<std::uint64_t> free_space(io::FileSystem& fs, const std::string& d
     return std::nullopt;
 }
 
+std::vector<vma::Config> configs_of(io::FileSystem& fs, const io::File& file,
+                                    const base::CancelFlag* cancel) {
+    auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {1, cancel});
+    base::BufferPool buffers(0, 0, 0);
+    return vma::ArchiveReader(source, buffers).header().configs;
+}
+
 /// Of an archive that is left as it is. What cannot be read is of no importance then.
 void report_configs(io::FileSystem& fs, const io::File& file, const engine::RepackOptions& options) {
     if (!options.configs_read) return;
     try {
-        auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {1, options.task.cancel});
-        base::BufferPool buffers(0, 0, 0);
-        options.configs_read(vma::ArchiveReader(source, buffers).header().configs);
+        options.configs_read(configs_of(fs, file, options.task.cancel));
     } catch (const base::Error&) {
     }
+}
+
+/// False when the configs are already what they are to be.
+bool edits_configs(io::FileSystem& fs, const io::File& file, const engine::RepackOptions& options) {
+    if (!options.edit_configs) return false;
+    const auto configs = configs_of(fs, file, options.task.cancel);
+    return options.edit_configs(configs) != configs;
 }
 
 }  // namespace
@@ -93,7 +105,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
-    if (verify::canonical_by_headers(fs, target.file, task) == verify::Canonical::yes) {
+    if (!edits_configs(fs, target.file, options.repack) &&
+        verify::canonical_by_headers(fs, target.file, task) == verify::Canonical::yes) {
         report_configs(fs, target.file, options.repack);
         return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     }

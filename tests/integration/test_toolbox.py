@@ -26,7 +26,7 @@ LARGE = ("--disk", "drive-scsi0=1G", "--shuffle")
 
 class CommandLineTest(ProcessTest):
     COMMANDS = ("status", "list", "show", "monitor", "add", "scan", "wait", "cancel", "retry", "pause", "resume", "reload",
-                "log", "hook", "settings", "info", "verify", "repack", "extract", "mount", "umount", "create", "help")
+                "log", "hook", "settings", "info", "verify", "repack", "extract", "mount", "umount", "create", "config", "help")
 
     def test_help_names_every_command_and_exit_code(self):
         text = self.succeed("--help")
@@ -54,7 +54,9 @@ class CommandLineTest(ProcessTest):
                           ("repack", "--threads", "x", "a", "b"), ("repack", "--memory", "1T", "a", "b"),
                           ("repack", "--memory", "-1", "a", "b"),
                           ("repack", "--memory", "1", "a", "b"), ("repack", "--memory", "16383K", "a", "b"),
-                          ("repack", "--memory", "65G", "a", "b"), ("create",), ("create", "a.vma"), ("wait", "--timeout", "0"), ("add",), ("add", "")):
+                          ("repack", "--memory", "65G", "a", "b"), ("create",), ("create", "a.vma"), ("config",), ("config", "a", "b", "c"),
+                          ("config", "a", "--force", "--set", "x=y"), ("config", "a", "--output", "b"),
+                          ("wait", "--timeout", "0"), ("add",), ("add", "")):
             with self.subTest(arguments=arguments):
                 self.refuse(2, *arguments)
 

@@ -43,6 +43,7 @@ const std::vector<CommandEntry>& command_table() {
         {"mount", "Mount disks and configs as read-only files", make_mount_command},
         {"umount", "Unmount an archive", make_umount_command},
         {"create", "Create an archive from disk images and configs", make_create_command},
+        {"config", "Show or replace configs of an archive", make_config_command},
     };
     return table;
 }

@@ -63,6 +63,7 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_mount_command();
 [[nodiscard]] std::unique_ptr<Command> make_umount_command();
 [[nodiscard]] std::unique_ptr<Command> make_create_command();
+[[nodiscard]] std::unique_ptr<Command> make_config_command();
 [[nodiscard]] std::unique_ptr<Command> make_status_command();
 [[nodiscard]] std::unique_ptr<Command> make_list_command();
 [[nodiscard]] std::unique_ptr<Command> make_show_command();

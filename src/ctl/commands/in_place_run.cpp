@@ -32,13 +32,13 @@ struct OutcomeText {
     ExitCode code;
 };
 
-OutcomeText text_of(InPlaceOutcome outcome) {
+OutcomeText text_of(InPlaceOutcome outcome, const char* unchanged_text) {
     switch (outcome) {
         case InPlaceOutcome::done:
         case InPlaceOutcome::in_grace_period:
             return {"done", "done", ExitCode::done};
         case InPlaceOutcome::unchanged:
-            return {"unchanged", "already canonical", ExitCode::done};
+            return {"unchanged", unchanged_text, ExitCode::done};
         case InPlaceOutcome::vanished:
             return {"vanished", "no such file", ExitCode::failed};
         case InPlaceOutcome::changed:
@@ -54,8 +54,8 @@ OutcomeText text_of(InPlaceOutcome outcome) {
 }
 
 void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
-                   Seconds elapsed, bool verbose) {
-    const auto [name, text, code] = text_of(result.outcome);
+                   Seconds elapsed, const InPlaceRun& run) {
+    const auto [name, text, code] = text_of(result.outcome, run.unchanged_text);
     const bool done = result.outcome == InPlaceOutcome::done;
     if (context.options.json) {
         nlohmann::json object{{"path", path}, {"outcome", name}, {"seconds", elapsed.count()}};
@@ -77,7 +77,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
         line +=
             fmt::format(", {} → {} at {}, verified", base::format_size(result.size_before),
                         base::format_size(result.size_after), base::format_rate(result.size_before, elapsed));
-    if (done && verbose)
+    if (done && run.verbose)
         line += fmt::format(", {} read twice, {} spilled", base::format_size(result.reread_bytes),
                             base::format_size(result.spilled_bytes));
     context.console.print(printable(line) + "\n");
@@ -110,8 +110,7 @@ class Runner {
     Runner(Context& context, const InPlaceRun& run)
         : context_(context),
           records_(make_directories(context.fs, run.state_directory + "/in-place")),
-          count_(run.paths.size()),
-          verbose_(run.verbose) {
+          run_(run) {
         options_.repack = run.repack;
         options_.lock_directory = run.state_directory + "/locks";
         // Without a grace period on network file systems: nobody would come back to remove the old file.
@@ -148,8 +147,8 @@ class Runner {
             failure = current_failure();
         }
         if (result) {
-            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin, verbose_);
-            return text_of(result->outcome).code;
+            print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin, run_);
+            return text_of(result->outcome, run_.unchanged_text).code;
         }
         print_failure(context_, path, failure);
         return failure.code;
@@ -158,7 +157,7 @@ class Runner {
   private:
     repack::InPlaceResult replace(const std::string& path) {
         publish::JournalEntry record(context_.fs, records_, path);
-        ProgressBar bar(context_.console, numbered_label(number_, count_, archive_label(path)),
+        ProgressBar bar(context_.console, numbered_label(number_, run_.paths.size(), archive_label(path)),
                         {base::Stage::repacking, base::Stage::verifying});
         auto options = options_;
         options.repack.task.progress = bar.sink();
@@ -199,8 +198,7 @@ class Runner {
     io::File records_;
     repack::InPlaceOptions options_;
     std::size_t number_ = 0;  ///< of the archive that is worked on, from 1
-    std::size_t count_;
-    bool verbose_;
+    const InPlaceRun& run_;
 };
 
 }  // namespace

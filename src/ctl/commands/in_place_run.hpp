@@ -21,6 +21,7 @@ struct InPlaceRun {
     std::string state_directory;
     engine::RepackOptions repack;  ///< without a progress sink: each archive gets a bar of its own
     bool verbose = false;
+    const char* unchanged_text = "already canonical";  ///< for people, of an archive that is left as it is
 };
 
 /// Recovers first what earlier runs left behind, then reports on each archive and continues after failures.
