@@ -187,6 +187,17 @@ _vmactl_offer_storages() {
     _vmactl_offer "${names[@]}" "$@"
 }
 
+# Offers where archives are mounted, or else directories.
+_vmactl_offer_mounts() {
+    local target type names=()
+    while read -r _ target type _; do
+        # shellcheck disable=SC2059  # a space is \040 there
+        [[ $type != fuse.vmad ]] || names+=("$(printf "${target//%/%%}")")
+    done 2>/dev/null </proc/self/mounts
+    _vmactl_offer "${names[@]}"
+    if ((${#COMPREPLY[@]} > 0)); then compopt -o filenames 2>/dev/null; else _vmactl_offer_paths; fi
+}
+
 # Offers what a help text calls by this name.
 _vmactl_offer_values() {
     local text
@@ -221,6 +232,7 @@ _vmactl_offer_values() {
     'COMMAND help') _vmactl_offer "${all_commands[@]}" ;;
     'NAME extract') _vmactl_offer_devices ;;
     'ARCHIVE '* | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
+    'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;
     'FILE '* | 'PATH '*) _vmactl_offer_paths '*' ;;
     esac

@@ -190,8 +190,8 @@ class CompletionTest(DaemonTest):
             (self.dump / name).touch()
         (self.dump / "sub dir").mkdir()
         names = ["a.vma", "b.vma.zst", "c.vma.gz", "d.vma.lzo", "sub dir"]
-        for command in ("add", "info", "verify", "repack", "repack --in-place", "repack a.vma", "extract", "scan",
-                        "wait"):
+        for command in ("add", "info", "verify", "repack", "repack --in-place", "repack a.vma", "extract", "mount",
+                        "scan", "wait"):
             with self.subTest(command):
                 self.assertEqual(self.offered(f"vmactl {command} dump/"), [f"dump/{name}" for name in names])
                 self.assertTrue(self.are_files)
@@ -199,7 +199,8 @@ class CompletionTest(DaemonTest):
         self.assertEqual(self.offered("vmactl info ~/dump/a"), [str(self.dump / "a.vma")])
         self.assertEqual(self.offered("vmactl info a.vma ", directory=self.dump), [])
         self.assertEqual(self.offered("vmactl verify a.vma b", directory=self.dump), ["b.vma.zst"])
-        self.assertEqual(self.offered("vmactl extract a.vma ", directory=self.dump), ["sub dir"])
+        for line in ("extract a.vma", "mount a.vma", "umount"):
+            self.assertEqual(self.offered(f"vmactl {line} ", directory=self.dump), ["sub dir"], line)
         self.assertEqual(self.offered("vmactl repack --spill-dir ", directory=self.dump), ["sub dir"])
         self.assertEqual(self.offered("vmactl settings check f", directory=self.dump), ["f.log"])
         self.assertEqual(self.offered("vmactl --socket f", directory=self.dump), ["f.log"])
