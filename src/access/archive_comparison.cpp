@@ -192,6 +192,22 @@ class RegionBlocks {
     std::array<std::byte, vma::kBlockSize> cut_block_{};  ///< the one that the end of the disk cuts
 };
 
+struct BothBlocks {
+    RegionBlocks before, after;
+};
+
+BothBlocks load(const ArchiveIndex& before, const ArchiveIndex& after, const DiskPair& disk,
+                std::uint32_t region) {
+    const auto from = [&](const ArchiveIndex& index, const vma::Device* device) {
+        try {
+            return RegionBlocks(index, device, region);
+        } catch (const DamagedRegion& damage) {
+            throw DamagedSide(damage, &index == &after);
+        }
+    };
+    return {from(before, disk.before), from(after, disk.after)};
+}
+
 /// Nothing when both are zero.
 std::optional<Change> change_of(const std::byte* before, const std::byte* after) {
     if (before == nullptr && after == nullptr) return std::nullopt;
@@ -216,11 +232,11 @@ struct BlockChanges {
     }
 };
 
-BlockChanges compare_blocks(const RegionBlocks& before, const RegionBlocks& after, std::uint64_t offset) {
+BlockChanges compare_blocks(const BothBlocks& both, std::uint64_t offset) {
     BlockChanges changes;
     for (unsigned i = 0; i < kBlocksPerRegion; ++i, offset += vma::kBlockSize) {
-        const auto* old = before.block(i);
-        const auto* now = after.block(i);
+        const auto* old = both.before.block(i);
+        const auto* now = both.after.block(i);
         const auto change = change_of(old, now);
         changes.before_bytes += old != nullptr ? vma::kBlockSize : 0;
         changes.after_bytes += now != nullptr ? vma::kBlockSize : 0;
@@ -292,9 +308,7 @@ class ContentComparison {
     }
 
     std::optional<RegionChange> compare(const DiskPair& disk, std::uint32_t region, DiskResult& result) {
-        const RegionBlocks old(before_, disk.before, region);
-        const RegionBlocks now(after_, disk.after, region);
-        const auto blocks = compare_blocks(old, now, region * kRegionBytes);
+        const auto blocks = compare_blocks(load(before_, after_, disk, region), region * kRegionBytes);
         const auto change = blocks.change();
         const auto stored = disk.after == nullptr ? 0 : after_.stored_bytes({disk.after->id, region});
         const auto was_stored = disk.before == nullptr ? 0 : before_.stored_bytes({disk.before->id, region});
@@ -350,9 +364,8 @@ std::vector<DiskComparison> compare_content(const ArchiveIndex& before, const Ar
 
 bool is_same_region(const ArchiveIndex& before, const vma::Device& before_device, const ArchiveIndex& after,
                     const vma::Device& after_device, std::uint32_t region) {
-    const RegionBlocks old(before, &before_device, region);
-    const RegionBlocks now(after, &after_device, region);
-    return compare_blocks(old, now, 0).content.differing() == 0;
+    return compare_blocks(load(before, after, {&before_device, &after_device}, region), 0)
+               .content.differing() == 0;
 }
 
 }  // namespace vmad::access

@@ -83,20 +83,31 @@ struct ComparisonOptions {
     std::function<bool(const vma::Device& before, const vma::Device& after, std::uint32_t region)> is_same{};
 };
 
+/// A region of one of the two could not be read.
+class DamagedSide : public DamagedRegion {
+  public:
+    DamagedSide(const DamagedRegion& damage, bool is_newer) : DamagedRegion(damage), is_newer_(is_newer) {}
+    /// Whether it is the newer archive that is damaged.
+    [[nodiscard]] bool is_newer() const noexcept { return is_newer_; }
+
+  private:
+    bool is_newer_;
+};
+
 /// First the disks of the newer archive, in its order; then those that only the older one has. Passes on what
 /// the options throw.
 [[nodiscard]] std::vector<DiskComparison> compare_checksums(const std::vector<DiskChecksums>& before,
                                                             const std::vector<DiskChecksums>& after,
                                                             const ComparisonOptions& options = {});
 
-/// The same, by reading all that is stored in the disks of both. Throws DamagedRegion, base::SystemError,
+/// The same, by reading all that is stored in the disks of both. Throws DamagedSide, base::SystemError,
 /// base::Cancelled.
 [[nodiscard]] std::vector<DiskComparison> compare_content(const ArchiveIndex& before,
                                                           const ArchiveIndex& after,
                                                           const ComparisonOptions& options,
                                                           const base::TaskOptions& task);
 
-/// ComparisonOptions::is_same by reading the region of both. Throws DamagedRegion, base::SystemError.
+/// ComparisonOptions::is_same by reading the region of both. Throws DamagedSide, base::SystemError.
 [[nodiscard]] bool is_same_region(const ArchiveIndex& before, const vma::Device& before_device,
                                   const ArchiveIndex& after, const vma::Device& after_device,
                                   std::uint32_t region);

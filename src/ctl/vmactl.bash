@@ -231,7 +231,7 @@ _vmactl_offer_values() {
     'NAME config') _vmactl_offer_configs ;;
     'COMMAND help') _vmactl_offer "${all_commands[@]}" ;;
     'NAME extract') _vmactl_offer_devices ;;
-    'ARCHIVE '* | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
+    'ARCHIVE '* | 'OLDER diff' | 'NEWER diff' | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
     'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;
     'FILE '* | 'PATH '*) _vmactl_offer_paths '*' ;;

@@ -60,6 +60,7 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_verify_command();
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();
 [[nodiscard]] std::unique_ptr<Command> make_extract_command();
+[[nodiscard]] std::unique_ptr<Command> make_diff_command();
 [[nodiscard]] std::unique_ptr<Command> make_mount_command();
 [[nodiscard]] std::unique_ptr<Command> make_umount_command();
 [[nodiscard]] std::unique_ptr<Command> make_create_command();

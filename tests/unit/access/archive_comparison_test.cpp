@@ -280,7 +280,7 @@ TEST_CASE("a damaged region ends a comparison by content, in any thread") {
     for (const unsigned threads : {1, 4})
         CHECK_THROWS_WITH_AS((void)by_content(good.canonical, bad, threads),
                              "drive-scsi0: bytes 39845888 to 41943039 are damaged in the archive",
-                             access::DamagedRegion);
+                             access::DamagedSide);
 }
 
 TEST_CASE("a comparison by content is stopped, and reports how far it is") {
