@@ -19,6 +19,14 @@ ZSTD_DCtx* context_of_thread() {
     return context.get();
 }
 
+/// Frames of regions are read into the same memory again: fresh one costs a page fault for every 4 KiB.
+constexpr std::size_t kMostKept = std::size_t{4} << 20;
+
+std::vector<std::byte>& kept_memory() {
+    thread_local std::vector<std::byte> memory;
+    return memory;
+}
+
 }  // namespace
 
 std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::File& file,
@@ -26,7 +34,10 @@ std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::F
     // A frame larger than any content of the limit makes of itself, with its filling, is none of ours.
     if (frame.bytes > limit_bytes || frame.stored_bytes > ZSTD_compressBound(limit_bytes) + 2 * kPageBytes)
         return std::nullopt;
-    std::vector<std::byte> stored(frame.stored_bytes);
+    std::vector<std::byte> large;
+    auto& memory = frame.stored_bytes <= kMostKept ? kept_memory() : large;
+    if (memory.size() < frame.stored_bytes) memory.resize(frame.stored_bytes);
+    const auto stored = std::span(memory).first(frame.stored_bytes);
     if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return std::nullopt;
     std::optional<std::vector<std::byte>> content(frame.bytes);
     if (!decompress_entry(context_of_thread(), stored, *content)) content.reset();

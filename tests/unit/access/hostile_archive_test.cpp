@@ -184,7 +184,7 @@ TEST_CASE("bits flipped in the headers of a raw archive are found") {
     }
 }
 
-TEST_CASE("bits flipped anywhere in a zstd archive make errors at most, and those of content in one region") {
+TEST_CASE("bits flipped anywhere in a zstd archive make errors at most, those of content in one group") {
     const MemoryLimit limit;
     const auto good = stored(pieces());
     const auto all = read_all(good, contents());
