@@ -231,6 +231,17 @@ _vmactl_offer_values() {
     'NAME config') _vmactl_offer_configs ;;
     'COMMAND help') _vmactl_offer "${all_commands[@]}" ;;
     'NAME extract') _vmactl_offer_devices ;;
+    'ARCHIVE mount' | 'DIR mount')
+        # With --all: storages, or directories, and one to mount at.
+        if [[ " ${words[*]} " == *' --all '* ]]; then
+            _vmactl_offer_storages
+            _vmactl_offer_paths
+        elif [[ $1 == DIR ]]; then
+            _vmactl_offer_paths
+        else
+            _vmactl_offer_archives
+        fi
+        ;;
     'ARCHIVE '* | 'OLDER diff' | 'NEWER diff' | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
     'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;

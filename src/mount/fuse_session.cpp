@@ -157,7 +157,8 @@ void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     answer(request, [&](FuseSession::State& state) {
         if ((info->flags & O_ACCMODE) != O_RDONLY) return (void)fuse_reply_err(request, EROFS);
         auto file = state.tree.open(inode);
-        if (!file) return (void)fuse_reply_err(request, ENOENT);
+        // The kernel looks the name up again, and opens what has it now.
+        if (!file) return (void)fuse_reply_err(request, ESTALE);
         info->keep_cache = file->is_lasting();
         info->direct_io = !file->is_lasting();
         info->fh = reinterpret_cast<std::uint64_t>(file.get());

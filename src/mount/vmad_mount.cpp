@@ -26,6 +26,7 @@
 #include "mount/archive_tree.hpp"
 #include "mount/archive_watch.hpp"
 #include "mount/background.hpp"
+#include "mount/directory_tree.hpp"
 #include "mount/fuse_session.hpp"
 #include "mount/mount_log.hpp"
 
@@ -40,9 +41,30 @@ struct Options {
     bool allow_other = false;
     std::string memory = "128M";
     unsigned threads = 8;
+    std::vector<std::string> folders{};  ///< NAME=PATH; none to show an archive
     std::string archive{};
     std::string directory{};
+
+    /// What is shown.
+    [[nodiscard]] std::string source() const;
 };
+
+/// Of a view of directories. NAME has no slash, and PATH begins with one.
+std::vector<FolderSource> folder_sources(const Options& options) {
+    std::vector<FolderSource> sources;
+    for (const auto& folder : options.folders) {
+        const auto end = folder.find("=/");
+        if (end == std::string::npos) throw base::UsageError("--folder takes NAME=PATH");
+        sources.push_back({folder.substr(0, end), folder.substr(end + 1)});
+    }
+    return sources;
+}
+
+std::string Options::source() const {
+    std::string paths = archive;
+    for (const auto& folder : folder_sources(*this)) paths += (paths.empty() ? "" : ":") + folder.path;
+    return paths;
+}
 
 /// The text to print instead, for --help.
 std::optional<std::string> parse(int argc, char** argv, Options& options) {
@@ -56,9 +78,18 @@ std::optional<std::string> parse(int argc, char** argv, Options& options) {
     arguments.option("--threads", options.threads, "Number of threads that answer")
         .value_name("N")
         .between(1U, base::kMaxThreads);
-    arguments.operand("ARCHIVE", options.archive, "Path of the archive").required();
-    arguments.operand("DIR", options.directory, "Directory to mount at").required();
-    return parser.parse(argc, argv);
+    arguments.option("--folder", options.folders, "Show this directory of archives instead")
+        .value_name("NAME=PATH")
+        .repeatable();
+    std::vector<std::string> words;
+    arguments.operand("WORD", words, "[ARCHIVE] DIR: path of the archive, directory to mount at").required();
+    auto text = parser.parse(argc, argv);
+    if (text) return text;
+    if (words.size() != (options.folders.empty() ? 2 : 1))
+        throw base::UsageError("vmad-mount takes an ARCHIVE or --folder, and a DIR");
+    if (options.folders.empty()) options.archive = words.front();
+    options.directory = words.back();
+    return std::nullopt;
 }
 
 /// An open archive, and where everything in it is.
@@ -108,7 +139,53 @@ void print_files(Console& console, const Options& options, FileTree& tree) {
         console.print(text);
 }
 
-void show(const Options& options, Console& console, Background& background) {
+std::string archives_text(std::size_t count) {
+    return fmt::format("{} {}", count, count == 1 ? "archive" : "archives");
+}
+
+/// What is in the folders of a view, and what is not: archives that are to be repacked first.
+void print_folders(Console& console, const Options& options, DirectoryTree& tree) {
+    nlohmann::json folders = nlohmann::json::array();
+    for (auto& folder : tree.folders()) {
+        const auto listing = folder.listing();
+        const auto place =
+            folder.name().empty() ? options.directory : options.directory + "/" + folder.name();
+        folders.push_back({{"directory", place},
+                           {"path", folder.path()},
+                           {"archives", listing->archives},
+                           {"not_repacked", listing->not_repacked},
+                           {"not_seekable", listing->not_seekable}});
+        if (options.json) continue;
+        console.print(ctl::printable(fmt::format("{}: {} of {}", place, archives_text(listing->archives),
+                                                 folder.path())) +
+                      "\n");
+        if (const auto count = listing->not_repacked.size(); count > 0)
+            console.message(fmt::format("{} of {} {} not shown until {}: vmactl scan {}",
+                                        archives_text(count), folder.path(), count == 1 ? "is" : "are",
+                                        count == 1 ? "it is repacked" : "they are repacked", folder.path()));
+    }
+    if (options.json) console.print_json({{"directory", options.directory}, {"folders", folders}});
+}
+
+/// Mounts the tree, and serves it until it is unmounted. `print` is called when it is there.
+void serve(FileTree& tree, const Options& options, MountLog& log, Background& background,
+           const std::function<void()>& print) {
+    FuseSession session(tree, {.mount_point = options.directory,
+                               .source = options.source(),
+                               .allow_other = options.allow_other,
+                               .threads = options.threads,
+                               .on_ready =
+                                   [&] {
+                                       print();
+                                       if (options.foreground) return;
+                                       log.use_journal();
+                                       background.detach();
+                                   },
+                               .on_failure = [&](const std::string& text) { log.warn_once(text); }});
+    session.serve();
+}
+
+void show_archive(const Options& options, Console& console, Background& background) {
     Archive archive;
     open(archive, options, console);
     const HeldSignals held;
@@ -122,19 +199,17 @@ void show(const Options& options, Console& console, Background& background) {
                                     .header = archive.index->header()});
     ArchiveTree tree(*archive.index, {.memory_bytes = base::parse_size(options.memory)},
                      archive.status.st_mtim, [&] { return info_text(info, watch); });
-    FuseSession session(tree, {.mount_point = options.directory,
-                               .source = options.archive,
-                               .allow_other = options.allow_other,
-                               .threads = options.threads,
-                               .on_ready =
-                                   [&] {
-                                       print_files(console, options, tree);
-                                       if (options.foreground) return;
-                                       log.use_journal();
-                                       background.detach();
-                                   },
-                               .on_failure = [&](const std::string& text) { log.warn_once(text); }});
-    session.serve();
+    serve(tree, options, log, background, [&] { print_files(console, options, tree); });
+}
+
+void show_folders(const Options& options, Console& console, Background& background) {
+    io::FileSystem fs;
+    MountLog log(console, options.source());
+    DirectoryTree tree(fs, folder_sources(options), base::parse_size(options.memory),
+                       [&](const std::string& text) { log.warn_once(text); });
+    for (auto& folder : tree.folders()) (void)folder.listing();  // takes longest the first time
+    const HeldSignals held;
+    serve(tree, options, log, background, [&] { print_folders(console, options, tree); });
 }
 
 int run(int argc, char** argv, Console& console) {
@@ -146,7 +221,7 @@ int run(int argc, char** argv, Console& console) {
         }
         if (options.json) console.use_json();
         auto background = options.foreground ? Background::none() : Background::fork();
-        show(options, console, background);
+        (options.folders.empty() ? show_archive : show_folders)(options, console, background);
         return 0;
     } catch (const base::Cancelled&) {
         return ctl::StopSignals::exit_status();

@@ -1,13 +1,15 @@
 """README's recipes for hook.d, as text taken from there, run as vzdump runs them: without PATH and without HOME."""
 
+import os
 import re
 import shutil
 import subprocess
 import textwrap
 import unittest
 
+import test_mount
 from daemon_process import PATIENCE, DaemonTest
-from support import SOURCE, VMACTL
+from support import SOURCE, VMACTL, VMAD_MOUNT
 
 PHASES = (("job-init",), ("job-start",), ("backup-start", "stop", "100"), ("pre-stop", "stop", "100"),
           ("backup-end", "stop", "100"), ("log-end", "stop", "100"), ("backup-abort", "stop", "100"), ("job-abort",))
@@ -19,12 +21,14 @@ def needs(program):
 
 
 def recipes():
-    """The scripts by the name of their program. Those of borg and rsync replace the last lines of the first one."""
+    """The scripts by the name of their program, and "view". The others replace the last lines of restic's."""
     section = re.search(r"^## Recipes\n(.*?)^## ", (SOURCE / "README.md").read_text(), re.M | re.S)[1]
-    restic, borg, rsync = (textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.M)[:3])
+    restic, borg, rsync, view = (textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", section, re.M))
     assert "With borg, the last three lines are\n" in section and "and with rsync\n" in section, section
-    beginning = "".join(restic.splitlines(keepends=True)[:-3])
-    return {"restic": restic, "borg": beginning + borg, "rsync": beginning + rsync}
+    assert "With restic, the last line above becomes\n" in section, section
+    lines = restic.splitlines(keepends=True)
+    beginning = "".join(lines[:-3])
+    return {"restic": restic, "borg": beginning + borg, "rsync": beginning + rsync, "view": "".join(lines[:-1]) + view}
 
 
 class RecipeTest(DaemonTest):
@@ -41,9 +45,12 @@ class RecipeTest(DaemonTest):
         for old, new in (("vmactl wait", f"{VMACTL} wait"), ("/var/lib/vz/dump", self.dump), *replacements):
             self.assertEqual(text.count(old), 1, f"{old} in:\n{text}")
             text = text.replace(old, str(new))
+        self.install_script(text.removesuffix("\n") + end + "\n")
+
+    def install_script(self, text):
         script = self.dir / "hook.d/50-offsite"
         script.parent.mkdir(exist_ok=True)
-        script.write_text(text.removesuffix("\n") + end + "\n")
+        script.write_text(text)
         script.chmod(0o755)
 
     def install_restic(self, *replacements, **options):
@@ -94,6 +101,25 @@ class RecipeTest(DaemonTest):
         self.assertNotIn("not all backups are repacked", output)
         self.outside("restic", "restore", "latest", "--target", self.restored)
         self.assert_restored(archive, self.restored / self.dump.relative_to("/"))
+
+    @unittest.skipIf(test_mount.why_not(), test_mount.why_not())
+    @needs("restic")
+    def test_restic_of_a_view(self):
+        self.outside("restic", "init")
+        text = recipes()["view"]
+        view = self.dir / "view"
+        for old, new in (("vmactl wait", f"{VMACTL} wait"), ("vmactl mount --all local", f"{VMACTL} mount --all {self.dump}"),
+                         ("vmactl umount", f"{VMACTL} umount"), ("/run/vmad-raw", view),
+                         ("/mnt/offsite/restic", self.repository), ("/etc/vmad/restic.password", self.secret)):
+            self.assertIn(old, text)
+            text = text.replace(old, str(new))
+        self.install_script(text)
+        archive, (code, output) = self.run_night(HOME=self.dir, VMAD_MOUNT=VMAD_MOUNT)
+        self.assertEqual(code, 0, output)
+        self.assertIn(f"{view}: 1 archive of {self.dump}\n", output)
+        self.assertEqual(os.listdir(view), [])
+        self.outside("restic", "restore", "latest", "--target", self.restored)
+        self.assertEqual((self.restored / view.relative_to("/") / archive.path.name).read_bytes(), archive.new)
 
     @needs("borg")
     def test_borg(self):

@@ -16,7 +16,9 @@
 #include "base/limits.hpp"
 #include "base/units.hpp"
 #include "ctl/commands/command.hpp"
+#include "ctl/commands/job_wait.hpp"
 #include "ctl/operands/archive_name.hpp"
+#include "ctl/operands/dump_directory.hpp"
 #include "ctl/operands/mount_users.hpp"
 #include "io/mount_table.hpp"
 
@@ -61,8 +63,11 @@ std::optional<io::Mount> mount_at(io::FileSystem& fs, const std::string& directo
 class MountCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
-        arguments.operand("ARCHIVE", archive_, "Path or volume ID").required();
-        arguments.operand("DIR", directory_, "Directory to mount at").required();
+        arguments.operand("ARCHIVE", archive_, "Path or volume ID (--all: storage or directory)").required();
+        arguments.operand("DIR", directories_, "Directory to mount at (--all: the last one)").required();
+        const auto all =
+            arguments.flag("--all", all_, "Show all archives of storages or directories as\nraw .vma");
+        arguments.flag("--wait", wait_, "Wait for the unfinished jobs of these first").needs(all);
         arguments.flag("--foreground", foreground_,
                        "Stay in the foreground, with messages on\nstandard error");
         arguments.flag("--allow-other", allow_other_, "Let other users read the files");
@@ -73,34 +78,62 @@ class MountCommand final : public Command {
         arguments.footer(
             "Shows each disk as DEVICE.raw, sparse, and each config under its own name, all\n"
             "read-only, until \"vmactl umount DIR\". A .vma.zst must be canonical; others than\n"
-            "that and .vma are to be repacked first. Needs the package vmad-fuse.");
+            "that and .vma are to be repacked first. Needs the package vmad-fuse.\n\n"
+            "With --all, DIR shows each canonical .vma.zst and .vma as the raw .vma that\n"
+            "restic and borg share most of, with notes, logs and backups of containers, and\n"
+            "follows what comes and goes. Several storages or directories are folders of it.");
     }
 
     ExitCode run(Context& context) override {
         if (base::parse_size(memory_) < base::kMinMemoryBytes)
             throw base::UsageError(
                 fmt::format("--memory: at least {}", base::spell_size(base::kMinMemoryBytes)));
-        archive_ = absolute_path(archive_name(context.fs, context.console, archive_).path);
-        directory_ = real_directory(context.fs, directory_);
+        directory_ = real_directory(context.fs, directories_.back());
         if (const auto mount = mount_at(context.fs, directory_))
             throw base::Error(fmt::format("{} is a mount already, of {}: \"vmactl umount {}\" first",
                                           directory_, mount->source, directory_));
-        become(words(context.options.json));
+        if (all_) become(view_words(context));
+        if (directories_.size() > 1)
+            throw base::UsageError("one archive is mounted at one directory; --all takes several");
+        auto words = common_words(context.options.json);
+        words.insert(
+            words.end(),
+            {"--", absolute_path(archive_name(context.fs, context.console, archive_).path), directory_});
+        become(std::move(words));
     }
 
   private:
-    [[nodiscard]] std::vector<std::string> words(bool json) const {
+    [[nodiscard]] std::vector<std::string> common_words(bool json) const {
         std::vector<std::string> words{mount_program(), "--memory", memory_, "--threads",
                                        std::to_string(threads_)};
         if (json) words.emplace_back("--json");
         if (foreground_) words.emplace_back("--foreground");
         if (allow_other_) words.emplace_back("--allow-other");
-        words.insert(words.end(), {"--", archive_, directory_});
         return words;
     }
 
-    std::string archive_;
-    std::string directory_;
+    /// Waits for what is to be waited for.
+    [[nodiscard]] std::vector<std::string> view_words(Context& context) const {
+        std::vector<std::string> sources{archive_};
+        sources.insert(sources.end(), directories_.begin(), directories_.end() - 1);
+        const auto folders = dump_directories(context.fs, context.console, sources);
+        std::vector<std::string> paths;
+        for (const auto& folder : folders) paths.push_back(folder.path);
+        // A job that failed was named; its archive is not shown.
+        if (wait_) (void)JobWait(context, 0).run_below(paths);
+        auto words = common_words(context.options.json);
+        for (const auto& [name, path] : folders)
+            words.insert(words.end(),
+                         {"--folder", fmt::format("{}={}", folders.size() == 1 ? "" : name, path)});
+        words.insert(words.end(), {"--", directory_});
+        return words;
+    }
+
+    std::string archive_;                   ///< or the first of what --all shows
+    std::vector<std::string> directories_;  ///< the others, and where to mount
+    std::string directory_{};               ///< where to mount
+    bool all_ = false;
+    bool wait_ = false;
     std::string memory_ = "128M";
     bool foreground_ = false;
     bool allow_other_ = false;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -17,9 +16,9 @@
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_search.hpp"
+#include "ctl/operands/dump_directory.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/text_table.hpp"
-#include "io/mount_table.hpp"
 #include "publish/file_identity.hpp"
 #include "pve/storage_config.hpp"
 #include "varlink/protocol.hpp"
@@ -53,15 +52,6 @@ struct Candidate {
     FoundArchive archive;
     std::string storage;
 };
-
-bool is_mounted(io::FileSystem& fs, const std::string& mount_point) {
-    std::error_code error;
-    const auto real = std::filesystem::canonical(mount_point, error);
-    if (error) return false;
-    const auto table = io::MountTable::read(fs);
-    const auto* mount = table.find(real.native());
-    return mount != nullptr && mount->mount_point == real.native();
-}
 
 struct Examined {
     bool canonical;
@@ -269,26 +259,16 @@ class ScanCommand final : public Command {
         const auto config = pve::StorageConfig::read(context.fs);
         for (const auto& warning : config.warnings(storage_)) context.console.message_once(warning);
         for (const auto& storage : chosen_storages(config)) {
-            if (storage.mount_point.empty() || is_mounted(context.fs, storage.mount_point))
+            if (is_mounted(context.fs, storage))
                 places.push_back({storage.dump_directory, storage.id});
             else
-                scan.fail(
-                    fmt::format("storage \"{}\" is not mounted at {}", storage.id, storage.mount_point));
+                scan.fail(not_mounted_text(storage));
         }
         return places;
     }
 
     [[nodiscard]] std::vector<pve::Storage> chosen_storages(const pve::StorageConfig& config) const {
-        if (storage_ != "all") {
-            const auto& storage = config.file_storage(storage_);
-            if (!storage.enabled)
-                throw base::UsageError(
-                    fmt::format("storage \"{}\" is disabled or not available on this node", storage.id));
-            if (!storage.holds_backups)
-                throw base::UsageError(
-                    fmt::format("storage \"{}\" is not configured for backups", storage.id));
-            return {storage};
-        }
+        if (storage_ != "all") return {backup_storage(config, storage_)};
         std::vector<pve::Storage> chosen;
         for (const auto& storage : config.storages())
             if (storage.enabled && storage.holds_backups) chosen.push_back(storage);
