@@ -149,9 +149,7 @@ void get_attributes(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
 
 // Files.
 
-OpenFile& file_of(const fuse_file_info* info) {
-    return *reinterpret_cast<OpenFile*>(info->fh);  // NOLINT(performance-no-int-to-ptr)
-}
+OpenFile& file_of(const fuse_file_info* info) { return Handles<OpenFile>::at(info->fh); }
 
 void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     answer(request, [&](FuseSession::State& state) {
@@ -161,14 +159,14 @@ void open_file(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
         if (!file) return (void)fuse_reply_err(request, ESTALE);
         info->keep_cache = file->is_lasting();
         info->direct_io = !file->is_lasting();
-        info->fh = reinterpret_cast<std::uint64_t>(file.get());
-        // An interrupted caller never closes.
-        if (fuse_reply_open(request, info) == 0) (void)file.release();
+        info->fh = state.files.add(std::move(file));
+        // Who was interrupted meanwhile never closes.
+        if (fuse_reply_open(request, info) != 0) state.files.close(info->fh);
     });
 }
 
 void close_file(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-    delete &file_of(info);
+    state_of(request).files.close(info->fh);
     fuse_reply_err(request, 0);
 }
 
@@ -211,12 +209,8 @@ void seek_in_file(fuse_req_t request, fuse_ino_t, off_t begin, int whence, fuse_
 
 // Directories.
 
-/// What one opening of a directory lists, so that what comes and goes meanwhile moves nothing.
+/// One opening of a directory lists what was there then, so that what comes and goes meanwhile moves nothing.
 using Listing = std::vector<Entry>;
-
-const Listing& listing_of(const fuse_file_info* info) {
-    return *reinterpret_cast<const Listing*>(info->fh);  // NOLINT(performance-no-int-to-ptr)
-}
 
 void open_directory(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     answer(request, [&](FuseSession::State& state) {
@@ -226,19 +220,19 @@ void open_directory(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) 
         for (const auto* name : {".", ".."})
             listing->push_back({name, {.inode = inode, .is_directory = true}});
         for (auto& entry : *entries) listing->push_back(std::move(entry));
-        info->fh = reinterpret_cast<std::uint64_t>(listing.get());
-        if (fuse_reply_open(request, info) == 0) (void)listing.release();
+        info->fh = state.listings.add(std::move(listing));
+        if (fuse_reply_open(request, info) != 0) state.listings.close(info->fh);
     });
 }
 
 void close_directory(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-    delete &listing_of(info);
+    state_of(request).listings.close(info->fh);
     fuse_reply_err(request, 0);
 }
 
 void read_directory(fuse_req_t request, fuse_ino_t, std::size_t size, off_t begin, fuse_file_info* info) {
     answer(request, [&](FuseSession::State& state) {
-        const auto& listing = listing_of(info);
+        const auto& listing = Handles<Listing>::at(info->fh);
         std::vector<char> buffer(size);
         std::size_t used = 0;
         for (auto i = static_cast<std::size_t>(begin); i < listing.size(); ++i) {

@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "base/threads.hpp"
 #include "mount/file_tree.hpp"
@@ -37,6 +39,31 @@ class HeldSignals {
     static void release();
 };
 
+/// What the kernel has open, by the numbers that it knows it by. What it has not closed goes with this
+/// object.
+template <typename Object>
+class Handles {
+  public:
+    [[nodiscard]] std::uint64_t add(std::unique_ptr<Object> object) {
+        const auto handle = reinterpret_cast<std::uint64_t>(object.get());
+        const std::lock_guard lock(mutex_);
+        objects_.emplace(handle, std::move(object));
+        return handle;
+    }
+    void close(std::uint64_t handle) {
+        const std::lock_guard lock(mutex_);
+        objects_.erase(handle);
+    }
+    /// Of one that is open.
+    [[nodiscard]] static Object& at(std::uint64_t handle) noexcept {
+        return *reinterpret_cast<Object*>(handle);  // NOLINT(performance-no-int-to-ptr)
+    }
+
+  private:
+    std::mutex mutex_;
+    std::unordered_map<std::uint64_t, std::unique_ptr<Object>> objects_;
+};
+
 class FuseSession {
   public:
     /// Mounts. The tree outlives the session. Throws base::Error that says why it cannot be mounted.
@@ -56,6 +83,8 @@ class FuseSession {
         SessionOptions options;
         fuse_session* session = nullptr;
         base::FirstError error{};
+        Handles<OpenFile> files{};
+        Handles<std::vector<Entry>> listings{};
     };
 
   private:
