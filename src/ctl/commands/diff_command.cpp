@@ -8,6 +8,7 @@
 
 #include "access/archive_comparison.hpp"
 #include "access/disk_reader.hpp"
+#include "access/index_cache.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
@@ -92,8 +93,10 @@ class DiffCommand final : public Command {
             nullptr, std::nullopt};
         const auto& file = *archive.input->file();
         const StopSignals signals;
-        ProgressBar bar(context.console, archive_label(path), {base::Stage::repacking});
-        archive.index = access::ArchiveIndex::read(context.fs, file, task_options(threads_, signals, bar));
+        ProgressBar bar(context.console, archive_label(path) + " (index)", {base::Stage::repacking});
+        const access::IndexCache cache;
+        archive.index =
+            access::ArchiveIndex::read(context.fs, file, task_options(threads_, signals, bar), &cache);
         if (!blocks_) archive.checksums = access::read_region_checksums(context.fs, file, signals.flag());
         return archive;
     }
