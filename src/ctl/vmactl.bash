@@ -176,6 +176,16 @@ _vmactl_offer_named_files() {
     _vmactl_offer_paths '*'
 }
 
+# Offers the volumes in the archive that the line names, alone or with a path in it.
+_vmactl_offer_volumes() {
+    local line names=() is_name='"volume":"([[:alnum:]/._+-]+)"'
+    [[ -n $archive ]] || return
+    while IFS= read -r line; do
+        [[ ! $line =~ $is_name ]] || names+=("${BASH_REMATCH[1]}")
+    done < <(_vmactl_run --json ls -- "${archive%%:/*}")
+    _vmactl_offer "${names[@]}"
+}
+
 # Offers the storages of Proxmox VE that hold files.
 _vmactl_offer_storages() {
     local line file=${VMAD_ROOT-}/etc/pve/storage.cfg names=(local)
@@ -242,6 +252,8 @@ _vmactl_offer_values() {
             _vmactl_offer_archives
         fi
         ;;
+    'FILE cp') _vmactl_offer_archives && _vmactl_offer_paths ;;
+    'NAME ls' | 'NAME cp') _vmactl_offer_volumes ;;
     'ARCHIVE '* | 'OLDER diff' | 'NEWER diff' | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
     'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;

@@ -41,6 +41,8 @@ const std::vector<CommandEntry>& command_table() {
         {"repack", "Repack archives into canonical form", make_repack_command},
         {"extract", "Extract disks and configs as files", make_extract_command},
         {"diff", "Compare two archives", make_diff_command},
+        {"ls", "List the volumes in an archive, or files on them", make_ls_command},
+        {"cp", "Copy files out of the disks in an archive", make_cp_command},
         {"mount", "Mount disks and configs as read-only files", make_mount_command},
         {"umount", "Unmount an archive", make_umount_command},
         {"create", "Create an archive from disk images and configs", make_create_command},

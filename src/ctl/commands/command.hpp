@@ -61,6 +61,8 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();
 [[nodiscard]] std::unique_ptr<Command> make_extract_command();
 [[nodiscard]] std::unique_ptr<Command> make_diff_command();
+[[nodiscard]] std::unique_ptr<Command> make_ls_command();
+[[nodiscard]] std::unique_ptr<Command> make_cp_command();
 [[nodiscard]] std::unique_ptr<Command> make_mount_command();
 [[nodiscard]] std::unique_ptr<Command> make_umount_command();
 [[nodiscard]] std::unique_ptr<Command> make_create_command();

@@ -10,14 +10,14 @@
 
 namespace vmad::ctl {
 
-namespace {
-
 io::File open_archive(io::FileSystem& fs, const std::string& path) {
     // O_NONBLOCK: to open a FIFO would wait for its writer.
     auto file = fs.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (!S_ISREG(fs.status(file).st_mode)) throw base::Error(fmt::format("{} is not a regular file", path));
     return file;
 }
+
+namespace {
 
 /// Of a pipe as well as of a file.
 std::string read_config(io::FileSystem& fs, const std::string& path, const base::CancelFlag& cancel) {

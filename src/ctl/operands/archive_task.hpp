@@ -18,6 +18,9 @@ namespace vmad::ctl {
 /// How a command line names standard input and output.
 inline constexpr char kStandardStream[] = "-";
 
+/// Opens an archive that must be a file. Throws base::Error for what is no regular file or cannot be read.
+[[nodiscard]] io::File open_archive(io::FileSystem& fs, const std::string& path);
+
 /// An archive to read: a file of any format, or standard input.
 class ArchiveInput {
   public:

@@ -53,6 +53,14 @@ std::string iso_local_time(std::uint64_t seconds_since_epoch) {
     return fmt::format("{}:{}", result.substr(0, minutes), result.substr(minutes));
 }
 
+std::string minute_time(std::int64_t seconds_since_epoch) {
+    const std::time_t time = seconds_since_epoch;
+    std::tm parts{};
+    std::array<char, 64> text;
+    if (::localtime_r(&time, &parts) == nullptr) return fmt::format("@{}", seconds_since_epoch);
+    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M", &parts)};
+}
+
 std::string clock_time(std::uint64_t seconds_since_epoch) {
     const auto parts = local_parts(seconds_since_epoch);
     if (!parts) return fmt::format("@{}", seconds_since_epoch);

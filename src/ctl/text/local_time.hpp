@@ -12,6 +12,9 @@ namespace vmad::ctl {
 /// ISO 8601, "2024-02-29T13:05:09+01:00"; "@N" for a second that no calendar reaches.
 [[nodiscard]] std::string iso_local_time(std::uint64_t seconds_since_epoch);
 
+/// "2024-02-29 13:05"; "@N" for a second that no calendar reaches.
+[[nodiscard]] std::string minute_time(std::int64_t seconds_since_epoch);
+
 /// "13:05:09"
 [[nodiscard]] std::string clock_time(std::uint64_t seconds_since_epoch);
 

@@ -1,0 +1,50 @@
+#include "ctl/operands/guest_archive.hpp"
+
+#include "access/index_cache.hpp"
+#include "ctl/text/archive_text.hpp"
+#include "guest/confinement.hpp"
+
+namespace vmad::ctl {
+namespace {
+
+std::string disk_name(const vma::Device& device) {
+    constexpr std::string_view kPrefix = "drive-";
+    return device.name.starts_with(kPrefix) ? device.name.substr(kPrefix.size()) : device.name;
+}
+
+}  // namespace
+
+GuestPath guest_path(const std::string& word) {
+    const auto colon = word.find(":/");
+    if (colon == word.npos) return {word};
+    return {word.substr(0, colon), word.substr(colon + 1)};
+}
+
+GuestArchive::GuestArchive(io::FileSystem& fs, Console& console, const std::string& name)
+    : file_(open_archive(fs, name)) {
+    const StopSignals signals;
+    ProgressBar bar(console, archive_label(name), {base::Stage::repacking});
+    const access::IndexCache cache;
+    index_ =
+        access::ArchiveIndex::read(fs, file_, task_options(base::default_threads(), signals, bar), &cache);
+}
+
+const std::vector<guest::Volume>& GuestArchive::enter(const std::string& volume) {
+    guest::confine();
+    reader_.emplace(*index_, access::DiskReader::Options{});
+    std::vector<guest::Disk> disks;
+    for (const auto& device : index_->header().devices) {
+        disks.push_back({disk_name(device), device.size_bytes,
+                         [this, id = device.id](std::uint64_t offset, std::span<std::byte> into) {
+                             reader_->read_at(id, offset, into);
+                         }});
+        const auto& name = disks.back().name;
+        if (volume != name && !volume.starts_with(name + "/")) continue;
+        disks.erase(disks.begin(), disks.end() - 1);
+        break;
+    }
+    volumes_ = guest::find_volumes(disks);
+    return volumes_;
+}
+
+}  // namespace vmad::ctl
