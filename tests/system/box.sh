@@ -20,8 +20,9 @@ VOLATILE=no
 while read -r command; do
     case $command in
     boot)
-        # shellcheck disable=SC2119 # it takes options of its own
-        box_boot
+        devices=()
+        [ ! -e /dev/fuse ] || devices+=(--bind=/dev/fuse)
+        box_boot "${devices[@]}"
         echo "booted $LEADER"
         ;;
     stop)

@@ -113,13 +113,15 @@ class LifeTest(SystemTest):
         self.install(the_package("vmad-fuse"))
         self.assertEqual(self.box.shell("dpkg -L vmad-fuse | grep -v /usr/share/doc | xargs -d '\\n' -I{} find {} "
                                         "-maxdepth 0 -not -type d"), "/usr/lib/vmad/vmad-mount\n")
-        # A container has no FUSE.
         output = self.box.run(*mount).stdout
-        if self.box.run("test", "-e", "/dev/fuse").returncode == 0:
-            self.assertIn("qemu-server.conf", self.box.output("ls", "/root/mounted"))
-            self.box.output("vmactl", "umount", "/root/mounted")
-        else:
+        if self.box.run("test", "-e", "/dev/fuse").returncode != 0:
             self.assertIn("cannot mount at /root/mounted", output)
+            return
+        self.assertIn("/root/mounted/qemu-server.conf\n", output)
+        self.box.shell("cp /root/guest.vma /root/other.vma; mv /root/other.vma /root/guest.vma")
+        journal = ("journalctl", "--identifier=vmad-mount", "--output=cat", "VMAD_ARCHIVE=/root/guest.vma")
+        self.box.wait_until(lambda: "/root/guest.vma was replaced; " in self.box.run(*journal).stdout, "it is noticed")
+        self.box.output("vmactl", "umount", "/root/mounted")
 
     def test_6_purge(self):
         self.box.put("/etc/pve/jobs.cfg", "vzdump: nightly\n\tscript /etc/vmad/vzdump-hook\n")
@@ -189,7 +191,9 @@ class CleanPackageTest(SystemTest):
         self.box.put(f"/root/{fuse.name}", fuse)
         result = self.box.run("autopkgtest", "/root/" + the_package().name, "/root/" + fuse.name, "/root/source/", "--",
                               "null")
-        self.assertEqual(result.returncode, 0, result.stdout[-4000:])
+        # Without /dev/fuse, one is skipped.
+        self.assertIn(result.returncode, (0, 2), result.stdout[-4000:])
+        self.assertRegex(result.stdout, r"(?m)^normalize +PASS$")
 
 
 if __name__ == "__main__":
