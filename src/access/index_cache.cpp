@@ -23,7 +23,7 @@ constexpr std::size_t kFrameRecords = 2048;
 constexpr int kLevel = 3;
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
 /// What a process that was killed has left in the making.
-constexpr std::int64_t kStaleSeconds = 24 * 3600;
+constexpr std::int64_t kStaleSeconds = std::int64_t{24} * 3600;
 
 IndexKey key_of(const struct stat& archive) {
     const auto text = fmt::format("vmad index 1\ndevice {}\ninode {}\nsize {}\nmodified {}\n", archive.st_dev,
