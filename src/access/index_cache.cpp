@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/path.hpp"
 #include "io/temporary_name.hpp"
 
 namespace vmad::access {
@@ -169,10 +170,10 @@ void HeaderRecording::remove_oldest() {
 }
 
 std::string IndexCache::default_directory() {
-    if (::geteuid() == 0) return "/var/cache/vmad";
     // A relative $XDG_CACHE_HOME is to be ignored, says its specification.
     if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
         return fmt::format("{}/vmad", cache);
+    if (::geteuid() == 0) return base::system_path("/var/cache/vmad");
     if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
         return fmt::format("{}/.cache/vmad", home);
     return "";

@@ -91,7 +91,8 @@ class IndexCache {
         std::uint64_t max_bytes = std::uint64_t{512} << 20;
     };
 
-    /// /var/cache/vmad for root, else vmad in $XDG_CACHE_HOME or ~/.cache; empty when there is neither.
+    /// vmad in $XDG_CACHE_HOME, else in /var/cache for root and in ~/.cache for others; empty when there is
+    /// none.
     [[nodiscard]] static std::string default_directory();
 
     /// Nothing is kept in a directory without a name.

@@ -103,7 +103,7 @@ class ProcessTest(unittest.TestCase):
     def setUp(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="vmad-test-"))
         self.addCleanup(shutil.rmtree, self.dir)
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "TZ": "UTC", "LC_ALL": "C.UTF-8",
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.dir), "XDG_CACHE_HOME": str(self.dir / "cache"), "TZ": "UTC", "LC_ALL": "C.UTF-8",
                             "VMAD_MOUNT": str(VMAD_MOUNT)}
         # Sanitizers are told by the environment what to do.
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"):

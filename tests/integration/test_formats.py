@@ -8,13 +8,14 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 import unittest
 
 import sentences
 from archive_formats import (COMPRESSED, ENDINGS, FormatTest, RESTORE, SeekTable, canonical, concatenated, filtered,
                            large, make_archives, stored)
-from support import HANG_SECONDS, VMACHECK, VMACTL, sha256
+from support import HANG_SECONDS, VMACHECK, VMACTL, generate, sha256
 
 
 def setUpModule():
@@ -180,6 +181,20 @@ class EfficiencyTest(FormatTest):
                     others = sum(size for offset, size in reads if offset < table.offset and not begin <= offset < end)
                     # One thread reads little more than the header, several no more.
                     self.assertLess(others, 512 << 10)
+
+    def test_the_headers_of_a_large_raw_archive_are_read_once(self):
+        archive = generate(self.dump / "x.vma", "--disk", "drive-scsi0=9G", "--disk", "drive-efidisk0=528K",
+                           "--zero-fraction", "0.9999")
+        self.succeed("extract", "--device", "efidisk0", canonical["raw"], self.dir / "out")
+        self.assertFalse((self.dir / "cache").exists())
+        counts = []
+        for arguments in (("extract", "--device", "efidisk0", archive, self.dir / "x"), ("diff", archive, archive)):
+            counts.append(len(self.reads(archive, *arguments)))
+            [kept] = (self.dir / "cache/vmad").iterdir()
+            self.assertEqual((stat.S_IMODE(kept.stat().st_mode), stat.S_IMODE(kept.parent.stat().st_mode)),
+                             (0o600, 0o700))
+        self.assertGreater(counts[0], 2400)
+        self.assertLess(counts[1], counts[0] / 4)
 
     def test_damage_elsewhere_does_not_matter_to_a_disk(self):
         data = bytearray(canonical["zstd"].read_bytes())
