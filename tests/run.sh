@@ -89,9 +89,10 @@ test_package() {
 }
 
 next_step "Dependencies"
-# What README's recipes use.
-recipes="restic, borgbackup, rsync, btrfs-progs, e2fsprogs, fdisk, ntfs-3g, qemu-system-x86, qemu-utils, xfsprogs"
-install_dependencies "$build_dir/apt.log" "build-essential, $recipes, $(build_dependencies)"
+# The programs are for the integration tests, which skip what needs one that is missing.
+programs="restic, borgbackup, rsync, btrfs-progs, dosfstools, e2fsprogs, fdisk, lvm2, ntfs-3g, qemu-system-x86"
+programs+=", qemu-utils, xfsprogs"
+install_dependencies "$build_dir/apt.log" "build-essential, $programs, $(build_dependencies)"
 
 dir=$build_dir/plain options=()
 # Results of an earlier run are not those of this one.

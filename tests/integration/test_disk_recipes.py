@@ -76,11 +76,12 @@ class DiskRecipeTest(ProcessTest):
 
     def run_recipe(self, text, archive, *replacements):
         """Runs it with the test's own places and programs. Returns its output; it leaves no mount and no change."""
-        for old, new in ((ARCHIVE, archive), ("/mnt/backup", self.at), *replacements):
+        for old, new in ((ARCHIVE, archive), *replacements):
             self.assertIn(old, text)
             text = text.replace(old, str(new))
         text = re.sub(r"^    |(?<=&& )(?=vmactl )", "", text, flags=re.M).replace("vmactl ", f"{VMACTL} ")
-        result = subprocess.run(["timeout", str(HANG_SECONDS), "bash", "-euxc", text], cwd=self.dir, env=self.environment,
+        command = ["timeout", str(HANG_SECONDS), "bash", "-euxc", text]
+        result = subprocess.run(command, cwd=self.dir, env=self.environment,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         self.assertEqual(result.returncode, 0, result)
         self.assertFalse(os.path.ismount(self.at) or os.path.ismount(self.guest))
@@ -114,7 +115,7 @@ class FileTest(DiskRecipeTest):
         text = block("mount -o ro,norecovery")
         if line:
             text = re.sub(r'^    mount .*$', lambda _: "    " + line, text, count=1, flags=re.M)
-        replacements = [("/mnt/guest", self.guest)]
+        replacements = [("/mnt/backup", self.at), ("/mnt/guest", self.guest)]
         if not self.has_partitions(disk):
             # A kernel that knows no partitions, or a container without udev.
             replacements += [("losetup -rP", f"losetup -r --offset {MIB}"), ('"${loop}p1"', '"$loop"')]
@@ -129,11 +130,20 @@ class FileTest(DiskRecipeTest):
         finally:
             subprocess.run(["losetup", "--detach", loop], check=True)
 
+    @needs("mkfs.ext4", "sfdisk")
+    def test_without_a_mount(self):
+        disk = self.disk(8 * MIB, "mkfs.ext4", "-q", "-d", self.tree())
+        output = self.run_recipe(block("vmactl ls"), self.archive(disk))
+        self.assertIn("scsi0/p1", output)
+        self.assertIn("fstab", output)
+        self.assertEqual((self.dir / "fstab").read_text(), FSTAB)
+
     @needs("mkfs.xfs", "sfdisk")
     @unittest.skipIf(no_kernel_has("xfs"), no_kernel_has("xfs"))
     def test_xfs(self):
         (self.dir / "fstab.xfs").write_text(FSTAB)
-        (self.dir / "proto").write_text(f"/\n0 0\nd--755 0 0\netc d--755 0 0\nfstab ---644 0 0 {self.dir}/fstab.xfs\n$\n$\n")
+        (self.dir / "proto").write_text("/\n0 0\nd--755 0 0\netc d--755 0 0\n"
+                                        f"fstab ---644 0 0 {self.dir}/fstab.xfs\n$\n$\n")
         self.assert_copied(self.disk(320 * MIB, "mkfs.xfs", "-q", "-p", self.dir / "proto"))
 
     @needs("mkfs.ext4", "sfdisk")
@@ -149,8 +159,8 @@ class FileTest(DiskRecipeTest):
 
     @needs("mkntfs", "ntfs-3g", "sfdisk")
     def test_ntfs(self):
-        disk = self.disk(8 * MIB, "mkntfs", "--quick", "--force", "--partition-start", "2048", "--sectors-per-track", "63",
-                         "--heads", "255")
+        disk = self.disk(8 * MIB, "mkntfs", "--quick", "--force", "--partition-start", "2048",
+                         "--sectors-per-track", "63", "--heads", "255")
         loop = subprocess.run(["losetup", "--offset", str(MIB), "--find", "--show", disk], check=True, text=True,
                               stdout=subprocess.PIPE).stdout.strip()
         try:
@@ -201,7 +211,8 @@ class QemuTest(DiskRecipeTest):
         text = block("qemu-system-x86_64")
         self.assertIn("rm /var/tmp/vm-100.qcow2 && ", text)
         output = self.run_recipe(text.replace("rm /var/tmp/vm-100.qcow2 && ", ""), self.archive(disk),
-                                 ("/var/tmp/vm-100.qcow2", overlay), ("-accel kvm -accel tcg", "-accel tcg"),
+                                 ("/mnt/backup", self.at), ("/var/tmp/vm-100.qcow2", overlay),
+                                 ("-accel kvm -accel tcg", "-accel tcg"),
                                  ("-m 2G", "-m 32M"), ("-vnc 127.0.0.1:1", f"-vnc unix:{self.dir}/vnc"))
         self.assertIn("the guest is up\r\n", output)
         # What the guest wrote is in the overlay, on the backup's disk.
@@ -219,7 +230,7 @@ class QemuTest(DiskRecipeTest):
             with self.subTest(ending):
                 image = self.dir / f"image.{ending}"
                 self.run_recipe(block("qemu-img convert").replace("-O qcow2", options), archive,
-                                ("/srv/images/vm-100.qcow2", image))
+                                ("/mnt/backup", self.at), ("/srv/images/vm-100.qcow2", image))
                 subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", ending, disk, image], check=True)
                 self.assertLess(image.stat().st_blocks * SECTOR, 16 * MIB)
 
