@@ -237,6 +237,9 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     // Each thread would keep what it has freed for itself: half as much memory again as was asked for.
     ::mallopt(M_ARENA_MAX, 1);
+    // Regions and answers come and go: memory that went back to the system would cost page faults each time.
+    ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
     vmad::ctl::Console console;
     return vmad::mount::run(argc, argv, console);
 }
