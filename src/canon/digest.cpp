@@ -50,6 +50,17 @@ std::string Digest::to_hex() const {
     return text;
 }
 
+// A map is in byte order of its keys.
+Digest content_digest(const std::map<std::string, Digest>& devices, const std::vector<vma::Config>& configs) {
+    std::string all;
+    for (const auto& [name, digest] : devices) append(all, digest.bytes);
+    for (const auto& config : configs) {
+        append_counted(all, config.name);
+        append_counted(all, config.data);
+    }
+    return {hash(all.data(), all.size())};
+}
+
 ContentSum::ContentSum(const vma::Header& header) : header_(header) {
     for (const auto& device : header_.devices) sizes_[device.id] = device.size_bytes;
 }
@@ -101,16 +112,6 @@ std::map<std::string, Digest> ContentSum::devices() const {
     return result;
 }
 
-Digest ContentSum::finish() const {
-    auto devices = header_.devices;
-    std::sort(devices.begin(), devices.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-    std::string all;
-    for (const auto& one : devices) append(all, device(one).bytes);
-    for (const auto& config : header_.configs) {
-        append_counted(all, config.name);
-        append_counted(all, config.data);
-    }
-    return {hash(all.data(), all.size())};
-}
+Digest ContentSum::finish() const { return content_digest(devices(), header_.configs); }
 
 }  // namespace vmad::canon

@@ -28,6 +28,10 @@ struct Digest {
     friend bool operator==(const Digest&, const Digest&) = default;
 };
 
+/// The digest of an archive of devices with these hashes (ContentSum::devices()) and of these configs.
+[[nodiscard]] Digest content_digest(const std::map<std::string, Digest>& devices,
+                                    const std::vector<vma::Config>& configs);
+
 /// Sums up records in any order. One thread at a time; threads sum into objects of their own, merged at the
 /// end.
 class ContentSum {

@@ -44,6 +44,17 @@ std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::F
     return content;
 }
 
+std::optional<std::uint64_t> own_stored_bytes(io::FileSystem& fs, const io::File& file,
+                                              const SeekFrame& frame, std::size_t limit_bytes) {
+    if (frame.bytes > limit_bytes || frame.stored_bytes > ZSTD_compressBound(limit_bytes) + 2 * kPageBytes)
+        return std::nullopt;
+    std::vector<std::byte> stored(frame.stored_bytes);
+    if (io::read_fully_at(fs, file, stored, frame.stored_offset) != stored.size()) return std::nullopt;
+    std::span<const std::byte> rest(stored);
+    const auto own = take_frame(rest);
+    return own ? std::optional<std::uint64_t>(own->size()) : std::nullopt;
+}
+
 bool read_frame_start(io::FileSystem& fs, const io::File& file, const SeekFrame& frame,
                       std::span<std::byte> into) {
     std::vector<std::byte> stored(std::min<std::size_t>(kFirstStep, frame.stored_bytes));

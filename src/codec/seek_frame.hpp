@@ -19,6 +19,11 @@ namespace vmad::codec {
                                                                const SeekFrame& frame,
                                                                std::size_t limit_bytes);
 
+/// How many bytes the frame itself has in the file, without the skippable ones behind it. Nothing when none
+/// begins there that has no more content than `limit_bytes`. Throws base::SystemError.
+[[nodiscard]] std::optional<std::uint64_t> own_stored_bytes(io::FileSystem& fs, const io::File& file,
+                                                            const SeekFrame& frame, std::size_t limit_bytes);
+
 /// The first bytes of the frame's content, as many as fit `into`, reading and decompressing little more than
 /// they need. False when there is no frame there with a content size as in the table and a checksum flag, or
 /// it has less. Throws base::SystemError.

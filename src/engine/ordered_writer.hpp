@@ -29,9 +29,15 @@ class OrderedWriter final : public io::ByteSink {
     OrderedWriter(io::FileSystem& fs, const io::File& file, Callbacks callbacks);
 
     void append(std::span<iovec> slices, std::uint64_t size_bytes) override;
+    /// Appends bytes of another file, which shares them where the file system can. Throws what append()
+    /// throws, and base::Error when the file ends before.
+    void copy(const io::File& from, std::uint64_t from_offset, std::uint64_t size_bytes);
     [[nodiscard]] std::uint64_t written_bytes() const noexcept override { return offset_; }
 
   private:
+    void require_space(std::uint64_t size_bytes);
+    [[nodiscard]] std::size_t copy_some(const io::File& from, std::uint64_t from_offset,
+                                        std::size_t size_bytes);
     void end_window();
 
     io::FileSystem& fs_;

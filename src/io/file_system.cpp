@@ -153,6 +153,17 @@ std::size_t FileSystem::write_at(const File& file, std::span<const iovec> from, 
     return static_cast<std::size_t>(count);
 }
 
+std::optional<std::size_t> FileSystem::copy_range(const File& from, std::uint64_t from_offset, const File& to,
+                                                  std::uint64_t to_offset, std::size_t size_bytes) {
+    auto in = static_cast<off64_t>(from_offset);
+    auto out = static_cast<off64_t>(to_offset);
+    const auto count =
+        restarted([&] { return ::copy_file_range(from.fd(), &in, to.fd(), &out, size_bytes, 0); });
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (is_refusal(errno)) return std::nullopt;
+    throw_file_error("copy to", to.path());
+}
+
 void FileSystem::truncate(const File& file, std::uint64_t size_bytes) {
     if (restarted([&] { return ::ftruncate(file.fd(), static_cast<off_t>(size_bytes)); }) != 0)
         throw_file_error("set the size of", file.path());

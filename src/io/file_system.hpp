@@ -111,6 +111,12 @@ class FileSystem {
     /// system.
     [[nodiscard]] virtual std::size_t write_at(const File& file, std::span<const iovec> from,
                                                std::uint64_t offset);
+    /// copy_file_range(2): bytes copied, which share their room on the disk where the file system can do
+    /// that; fewer than asked for at any time, 0 at the end of `from`. Nothing when it cannot be had (a
+    /// refusal).
+    [[nodiscard]] virtual std::optional<std::size_t> copy_range(const File& from, std::uint64_t from_offset,
+                                                                const File& to, std::uint64_t to_offset,
+                                                                std::size_t size_bytes);
     virtual void truncate(const File& file, std::uint64_t size_bytes);
     /// fsync(2), of a file or of a directory.
     virtual void sync(const File& file);

@@ -9,6 +9,7 @@
 #include "engine/ordered_writer.hpp"
 #include "io/storage.hpp"
 #include "publish/inode_lock.hpp"
+#include "repack/config_exchange.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"
 
@@ -130,7 +131,9 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         repack_options.format = source.format();
         repack_options.spill.beside = &replacement.directory();
         repack_options.spill.reserve_beside = options.reserve_bytes;
-        result = engine::repack(fs, source, writer, repack_options);
+        auto exchanged =
+            exchange_configs(fs, replacement.original(), source.format(), writer, repack_options);
+        result = exchanged ? *std::move(exchanged) : engine::repack(fs, source, writer, repack_options);
         warning = source.warning();
         if (warning.empty()) warning = codec::name_warning(path, source.format());
         replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,

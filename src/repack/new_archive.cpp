@@ -9,6 +9,7 @@
 #include "engine/ordered_writer.hpp"
 #include "io/new_file.hpp"
 #include "io/storage.hpp"
+#include "repack/config_exchange.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -78,7 +79,10 @@ engine::RepackResult repack_to_file(io::FileSystem& fs, codec::ArchiveSource& so
                  if (verification) verification->written(bytes);
              }});
     repack_options.spill.beside = &directory;
-    auto result = engine::repack(fs, source, writer, repack_options);
+    std::optional<engine::RepackResult> exchanged;
+    if (source_file != nullptr && format == source.format())
+        exchanged = exchange_configs(fs, *source_file, format, writer, repack_options);
+    auto result = exchanged ? *std::move(exchanged) : engine::repack(fs, source, writer, repack_options);
     // As a copy gets it: the source's permissions, as far as the umask lets through.
     const auto mask = ::umask(0);
     ::umask(mask);

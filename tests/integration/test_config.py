@@ -211,5 +211,43 @@ class SetTest(ProcessTest):
         self.assertEqual(self.succeed("config", archive, "qemu-server.conf"), self.conf.read_text())
 
 
+def why_no_xfs():
+    if os.geteuid() != 0:
+        return "only root can mount"
+    if not shutil.which("mkfs.xfs"):
+        return "xfsprogs is not installed"
+    if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
+        return "there are no loop devices here"
+    return None
+
+
+class SharedTest(ProcessTest):
+    def test_the_disks_share_their_space_with_the_old_archive(self):
+        if why := why_no_xfs():
+            self.skipTest(why)
+        image, mounted = self.dir / "image", self.dir / "mounted"
+        mounted.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(512 << 20)
+        subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
+        if subprocess.run(["mount", "-o", "loop", image, mounted], capture_output=True, check=False).returncode != 0:
+            self.skipTest("XFS cannot be mounted here")
+        try:
+            source = generate(self.dir / "x.vma", "--disk", "drive-scsi0=64M", "--zero-fraction", "0")
+            (self.dir / "conf").write_text("name: renamed\n")
+            for ending in (".vma", ".vma.zst"):
+                self.succeed("repack", source, mounted / f"x{ending}")
+                os.sync()
+                before = os.statvfs(mounted).f_bfree
+                self.succeed("config", mounted / f"x{ending}", "--set", f"qemu-server.conf={self.dir}/conf",
+                             "--output", mounted / f"y{ending}")
+                os.sync()
+                taken = (before - os.statvfs(mounted).f_bfree) * os.statvfs(mounted).f_frsize
+                self.assertLess(taken, 1 << 20)
+                self.assertGreater((mounted / f"y{ending}").stat().st_blocks * 512, 16 << 20)
+        finally:
+            subprocess.run(["umount", mounted], check=True)
+
+
 if __name__ == "__main__":
     unittest.main()

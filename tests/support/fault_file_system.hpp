@@ -40,6 +40,7 @@ class FaultFileSystem : public io::FileSystem {
     bool has_unnamed = true;
     bool has_exchange = true;
     bool has_links = true;
+    bool has_copy_range = true;
     Numbers numbers = Numbers::kept;
     bool admits_numbers = true;   ///< by its type it is one that does not keep them, where it does not
     bool writes_nothing = false;  ///< write(2) returns 0
@@ -107,6 +108,13 @@ class FaultFileSystem : public io::FileSystem {
     std::size_t write_at(const io::File& file, std::span<const iovec> from, std::uint64_t offset) override {
         return step("write_at", file.path(),
                     [&] { return writes_nothing ? 0 : FileSystem::write_at(file, from, offset); });
+    }
+    std::optional<std::size_t> copy_range(const io::File& from, std::uint64_t from_offset, const io::File& to,
+                                          std::uint64_t to_offset, std::size_t size_bytes) override {
+        return step("copy_range", to.path(), [&]() -> std::optional<std::size_t> {
+            if (!has_copy_range) return std::nullopt;
+            return FileSystem::copy_range(from, from_offset, to, to_offset, size_bytes);
+        });
     }
     void truncate(const io::File& file, std::uint64_t size_bytes) override {
         step("truncate", file.path(), [&] { FileSystem::truncate(file, size_bytes); });
