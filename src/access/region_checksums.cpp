@@ -23,7 +23,7 @@ std::vector<DiskChecksums> checksums_of(RegionCursor& cursor, const base::Cancel
         disks[by_id[plan.device_id]].regions.push_back(
             {plan.first_cluster / canon::kClustersPerRegion,
              extents.frame.bytes - static_cast<std::uint32_t>(vma::kExtentHeaderSize), extents.frame.checksum,
-             extents.frame.stored_bytes});
+             extents.frame.stored_bytes, extents.frame.stored_offset});
     }
     return disks;
 }

@@ -21,6 +21,7 @@ struct RegionChecksum {
     std::uint32_t content_bytes = 0;  ///< of its stored blocks
     std::uint32_t checksum = 0;       ///< the low half of XXH64 of its frame's content
     std::uint32_t stored_bytes = 0;   ///< of its frame in the file, with the filling behind it
+    std::uint64_t stored_offset = 0;  ///< of its frame in the file
 };
 
 struct DiskChecksums {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "access/archive_comparison.hpp"
+#include "access/chunk_bound.hpp"
 #include "access/disk_reader.hpp"
 #include "access/index_cache.hpp"
 #include "ctl/commands/command.hpp"
@@ -117,6 +118,9 @@ class DiffCommand final : public Command {
         difference.newer_file_bytes =
             static_cast<std::uint64_t>(context.fs.status(*newer.input->file()).st_size);
         difference.newer_is_canonical = newer.is_canonical();
+        if (older.checksums && newer.checksums)
+            difference.chunk_bound =
+                access::chunk_bound(*older.checksums, *newer.checksums, difference.newer_file_bytes);
         difference.by_content = !older.checksums || !newer.checksums;
         std::vector<access::DiskComparison> disks;
         try {

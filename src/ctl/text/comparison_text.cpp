@@ -118,14 +118,15 @@ std::string sum_text(const ArchiveDifference& difference) {
     if (difference.by_content)
         text += fmt::format(", in regions of 2 MiB that hold {}",
                             base::format_size(Totals::gained(totals.regions)));
-    if (difference.newer_is_canonical)
-        return text + fmt::format(
-                          ". In the newer file these regions take {} of {}: what restic or borg add "
-                          "at most, but for the edges of their chunks.",
-                          base::format_size(totals.new_stored_bytes),
-                          base::format_size(difference.newer_file_bytes));
-    return text +
-           ". The newer archive is not canonical: restic and borg add most of it until it is repacked.";
+    if (!difference.newer_is_canonical)
+        return text +
+               ". The newer archive is not canonical: restic and borg add most of it until it is repacked.";
+    text += fmt::format(". In the newer file these regions take {} of {}",
+                        base::format_size(totals.new_stored_bytes),
+                        base::format_size(difference.newer_file_bytes));
+    if (!difference.chunk_bound) return text + "; restic and borg also add what shares a chunk with them.";
+    return text + fmt::format("; with what shares a chunk with them, restic adds at most some {}.",
+                              base::format_size(*difference.chunk_bound));
 }
 
 // ---- map ----
@@ -318,6 +319,7 @@ nlohmann::json to_json(const ArchiveDifference& difference, bool with_ranges) {
                        {"disks", nlohmann::json::array()},
                        {"configs", nlohmann::json::array()}};
     if (difference.by_content) out["blocks"] = bytes_json(totals.finest);
+    if (difference.chunk_bound) out["restic_bytes_at_most"] = *difference.chunk_bound;
     for (const auto& disk : difference.disks) out["disks"].push_back(disk_json(disk, with_ranges));
     for (const auto& config : difference.configs)
         out["configs"].push_back({{"name", config.name}, {"change", change_name(config.change)}});

@@ -2,6 +2,7 @@
 // locale of the environment.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ struct ArchiveDifference {
     std::string newer;
     std::uint64_t newer_file_bytes = 0;
     bool newer_is_canonical = false;
-    bool by_content = false;  ///< else by checksums
+    std::optional<std::uint64_t> chunk_bound;  ///< of the newer file, when both are canonical zstd ones
+    bool by_content = false;                   ///< else by checksums
     std::vector<ComparedDisk> disks;
     std::vector<ComparedConfig> configs;
 

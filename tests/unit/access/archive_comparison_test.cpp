@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "access/chunk_bound.hpp"
 #include "codec/seek_table.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
@@ -298,4 +299,44 @@ TEST_CASE("a comparison by content is stopped, and reports how far it is") {
     CHECK_THROWS_AS((void)access::compare_content(*forms.zstd.index, *forms.canonical.index, {}, task),
                     base::Cancelled);
     CHECK(done > 0);
+}
+
+TEST_CASE("what restic adds at most: what has changed, and the chunks that reach into it") {
+    // Frames of 1 MiB, behind a header of 4 KiB; the seek table has 1000 bytes.
+    const auto disk = [](std::string name, std::uint8_t id, std::vector<std::uint32_t> regions,
+                         unsigned first) {
+        access::DiskChecksums checksums{{id, std::move(name), std::uint64_t{1} << 30}, {}};
+        for (const auto region : regions)
+            checksums.regions.push_back(
+                {region, 2 << 20, region, 1 << 20, 4096 + (std::uint64_t{first++} << 20)});
+        return checksums;
+    };
+    constexpr std::uint64_t kMiB = 1 << 20;
+    const auto bound = [](const auto& before, const auto& after, unsigned frames) {
+        return access::chunk_bound(before, after, 4096 + frames * kMiB + 1000);
+    };
+    const std::vector regions{0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U};
+    const std::vector plain{disk("drive-scsi0", 5, regions, 0)};
+    // The header with the first frame, and the last frame with half of the one before.
+    const auto least = 4096 + kMiB + kMiB / 2 + kMiB + 1000;
+    CHECK(bound(plain, plain, 10) == least);
+
+    auto changed = plain;
+    changed[0].regions[4].checksum = 77;
+    const auto around = kMiB / 2 + kMiB + kMiB;
+    CHECK(bound(plain, changed, 10) == least + around);
+    changed[0].regions[5].checksum = 78;
+    CHECK(bound(plain, changed, 10) == least + around + kMiB);
+    CHECK(bound(plain, std::vector{disk("drive-scsi0", 6, regions, 0)}, 10) == 4096 + 10 * kMiB + 1000);
+
+    // Where something is gone, only chunks change.
+    const std::vector discarded{disk("drive-scsi0", 5, {0, 1, 2, 3, 5, 6, 7, 8, 9}, 0)};
+    CHECK(bound(plain, discarded, 9) == least + kMiB / 2 + kMiB);
+    // A later name comes first in the file.
+    const std::vector two{disk("drive-scsi0", 5, regions, 2), disk("drive-scsi1", 6, {0, 1}, 0)};
+    CHECK(bound(plain, two, 12) == least + 2 * kMiB);
+    CHECK(bound(two, plain, 10) == least);
+    // Compressed in another way.
+    for (auto& region : changed[0].regions) region.stored_bytes -= 4096;
+    CHECK(bound(plain, changed, 10) == 4096 + 10 * kMiB + 1000);
 }
