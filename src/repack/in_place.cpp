@@ -107,7 +107,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
     if (!edits_configs(fs, target.file, options.repack) &&
-        verify::canonical_by_headers(fs, target.file, task) == verify::Canonical::yes) {
+        verify::canonical_by_headers(fs, target.file, {task.threads, task.cancel, {}}) ==
+            verify::Canonical::yes) {
         report_configs(fs, target.file, options.repack);
         return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     }

@@ -7,6 +7,7 @@
 #include "access/region_cursor.hpp"
 #include "base/threads.hpp"
 #include "codec/archive_format.hpp"
+#include "io/byte_stream.hpp"
 #include "verify/published_digest.hpp"
 
 namespace vmad::verify {
@@ -15,8 +16,8 @@ namespace {
 /// Finds the extents of an archive one after the other, and checks the headers of several at once.
 class HeaderCheck {
   public:
-    HeaderCheck(access::RegionCursor cursor, const base::TaskOptions& task)
-        : cursor_(std::move(cursor)), task_(task) {}
+    HeaderCheck(access::RegionCursor cursor, std::uint64_t file_bytes, const base::TaskOptions& task)
+        : cursor_(std::move(cursor)), file_bytes_(file_bytes), task_(task) {}
 
     /// Throws access::NotCanonical, base::SystemError, base::Cancelled.
     void run() {
@@ -46,12 +47,16 @@ class HeaderCheck {
             ended_ = !cursor_.next(extents);
             if (!ended_) some.push_back(extents);
         }
+        if (!some.empty())
+            task_.report(base::Stage::verifying,
+                         io::SourceProgress{some.back().frame.stored_offset, file_bytes_});
         return some;
     }
 
     static constexpr std::size_t kAtOnce = 64;
 
     access::RegionCursor cursor_;
+    std::uint64_t file_bytes_;
     const base::TaskOptions& task_;
     std::mutex mutex_;  ///< of the next extents; check_headers() needs nothing that changes
     bool ended_ = false;
@@ -61,7 +66,7 @@ class HeaderCheck {
 bool has_canonical_headers(io::FileSystem& fs, const io::File& file, const base::TaskOptions& task) {
     auto cursor = access::RegionCursor::open(fs, file);
     if (!cursor) return false;
-    HeaderCheck(std::move(*cursor), task).run();
+    HeaderCheck(std::move(*cursor), static_cast<std::uint64_t>(fs.status(file).st_size), task).run();
     return true;
 }
 

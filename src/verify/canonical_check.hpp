@@ -14,7 +14,8 @@ enum class Canonical {
 
 /// Of a raw archive reads 512 bytes in every 2 MiB, of a zstd one with a seek table the first block of each
 /// frame: what the blocks hold is not looked at. For gzip and lzo the extended attribute of a published
-/// archive tells. `no` also for what is no valid archive. Reports no progress. Throws base::SystemError,
+/// archive tells. `no` also for what is no valid archive. Reports progress as
+/// Stage::verifying. Throws base::SystemError,
 /// base::Cancelled.
 [[nodiscard]] Canonical canonical_by_headers(io::FileSystem& fs, const io::File& file,
                                              const base::TaskOptions& task);

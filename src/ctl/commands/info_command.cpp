@@ -10,6 +10,7 @@
 #include "ctl/operands/archive_info.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
+#include "ctl/text/archive_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"
@@ -18,7 +19,8 @@
 namespace vmad::ctl {
 namespace {
 
-ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
+ArchiveInfo inspect(Context& context, const std::string& path) {
+    auto& fs = context.fs;
     ArchiveInput input(fs, path, io::CacheUse::peek, {});
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
     const vma::ArchiveReader reader(input.source(), buffers);
@@ -26,7 +28,9 @@ ArchiveInfo inspect(io::FileSystem& fs, const std::string& path) {
     info.canonical_extents = canon::Layout(info.header).extent_count();
     if (input.file() == nullptr) return info;
     info.size_bytes = static_cast<std::uint64_t>(fs.status(*input.file()).st_size);
-    info.canonical = verify::canonical_by_headers(fs, *input.file(), {base::default_threads(), nullptr, {}});
+    ProgressBar bar(context.console, archive_label(path), {base::Stage::verifying});
+    info.canonical =
+        verify::canonical_by_headers(fs, *input.file(), {base::default_threads(), nullptr, bar.sink()});
     return info;
 }
 
@@ -82,7 +86,7 @@ class InfoCommand final : public Command {
         std::optional<ArchiveInfo> info;
         try {
             path_ = archive_name(context.fs, context.console, path_).path;
-            info = inspect(context.fs, path_);
+            info = inspect(context, path_);
         } catch (const base::Error&) {
             return report_failure(context.console, path_);
         }
