@@ -7,8 +7,13 @@
 namespace vmad::mount {
 namespace {
 
-/// So many archives are read at once without getting in each other's way.
-constexpr std::size_t kMaxViews = 8;
+/// So many archives are read at once without getting in each other's way, where there is memory for them.
+constexpr std::uint64_t kMaxViews = 8;
+constexpr std::uint64_t kViewBytes = std::uint64_t{16} << 20;
+
+std::uint64_t views_for(std::uint64_t memory_bytes) {
+    return std::clamp<std::uint64_t>(memory_bytes / kViewBytes, 2, kMaxViews);
+}
 
 }  // namespace
 
@@ -56,6 +61,9 @@ class OpenSources::Opening final : public OpenFile {
     std::shared_ptr<Source> source_;
 };
 
+OpenSources::OpenSources(io::FileSystem& fs, std::uint64_t memory_bytes)
+    : fs_(fs), max_views_(views_for(memory_bytes)), view_bytes_(memory_bytes / max_views_) {}
+
 std::shared_ptr<OpenSources::Source> OpenSources::find(Inode inode) {
     const std::lock_guard lock(mutex_);
     const auto found = sources_.find(inode);
@@ -91,12 +99,12 @@ std::shared_ptr<access::RawView> OpenSources::view_of(Source& archive) {
         }
     }
     std::shared_ptr<access::RawView> view =
-        access::RawView::open(fs_, archive.file, {.memory_bytes = memory_bytes_ / kMaxViews});
+        access::RawView::open(fs_, archive.file, {.memory_bytes = view_bytes_});
     if (!view || view->size_bytes() != archive.attributes.size_bytes)
         throw base::Error("the archive was written to while it was open");
     std::shared_ptr<access::RawView> oldest;  // goes when the lock is not held any longer
     const std::lock_guard lock(mutex_);
-    if (recent_.size() == kMaxViews) {
+    if (recent_.size() == max_views_) {
         oldest = std::move(recent_.back()->view);
         recent_.pop_back();
     }

@@ -18,7 +18,7 @@ namespace vmad::mount {
 class OpenSources {
   public:
     /// Memory for decoded frames, of all archives together.
-    OpenSources(io::FileSystem& fs, std::uint64_t memory_bytes) : fs_(fs), memory_bytes_(memory_bytes) {}
+    OpenSources(io::FileSystem& fs, std::uint64_t memory_bytes);
 
     /// Opens once more what is open; null when it is not.
     [[nodiscard]] std::unique_ptr<OpenFile> open(Inode inode);
@@ -37,7 +37,8 @@ class OpenSources {
     void forget(Source& source) noexcept;
 
     io::FileSystem& fs_;
-    const std::uint64_t memory_bytes_;
+    const std::uint64_t max_views_;
+    const std::uint64_t view_bytes_;
     std::mutex mutex_;
     std::map<Inode, std::weak_ptr<Source>> sources_;
     std::list<Source*> recent_;  ///< archives that have a view, the one read last at the front

@@ -202,6 +202,12 @@ class SourceTest(ViewTest):
                 self.assertIn(text, self.refuse(code, "mount", "--all", word, self.dir / "nas"))
         self.assertEqual(mounts_below(self.dir), [str(self.at)])
 
+    def test_what_it_would_hide_cannot_be_shown(self):
+        for at in (self.other, self.other.parent):
+            self.assertIn("would be hidden by a mount at", self.refuse(2, "mount", "--all", self.dump, self.other, at))
+        for words in (("mount", self.dump, self.at, self.at), ("mount", "--wait", self.dump, self.at)):
+            self.refuse(2, *words)
+
     def test_a_storage_that_is_unmounted_is_not_taken_for_empty(self):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self.dir / "nas"], check=True)
         self.add(100, "--disk", "drive-scsi0=1M", dump=self.make(self.dir / "nas/dump"))

@@ -14,6 +14,7 @@
 
 #include "base/child_start.hpp"
 #include "base/limits.hpp"
+#include "base/path.hpp"
 #include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/commands/job_wait.hpp"
@@ -112,13 +113,22 @@ class MountCommand final : public Command {
         return words;
     }
 
+    /// The path; throws where the mount would hide what it shows.
+    [[nodiscard]] const std::string& outside_mount(io::FileSystem& fs, const std::string& path) const {
+        const auto real = real_directory(fs, path);
+        if (real == directory_ || base::is_below(real, directory_))
+            throw base::UsageError(
+                fmt::format("{} would be hidden by a mount at {}: mount it elsewhere", path, directory_));
+        return path;
+    }
+
     /// Waits for what is to be waited for.
     [[nodiscard]] std::vector<std::string> view_words(Context& context) const {
         std::vector<std::string> sources{archive_};
         sources.insert(sources.end(), directories_.begin(), directories_.end() - 1);
         const auto folders = dump_directories(context.fs, context.console, sources);
         std::vector<std::string> paths;
-        for (const auto& folder : folders) paths.push_back(folder.path);
+        for (const auto& folder : folders) paths.push_back(outside_mount(context.fs, folder.path));
         // A job that failed was named; its archive is not shown.
         if (wait_) (void)JobWait(context, 0).run_below(paths);
         auto words = common_words(context.options.json);
