@@ -85,9 +85,9 @@ def measure_days(places, days, directory):
             run(backup_command(repository, places.at[form]))
             added[form].append(tree_mib(repository) - before)
             progress(f"{form}, day {day.number} ({day.what}): {added[form][-1]:.1f} MiB")
-    print(f"\n{'MiB added':12}" + "".join(f"{day.what:>14}" for day in days))
+    print(f"\n{'MiB added':12}" + "".join(f"{day.what:>17}" for day in days))
     for form, numbers in added.items():
-        print(f"{form:12}" + "".join(f"{number:14.1f}" for number in numbers))
+        print(f"{form:12}" + "".join(f"{number:17.1f}" for number in numbers))
 
 
 def main():
