@@ -20,10 +20,10 @@ namespace {
 constexpr uid_t kNobody = 65534;
 constexpr rlim_t kMaxMemoryBytes = rlim_t{2} << 30;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kLimitsMemory = false;  // the sanitizer takes terabytes of address space
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // that takes terabytes of memory, and calls of its own
 #else
-constexpr bool kLimitsMemory = true;
+constexpr bool kSanitized = false;
 #endif
 
 /// What threads, memory, the C library and work on open descriptors need. Neither ioctl (of a terminal) nor
@@ -109,9 +109,9 @@ void give_up_root() {
 void confine() {
     ::tzset();  // while its file can be read
     const rlimit memory{kMaxMemoryBytes, kMaxMemoryBytes};
-    if (kLimitsMemory && ::setrlimit(RLIMIT_DATA, &memory) != 0) base::throw_errno("setrlimit", "memory");
+    if (!kSanitized && ::setrlimit(RLIMIT_DATA, &memory) != 0) base::throw_errno("setrlimit", "memory");
     give_up_root();
-    allow_only_what_is_needed();
+    if (!kSanitized) allow_only_what_is_needed();
 }
 
 }  // namespace vmad::guest

@@ -29,14 +29,16 @@ void write_fully(int fd, std::span<const std::byte> bytes) {
     }
 }
 
-/// False when the pipe has ended before the first byte.
+[[noreturn]] void throw_end() { throw base::Error("the files to copy end in the middle"); }
+
+/// False when the pipe has ended before the first byte, and there is one to read.
 bool read_fully(int fd, std::span<std::byte> into) {
     const auto wanted = into.size();
     while (!into.empty()) {
         const auto got = ::read(fd, into.data(), into.size());
         if (got < 0 && errno != EINTR) base::throw_errno("read", "the copied files");
         if (got == 0 && into.size() == wanted) return false;
-        if (got == 0) throw base::Error("the files to copy end in the middle");
+        if (got == 0) throw_end();
         if (got > 0) into = into.subspan(static_cast<std::size_t>(got));
     }
     return true;
@@ -65,8 +67,8 @@ bool receive_record(int fd, CopyRecord& record) {
     record.number = header.number;
     record.path.resize(header.path_bytes);
     record.text.resize(header.text_bytes);
-    if (header.path_bytes > 0) (void)read_fully(fd, std::as_writable_bytes(std::span(record.path)));
-    if (header.text_bytes > 0) (void)read_fully(fd, std::as_writable_bytes(std::span(record.text)));
+    for (auto* part : {&record.path, &record.text})
+        if (!read_fully(fd, std::as_writable_bytes(std::span(*part)))) throw_end();
     return true;
 }
 

@@ -55,7 +55,7 @@ TreeWriter::~TreeWriter() { abandon(); }
 
 void TreeWriter::take(const CopyRecord& record) {
     if (record.step == CopyStep::failed) return abandon();
-    if (record.step != CopyStep::data && is_left_out(record.path)) return;
+    if (record.step != CopyStep::data && is_left_out(record)) return;
     try {
         switch (record.step) {
             case CopyStep::begin:
@@ -74,9 +74,10 @@ void TreeWriter::take(const CopyRecord& record) {
     }
 }
 
-bool TreeWriter::is_left_out(const std::string& path) const {
-    return left_out_ && path.starts_with(*left_out_) &&
-           (path.size() == left_out_->size() || path[left_out_->size()] == '/');
+bool TreeWriter::is_left_out(const CopyRecord& record) const {
+    if (!left_out_) return false;
+    if (record.path == *left_out_) return record.step == CopyStep::end;
+    return record.path.starts_with(*left_out_ + "/");
 }
 
 std::string TreeWriter::shown(const std::string& path) const {
@@ -96,7 +97,7 @@ base::UniqueFd TreeWriter::open_beneath(const std::string& path, int flags) cons
 TreeWriter::Place TreeWriter::place_of(const std::string& path) const {
     const auto slash = path.rfind('/');
     auto name = slash == path.npos ? path : path.substr(slash + 1);
-    if (name.empty() || name == "." || name == ".." || name.find('\0') != name.npos)
+    if (slash == 0 || name.empty() || name == "." || name == ".." || name.find('\0') != name.npos)
         throw base::Error("the files to copy come in disorder");
     return {open_beneath(slash == path.npos ? "" : path.substr(0, slash), O_PATH | O_DIRECTORY),
             std::move(name)};

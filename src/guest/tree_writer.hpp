@@ -62,15 +62,15 @@ class TreeWriter final : public FileWriter {
     void end(const CopyRecord& record);
     void set_metadata(const FileStatus& status, const std::string& path);
     void abandon() noexcept;
-    [[nodiscard]] bool is_left_out(const std::string& path) const;
+    [[nodiscard]] bool is_left_out(const CopyRecord& record) const;
 
     std::string name_;
     base::UniqueFd directory_;
     Options options_;
-    base::UniqueFd file_;  ///< that has begun
-    std::string path_;     ///< its path
-    std::optional<std::string> left_out_;
-    std::set<std::string> made_;  ///< directories that have begun
+    base::UniqueFd file_;                  ///< that has begun
+    std::string path_;                     ///< its path
+    std::optional<std::string> left_out_;  ///< could not begin, nor can what is below it
+    std::set<std::string> made_;           ///< directories that have begun
     std::uint64_t files_ = 0;
 };
 

@@ -19,6 +19,8 @@ bool is_ext(const std::string& name) { return name == "ext2" || name == "ext3" |
         if (volume.file_system.empty()) return std::string("no file system is known there");
         if (volume.file_system == "crypto_LUKS" || volume.file_system == "BitLocker")
             return fmt::format("it is encrypted ({})", volume.file_system);
+        if (volume.file_system == "LVM2_member")
+            return std::string("it is a physical volume of LVM, not one of its logical volumes");
         return fmt::format("vmactl cannot read {}", volume.file_system);
     }();
     throw base::Unsupported(
