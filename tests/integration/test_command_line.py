@@ -126,6 +126,13 @@ class Mistakes(ProcessTest):
                 self.assertIn(f"\nUsage: vmactl {' '.join(same[:-1])}".rstrip(), text)
                 self.assertEqual(text, self.succeed(*same))
 
+    def test_help_fits_a_terminal(self):
+        commands = re.findall(r"^  (\w+)  ", self.succeed("--help").partition("\nCommands:\n")[2], re.M)
+        self.assertIn("umount", commands)
+        for command in commands:
+            text = self.succeed("help", command)
+            self.assertEqual([line for line in text.splitlines() if len(line) > 80], [], command)
+
     def test_other_errors_are_json_too(self):
         (self.dir / "damaged.vma").write_bytes(ARCHIVE.read_bytes()[:-1])
         for words, code, fields in (

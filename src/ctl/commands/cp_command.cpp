@@ -115,20 +115,20 @@ class CpCommand final : public Command {
     void define(Arguments& arguments) override {
         arguments
             .operand("FILE", words_,
-                     "ARCHIVE:/PATH, what to copy; the last one is where to:\na directory, a new name, or - "
-                     "for standard output")
+                     "What to copy, as ARCHIVE:/PATH; the last one is\nthe target: a directory, a new name, "
+                     "or - for\nstandard output")
             .required();
         arguments.option("--volume", volume_, "The volume that PATH is on").value_name("NAME");
         arguments.flag("--force", options_.force, "Replace existing files");
         arguments.flag("--owner", options_.keep_owners,
-                       "Keep owners, groups, set-user-ID bits and device nodes;\nneeds root");
+                       "Keep owners, groups, set-user-ID bits and device\nnodes; needs root");
         arguments.footer(
-            "Copies files, and directories with all that is in them, out of the guest's disks,\n"
-            "with permissions and times. Without --volume, they are on the only volume that\n"
-            "holds a system. Reads ext2, ext3, ext4 and NTFS. Symbolic links in PATH are\n"
+            "Copies files, and directories with all that is in them, out of the guest's\n"
+            "disks, with permissions and times. Without --volume, they are on the only volume\n"
+            "that holds a system. Reads ext2, ext3, ext4 and NTFS. Symbolic links in PATH are\n"
             "followed, those in a directory are copied, and those at the target are never\n"
-            "followed. What cannot be copied is named, and the rest is copied all the same; no\n"
-            "part of a file is left.");
+            "followed. What cannot be copied is named, and the rest is copied all the same;\n"
+            "no part of a file is left.");
     }
 
     ExitCode run(Context& context) override {

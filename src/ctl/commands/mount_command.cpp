@@ -78,8 +78,9 @@ class MountCommand final : public Command {
             .between(1U, base::kMaxThreads);
         arguments.footer(
             "Shows each disk as DEVICE.raw, sparse, and each config under its own name, all\n"
-            "read-only, until \"vmactl umount DIR\". A .vma.zst must be canonical; others than\n"
-            "that and .vma are to be repacked first. Needs the package vmad-fuse.\n\n"
+            "read-only, until \"vmactl umount DIR\". A .vma.zst must be canonical, a .vma\n"
+            "need not be; other archives have to be repacked first. Needs the package\n"
+            "vmad-fuse.\n\n"
             "With --all, DIR shows each canonical .vma.zst and .vma as the raw .vma that\n"
             "restic and borg share most of, with notes, logs and backups of containers, and\n"
             "follows what comes and goes. Several storages or directories are folders of it.");
@@ -180,6 +181,7 @@ class UmountCommand final : public Command {
         if (!mount_at(context.fs, directory_))
             throw base::UsageError(fmt::format("no archive is mounted at {}", directory_));
         const auto program = mount_program_at(directory_);
+        if (::chdir("/") != 0) base::throw_errno("chdir", "/");  // or we would use it ourselves
         const auto code = unmount(context);
         if (code == ExitCode::done && program && !lazy_) wait_for_end(*program);
         return code;
