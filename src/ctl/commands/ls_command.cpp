@@ -156,8 +156,8 @@ class LsCommand final : public Command {
             if (tree.status(inode).type != guest::FileType::directory) {
                 add(context, files, tree, path, {path, inode});
             } else {
-                for (auto& entry : tree.entries(inode))
-                    add(context, files, tree, path + "/" + entry.name, std::move(entry));
+                for (const auto& entry : tree.entries(inode))
+                    add(context, files, tree, path + "/" + entry.name, entry);
             }
         } catch (const base::Error& error) {
             throw base::Error(fmt::format("{}: {}", path, error.what()));
