@@ -249,8 +249,9 @@ drive-efidisk0       528 KiB        -        -        -    528 KiB
     only in the older archive
 
 config qemu-server.fw: only in the older archive
-Changed or new: 3.0 MiB of 11 MiB. In the newer file these regions take 3.0 MiB
-of 11 MiB; with what shares a chunk with them, restic adds at most some 5.5 MiB.
+Changed or new: 3.0 MiB of 11 MiB of content; 3.0 MiB of 11 MiB in the newer
+file. restic adds at most some 5.5 MiB: whole chunks, also where only a part is
+new.
 Compared by the checksums of regions of 2 MiB.
 """)
 

@@ -332,6 +332,10 @@ class DamagedArchiveTest(GuestFilesTest):
         message = self.refuse(6, "ls", f"{archive}.zst:/")
         self.assertIn("vmactl repack", message)
 
+    def test_a_path_without_a_slash(self):
+        message = self.refuse(2, "ls", "backup.vma.zst:etc")
+        self.assertEqual(message, "vmactl: backup.vma.zst:etc: a path in the guest begins with a slash: backup.vma.zst:/etc\n")
+
 
 class VolumeTest(GuestFilesTest):
     def test_partitions(self):

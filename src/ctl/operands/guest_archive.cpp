@@ -1,6 +1,9 @@
 #include "ctl/operands/guest_archive.hpp"
 
+#include <fmt/format.h>
+
 #include "access/index_cache.hpp"
+#include "base/error.hpp"
 #include "ctl/text/archive_text.hpp"
 #include "guest/confinement.hpp"
 
@@ -16,7 +19,14 @@ std::string disk_name(const vma::Device& device) {
 
 GuestPath guest_path(const std::string& word) {
     const auto colon = word.find(":/");
-    if (colon == word.npos) return {word};
+    if (colon == word.npos) {
+        const auto last = word.rfind(':');
+        const auto archive = std::string_view(word).substr(0, last);
+        if (last != word.npos && (archive.ends_with(".vma") || archive.ends_with(".vma.zst")))
+            throw base::UsageError(fmt::format("{}: a path in the guest begins with a slash: {}:/{}", word,
+                                               archive, std::string_view(word).substr(last + 1)));
+        return {word};
+    }
     return {word.substr(0, colon), word.substr(colon + 1)};
 }
 

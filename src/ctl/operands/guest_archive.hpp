@@ -21,7 +21,8 @@ struct GuestPath {
     std::optional<std::string> path{};  ///< absolute
 };
 
-/// Cuts at the first ":/", which no volume ID has.
+/// Cuts at the first ":/", which no volume ID has. Throws base::UsageError for a path that does not begin
+/// with a slash.
 [[nodiscard]] GuestPath guest_path(const std::string& word);
 
 class GuestArchive {

@@ -113,19 +113,20 @@ std::string paragraph(const std::string& text, const Console& console) {
 
 std::string sum_text(const ArchiveDifference& difference) {
     const auto totals = totals_of(difference);
-    auto text = fmt::format("Changed or new: {} of {}", base::format_size(Totals::gained(totals.finest)),
-                            base::format_size(totals.newer_bytes()));
+    auto text =
+        fmt::format("Changed or new: {} of {} of content", base::format_size(Totals::gained(totals.finest)),
+                    base::format_size(totals.newer_bytes()));
     if (difference.by_content)
-        text += fmt::format(", in regions of 2 MiB that hold {}",
-                            base::format_size(Totals::gained(totals.regions)));
+        text +=
+            fmt::format(", in regions of 2 MiB with {}", base::format_size(Totals::gained(totals.regions)));
     if (!difference.newer_is_canonical)
         return text +
                ". The newer archive is not canonical: restic and borg add most of it until it is repacked.";
-    text += fmt::format(". In the newer file these regions take {} of {}",
-                        base::format_size(totals.new_stored_bytes),
+    text += fmt::format("; {} of {} in the newer file. ", base::format_size(totals.new_stored_bytes),
                         base::format_size(difference.newer_file_bytes));
-    if (!difference.chunk_bound) return text + "; restic and borg also add what shares a chunk with them.";
-    return text + fmt::format("; with what shares a chunk with them, restic adds at most some {}.",
+    if (!difference.chunk_bound)
+        return text + "restic and borg add somewhat more: whole chunks, also where only a part is new.";
+    return text + fmt::format("restic adds at most some {}: whole chunks, also where only a part is new.",
                               base::format_size(*difference.chunk_bound));
 }
 
