@@ -334,7 +334,7 @@ class DamagedArchiveTest(GuestFilesTest):
 
     def test_a_path_without_a_slash(self):
         message = self.refuse(2, "ls", "backup.vma.zst:etc")
-        self.assertEqual(message, "vmactl: backup.vma.zst:etc: a path in the guest begins with a slash: backup.vma.zst:/etc\n")
+        self.assertEqual(message, "backup.vma.zst:etc: a path in the guest begins with a slash: backup.vma.zst:/etc")
 
 
 class VolumeTest(GuestFilesTest):
