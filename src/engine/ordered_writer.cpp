@@ -41,7 +41,9 @@ void OrderedWriter::copy(const io::File& from, std::uint64_t from_offset, std::u
 
 std::size_t OrderedWriter::copy_some(const io::File& from, std::uint64_t from_offset,
                                      std::size_t size_bytes) {
-    if (const auto count = fs_.copy_range(from, from_offset, file_, offset_, size_bytes)) return *count;
+    // Some file systems copy nothing where there is something.
+    const auto count = fs_.copy_range(from, from_offset, file_, offset_, size_bytes).value_or(0);
+    if (count > 0) return count;
     std::vector<std::byte> bytes(std::min(size_bytes, kCopyBytes));
     bytes.resize(io::read_fully_at(fs_, from, bytes, from_offset));
     auto slice = io::const_slice(bytes);

@@ -7,10 +7,12 @@
 
 #include <linux/magic.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -41,6 +43,7 @@ class FaultFileSystem : public io::FileSystem {
     bool has_exchange = true;
     bool has_links = true;
     bool has_copy_range = true;
+    std::optional<std::size_t> most_copied;  ///< by one copy_range(): 0 though there is something
     Numbers numbers = Numbers::kept;
     bool admits_numbers = true;   ///< by its type it is one that does not keep them, where it does not
     bool writes_nothing = false;  ///< write(2) returns 0
@@ -113,7 +116,9 @@ class FaultFileSystem : public io::FileSystem {
                                           std::uint64_t to_offset, std::size_t size_bytes) override {
         return step("copy_range", to.path(), [&]() -> std::optional<std::size_t> {
             if (!has_copy_range) return std::nullopt;
-            return FileSystem::copy_range(from, from_offset, to, to_offset, size_bytes);
+            if (most_copied == 0) return 0;
+            return FileSystem::copy_range(from, from_offset, to, to_offset,
+                                          std::min(size_bytes, most_copied.value_or(size_bytes)));
         });
     }
     void truncate(const io::File& file, std::uint64_t size_bytes) override {

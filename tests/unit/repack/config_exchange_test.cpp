@@ -103,6 +103,7 @@ TEST_CASE(
             for (const auto& configs : edits) {
                 support::FaultFileSystem fs;
                 fs.has_copy_range = ++number % 2 == 0;
+                if (number % 4 == 0) fs.most_copied = number % 8 == 0 ? 0 : 50001;
                 const auto result = exchange(fs, canonical.archive, format, configs);
                 const auto expected = repacked(canonical.archive, format, configs);
                 REQUIRE(result);
