@@ -175,15 +175,15 @@ class CreateCommand final : public Command {
     [[nodiscard]] std::vector<repack::DiskImage> open_disks(Context& context) const {
         std::vector<repack::DiskImage> disks;
         for (const auto& argument : disk_arguments_) {
-            auto file = open_disk(context, argument);
-            require_not_out(context, file);
-            disks.push_back(repack::image_of(context.fs, argument.name, std::move(file)));
+            disks.push_back(repack::image_of(context.fs, argument.name, open_disk(context, argument)));
         }
         return disks;
     }
 
     [[nodiscard]] io::File open_disk(Context& context, const DiskArgument& argument) const {
-        if (argument.format == "raw") return repack::open_image(context.fs, argument.path);
+        auto image = repack::open_image(context.fs, argument.path);
+        require_not_out(context, image);
+        if (argument.format == "raw") return image;
         std::optional<io::File> directory;
         if (!to_standard_output()) directory = context.fs.open(parent_of(out_), O_RDONLY | O_DIRECTORY);
         auto place = options_.repack.spill;
