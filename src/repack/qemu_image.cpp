@@ -74,11 +74,21 @@ io::File open_place(io::FileSystem& fs, const engine::SpillPlace& place) {
     return engine::open_nameless(fs, fs.open(place.directory, O_RDONLY | O_DIRECTORY));
 }
 
+/// What is converted, of any size.
+DiskImage as_opened(io::FileSystem& fs, const std::string& path) {
+    auto file = open_image(fs, path);
+    const auto status = fs.status(file);
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+        throw base::UsageError(path + " is neither a regular file nor a block device");
+    const auto size = fs.seek(file, 0, SEEK_END).value_or(0);
+    return {{}, std::move(file), size, status.st_mtim};
+}
+
 }  // namespace
 
 io::File convert_to_raw(io::FileSystem& fs, const std::string& format, const std::string& path,
                         const engine::SpillPlace& place, const base::TaskOptions& task) {
-    (void)open_image(fs, path);  // when it is not there, our own message is better
+    const auto image = as_opened(fs, path);  // when it is not there, our own message is better
     // What qemu-img would take for a protocol in front of a colon is none in an absolute path.
     const auto absolute = std::filesystem::absolute(path).string();
     const auto size = virtual_size(format, absolute, task.cancel_flag());
@@ -93,6 +103,9 @@ io::File convert_to_raw(io::FileSystem& fs, const std::string& format, const std
                      if (percent && task.progress)
                          task.progress({base::Stage::extracting, size / 100 * *percent, size});
                  });
+    require_unchanged(fs, image);
+    // qemu-img passes over what fails after it has written, as where space is only given out then.
+    fs.sync(raw);
     task.report_end(base::Stage::extracting, size);
     return {raw.take(), path};
 }

@@ -18,8 +18,9 @@ inline constexpr std::array kImageFormats{"raw", "qcow2", "qcow", "qed", "vmdk",
 
 /// The disk in the image at `path`, which is of one of kImageFormats, as a raw file in `place`. The result is
 /// called by `path` in messages. Reports progress as Stage::extracting. Throws base::Error for what qemu-img
-/// does not take, with its message, or when it is not installed; base::UsageError for a size that no disk can
-/// have; base::Cancelled.
+/// does not take, with its message, when it is not installed, or for an image that changes meanwhile;
+/// base::SystemError when the copy does not get to its device; base::UsageError for what is no image, or has
+/// a size that no disk can have; base::Cancelled.
 [[nodiscard]] io::File convert_to_raw(io::FileSystem& fs, const std::string& format, const std::string& path,
                                       const engine::SpillPlace& place, const base::TaskOptions& task);
 

@@ -303,6 +303,26 @@ class QemuImageTest(CreateTest):
                          f"open {self.dir}/none: No such file or directory")
         self.assertEqual(self.names(), ["image", "x.raw"])
 
+    def test_what_would_be_lost_is_refused(self):
+        self.convert("qcow2", "image.vma")
+        before = sha256(self.dir / "image.vma")
+        self.assertEqual(self.refuse(2, "create", self.dir / "image.vma", "--force", "--disk",
+                                     f"scsi0=qcow2:{self.dir}/image.vma"), f"{self.dir}/image.vma is one of the images")
+        self.assertEqual(sha256(self.dir / "image.vma"), before)
+
+    def test_an_image_that_changes_while_it_is_converted(self):
+        self.convert("qcow2", "image")
+        program = self.dir / "bin/qemu-img"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\n[ "$1" != convert ] || touch -d @1 "{self.dir}/image"\n'
+                           f'exec "{shutil.which("qemu-img")}" "$@"\n')
+        program.chmod(0o755)
+        self.environment["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+        self.assertEqual(self.refuse(1, "create", self.dir / "y.vma", "--disk", f"scsi0=qcow2:{self.dir}/image"),
+                         f"{self.dir}/image was written to while it was read: stop the guest, or use a snapshot of its "
+                         "disk")
+        self.assertEqual(self.names(), ["bin", "image", "x.raw"])
+
     def test_without_qemu_img(self):
         self.environment["PATH"] = str(self.dir)
         self.assertEqual(self.refuse(1, "create", self.dir / "y.vma", "--disk", f"scsi0=qcow2:{self.raw}"),
