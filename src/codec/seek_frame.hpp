@@ -12,9 +12,9 @@
 
 namespace vmad::codec {
 
-/// All of the frame's content. Nothing when there is no such frame there: its size in the file or
-/// decompressed is another than the table says, it is damaged, or the table says more than `limit_bytes`.
-/// Throws base::SystemError.
+/// All of the frame's content, compared with its checksum. Nothing when there is no such frame there: its
+/// size in the file or decompressed is another than the table says, it is damaged or does not tell its
+/// checksum and content size, or the table says more than `limit_bytes`. Throws base::SystemError.
 [[nodiscard]] std::optional<std::vector<std::byte>> read_frame(io::FileSystem& fs, const io::File& file,
                                                                const SeekFrame& frame,
                                                                std::size_t limit_bytes);
