@@ -47,7 +47,7 @@ void write_fully(int fd, std::string_view data, std::optional<std::uint64_t> off
 TreeWriter::TreeWriter(const std::string& directory, Options options)
     : name_(directory),
       directory_(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
-      options_(options) {
+      options_(std::move(options)) {
     if (!directory_) base::throw_errno("open", directory);
 }
 
@@ -94,11 +94,24 @@ base::UniqueFd TreeWriter::open_beneath(const std::string& path, int flags) cons
     return fd;
 }
 
+/// What was asked for, and no other name leads there.
+bool TreeWriter::is_allowed(const std::string& path) const {
+    if (path.find('\0') != path.npos) return false;
+    for (std::size_t begin = 0; begin <= path.size();) {
+        const auto end = std::min(path.find('/', begin), path.size());
+        const auto name = std::string_view(path).substr(begin, end - begin);
+        if (name.empty() || name == "." || name == "..") return false;
+        begin = end + 1;
+    }
+    return std::any_of(options_.names.begin(), options_.names.end(), [&](const std::string& name) {
+        return name.empty() || path == name || path.starts_with(name + "/");
+    });
+}
+
 TreeWriter::Place TreeWriter::place_of(const std::string& path) const {
+    if (!is_allowed(path)) throw base::Error("the files to copy come in disorder");
     const auto slash = path.rfind('/');
     auto name = slash == path.npos ? path : path.substr(slash + 1);
-    if (slash == 0 || name.empty() || name == "." || name == ".." || name.find('\0') != name.npos)
-        throw base::Error("the files to copy come in disorder");
     return {open_beneath(slash == path.npos ? "" : path.substr(0, slash), O_PATH | O_DIRECTORY),
             std::move(name)};
 }
@@ -129,7 +142,7 @@ void TreeWriter::make(const CopyRecord& record, const Place& place) {
                             ? ::symlinkat(record.text.c_str(), place.directory.get(), name)
                             : ::mknodat(place.directory.get(), name, type_bits(status.type) | 0600, device);
     if (result != 0) base::throw_errno("create", shown(record.path));
-    set_metadata(status, record.path);
+    set_metadata(status, open_beneath(record.path, O_PATH | O_NOFOLLOW).get(), record.path);
 }
 
 /// One that is there already keeps its owner, permissions and time.
@@ -162,25 +175,25 @@ void TreeWriter::write(const CopyRecord& record) {
 
 void TreeWriter::end(const CopyRecord& record) {
     if (record.status.type == FileType::directory && made_.erase(record.path) > 0)
-        return set_metadata(record.status, record.path);
+        return set_metadata(record.status, open_beneath(record.path, O_PATH | O_DIRECTORY).get(),
+                            record.path);
     if (!file_) return;
     if (::ftruncate(file_.get(), static_cast<off_t>(record.status.size_bytes)) != 0)
         base::throw_errno("write", shown(path_));
-    set_metadata(record.status, path_);
+    // By its descriptor: who can write to the directory may have put something else in its place.
+    set_metadata(record.status, file_.get(), path_);
     file_.reset();
 }
 
-void TreeWriter::set_metadata(const FileStatus& status, const std::string& path) {
-    const auto entry = open_beneath(path, O_PATH | O_NOFOLLOW);
-    if (options_.keep_owners && ::fchownat(entry.get(), "", status.owner, status.group, AT_EMPTY_PATH) != 0)
+void TreeWriter::set_metadata(const FileStatus& status, int entry, const std::string& path) {
+    if (options_.keep_owners && ::fchownat(entry, "", status.owner, status.group, AT_EMPTY_PATH) != 0)
         base::throw_errno("chown", shown(path));
-    const auto by_number = "/proc/self/fd/" + std::to_string(entry.get());
+    const auto by_number = "/proc/self/fd/" + std::to_string(entry);
     const auto mode = status.mode & (options_.keep_owners ? 07777U : 01777U);
     if (status.type != FileType::link && ::chmod(by_number.c_str(), mode) != 0)
         base::throw_errno("chmod", shown(path));
     const std::array times{timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, time_of(status)};
-    if (::utimensat(entry.get(), "", times.data(), AT_EMPTY_PATH) != 0)
-        base::throw_errno("utimensat", shown(path));
+    if (::utimensat(entry, "", times.data(), AT_EMPTY_PATH) != 0) base::throw_errno("utimensat", shown(path));
     if (status.type != FileType::directory) ++files_;
 }
 

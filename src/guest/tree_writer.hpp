@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.hpp"
 #include "guest/copy_record.hpp"
@@ -31,6 +32,8 @@ class TreeWriter final : public FileWriter {
     struct Options {
         bool force = false;        ///< existing files are replaced
         bool keep_owners = false;  ///< also the set-user-ID and set-group-ID bits, and device nodes
+        /// What may be written in the directory, with all that is below; anything where one is empty.
+        std::vector<std::string> names{""};
     };
 
     /// `directory` exists. Throws base::SystemError.
@@ -50,6 +53,7 @@ class TreeWriter final : public FileWriter {
         std::string name;
     };
 
+    [[nodiscard]] bool is_allowed(const std::string& path) const;
     [[nodiscard]] Place place_of(const std::string& path) const;
     [[nodiscard]] base::UniqueFd open_beneath(const std::string& path, int flags) const;
     [[nodiscard]] std::string shown(const std::string& path) const;
@@ -60,7 +64,7 @@ class TreeWriter final : public FileWriter {
     void remove_existing(const Place& place) const;
     void write(const CopyRecord& record);
     void end(const CopyRecord& record);
-    void set_metadata(const FileStatus& status, const std::string& path);
+    void set_metadata(const FileStatus& status, int entry, const std::string& path);
     void abandon() noexcept;
     [[nodiscard]] bool is_left_out(const CopyRecord& record) const;
 

@@ -195,6 +195,8 @@ class CpCommand final : public Command {
             sources_[0].target = name_in(target_);
             directory_ = parent_of(target_);
         }
+        options_.names.clear();
+        for (const auto& source : sources_) options_.names.push_back(source.target);
         auto writer = std::make_unique<guest::TreeWriter>(directory_, options_);
         tree_writer_ = writer.get();
         writer_ = std::move(writer);

@@ -109,6 +109,42 @@ TEST_CASE("nothing is written outside of the target") {
     CHECK(std::filesystem::is_empty(root / "target/below"));
 }
 
+TEST_CASE("nothing is written but what was asked for") {
+    const support::TemporaryDirectory directory;
+    const std::filesystem::path root(directory.path());
+    std::ofstream(root / "mine") << "mine";
+    std::filesystem::create_directory(root / "hidden");
+    guest::TreeWriter writer(directory.path(), {.force = true, .names = {"file", "tree"}});
+    writer.take(record(CopyStep::begin, FileType::directory, "tree"));
+    for (const auto& path : {std::string("mine"), std::string("hidden/key"), std::string("files"),
+                             std::string("tree/../mine"), std::string("tree/../hidden/key"),
+                             std::string("tree//x"), std::string("tree/./x"), std::string("tree\0/x", 7)}) {
+        CAPTURE(path);
+        for (const auto type : {FileType::file, FileType::directory, FileType::link, FileType::fifo})
+            CHECK_THROWS_AS(writer.take(record(CopyStep::begin, type, path, "to")), base::Error);
+        CHECK_THROWS_AS(writer.take(record(CopyStep::hard_link, FileType::file, "tree/link", path)),
+                        base::Error);
+    }
+    for (const char* path : {"file", "tree/x"}) write_file(writer, path);
+    CHECK(content(root / "mine") == "mine");
+    CHECK(std::filesystem::is_empty(root / "hidden"));
+    CHECK(std::distance(std::filesystem::directory_iterator(root), {}) == 4);
+    CHECK(std::distance(std::filesystem::directory_iterator(root / "tree"), {}) == 1);
+}
+
+TEST_CASE("what is put in a file's place meanwhile gets neither its permissions nor its time") {
+    const support::TemporaryDirectory directory;
+    const std::filesystem::path root(directory.path());
+    guest::TreeWriter writer(directory.path(), {});
+    writer.take(record(CopyStep::begin, FileType::file, "file"));
+    std::filesystem::rename(root / "file", root / "moved");
+    std::ofstream(root / "file") << "another";
+    std::filesystem::permissions(root / "file", std::filesystem::perms(0444));
+    writer.take(record(CopyStep::end, FileType::file, "file"));
+    CHECK(std::filesystem::status(root / "file").permissions() == std::filesystem::perms(0444));
+    CHECK(std::filesystem::status(root / "moved").permissions() == std::filesystem::perms(0640));
+}
+
 TEST_CASE("a file that has not ended is not left") {
     const support::TemporaryDirectory directory;
     const std::filesystem::path root(directory.path());
