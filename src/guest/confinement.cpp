@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
+#include <fstream>
 #include <memory>
 #include <type_traits>
 
@@ -68,7 +69,6 @@ constexpr std::array kAllowed{
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(sigaltstack),
-    SCMP_SYS(tgkill),
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(getrandom),
@@ -94,7 +94,17 @@ void allow_only_what_is_needed() {
         ::seccomp_init(SCMP_ACT_ERRNO(EPERM)));
     if (!filter) throw base::Error("libseccomp could not be started");
     for (const int call : kAllowed) check(::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0));
+    check(::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                             SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()))));
     check(::seccomp_load(filter.get()));  // sets no_new_privs, too
+}
+
+/// What of the limit is taken already, by the index of a large archive for example.
+rlim_t data_bytes() {
+    std::ifstream statm("/proc/self/statm");
+    rlim_t pages = 0;
+    for (int field = 0; field < 6; ++field) statm >> pages;  // the sixth: data and stack
+    return statm ? pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) : 0;
 }
 
 void give_up_root() {
@@ -108,7 +118,8 @@ void give_up_root() {
 
 void confine() {
     ::tzset();  // while its file can be read
-    const rlimit memory{kMaxMemoryBytes, kMaxMemoryBytes};
+    const auto most = data_bytes() + kMaxMemoryBytes;
+    const rlimit memory{most, most};
     if (!kSanitized && ::setrlimit(RLIMIT_DATA, &memory) != 0) base::throw_errno("setrlimit", "memory");
     give_up_root();
     if (!kSanitized) allow_only_what_is_needed();

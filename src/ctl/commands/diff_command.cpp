@@ -16,6 +16,7 @@
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/archive_text.hpp"
 #include "ctl/text/comparison_text.hpp"
+#include "guest/confinement.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -103,6 +104,7 @@ class DiffCommand final : public Command {
     }
 
     ArchiveDifference compare(Context& context, const IndexedArchive& older, const IndexedArchive& newer) {
+        guest::confine();  // partition tables are the guests'
         std::map<std::string, guest::PartitionTable> tables;
         access::ComparisonOptions options;
         options.parts = [&](const std::string& disk) {
