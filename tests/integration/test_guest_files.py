@@ -5,7 +5,9 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
+import signal
 import stat
 import subprocess
 import unittest
@@ -215,6 +217,23 @@ class CopyTest(GuestFilesTest):
         self.out.chmod(0o777)
         self.succeed("cp", f"{archive}:/file", self.out, **run_as_nobody())
         self.assertEqual((self.out / "file").read_text(), "content\n")
+
+    def test_a_signal_ends_a_copy_whose_reader_hangs(self):
+        (self.tree / "large").write_bytes(os.urandom(24 * MIB))
+        archive = self.archive(ext_image(self.dir / "image", self.tree, 64 * MIB))
+        process = self.start_vmactl("cp", f"{archive}:/large", self.out)
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (readers := children.read_text().split()):
+            self.assertIsNone(process.poll())
+        os.kill(int(readers[0]), signal.SIGSTOP)
+        self.addCleanup(subprocess.run, ["kill", "-KILL", readers[0]], stderr=subprocess.DEVNULL, check=False)
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> signal.SIGTERM - 1 & 1 == 0:
+            self.assertIsNone(process.poll())
+        process.terminate()
+        self.assertEqual(process.wait(timeout=60), 128 + signal.SIGTERM)
+        self.assertFalse(pathlib.Path("/proc", readers[0]).exists())
+        self.assertEqual(self.names(self.out), [])
 
     def test_a_full_disk_leaves_no_part(self):
         (self.tree / "large").write_bytes(os.urandom(3 * MIB))

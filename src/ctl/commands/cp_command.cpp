@@ -1,6 +1,8 @@
 // vmactl cp: files and directories out of the disks in an archive.
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,11 +62,20 @@ class ConfinedReader {
     ConfinedReader(const ConfinedReader&) = delete;
     ConfinedReader& operator=(const ConfinedReader&) = delete;
     ~ConfinedReader() {
-        pipe_.reset();
-        if (process_ > 0) (void)wait();
+        if (process_ <= 0) return;
+        (void)::kill(process_, SIGKILL);  // a damaged file system may keep it busy for ever
+        (void)wait();
     }
 
     [[nodiscard]] int pipe() const noexcept { return pipe_.get(); }
+
+    /// Until there is something to read. Throws base::Cancelled.
+    void wait_for_record(const base::CancelFlag& cancel) const {
+        constexpr int kLookAgainMs = 500;  // a signal may come just before the call
+        pollfd ready{pipe_.get(), POLLIN, 0};
+        do cancel.check();
+        while (::poll(&ready, 1, kLookAgainMs) <= 0);
+    }
 
     /// To be called when the pipe has ended too early.
     [[noreturn]] void throw_end() {
@@ -214,8 +225,9 @@ class CpCommand final : public Command {
         const auto progress = bar.sink();
         base::Progress so_far{.stage = base::Stage::extracting};
         guest::CopyRecord record;
-        while (guest::receive_record(reader.pipe(), record)) {
-            signals.flag().check();
+        for (;;) {
+            reader.wait_for_record(signals.flag());
+            if (!guest::receive_record(reader.pipe(), record)) break;
             switch (record.step) {
                 case guest::CopyStep::done:
                     return;
