@@ -324,13 +324,16 @@ class ExtTree final : public VolumeTree {
         check(::ext2fs_extent_open(fs_.get(), inode_number(number), &handle));
         const std::unique_ptr<ext2_extent_handle, ExtentDeleter> extents(handle);
         ext2fs_extent extent{};
+        std::uint64_t end = 0;  // of those so far; a tree whose nodes are their own children has none
         for (int step = EXT2_EXTENT_ROOT;; step = EXT2_EXTENT_NEXT) {
             const auto code = ::ext2fs_extent_get(handle, step, &extent);
             if (code == EXT2_ET_EXTENT_NO_NEXT || code == EXT2_ET_NO_CURRENT_NODE) break;
             check(code);
-            const bool has_data = (extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) != 0 &&
-                                  (extent.e_flags & EXT2_EXTENT_FLAGS_UNINIT) == 0;
-            if (has_data) runs.add(extent.e_lblk, extent.e_pblk, extent.e_len);
+            if ((extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) == 0) continue;
+            if (extent.e_lblk < end || extent.e_len == 0) throw base::Error("its blocks are in disorder");
+            end = extent.e_lblk + extent.e_len;
+            if ((extent.e_flags & EXT2_EXTENT_FLAGS_UNINIT) == 0)
+                runs.add(extent.e_lblk, extent.e_pblk, extent.e_len);
         }
     }
 

@@ -45,7 +45,11 @@ void add_disk(std::vector<Volume>& volumes, const Disk& disk) {
 
 Volume volume_of(LogicalVolume logical) {
     FileSystem found;
-    if (logical.read) found = find_file_system(logical.read, logical.bytes);
+    try {
+        if (logical.read) found = find_file_system(logical.read, logical.bytes);
+    } catch (const base::Error& error) {
+        logical.problem = error.what();
+    }
     return {.name = std::move(logical.name),
             .bytes = logical.bytes,
             .use = "LVM logical volume",
