@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -167,7 +168,7 @@ class BackgroundLoader {
     void ask_for(const Key& key) {
         {
             const std::lock_guard lock(mutex_);
-            while (threads_.size() < thread_count_) threads_.emplace_back([this] { work(); });
+            if (!start_threads()) return;
             if (std::find(waiting_.begin(), waiting_.end(), key) != waiting_.end()) return;
             if (waiting_.size() == limit_) waiting_.pop_front();
             waiting_.push_back(key);
@@ -176,6 +177,16 @@ class BackgroundLoader {
     }
 
   private:
+    /// As many as can be had: to load ahead is no more than a hint. False when there is none.
+    bool start_threads() {
+        try {
+            while (threads_.size() < thread_count_) threads_.emplace_back([this] { work(); });
+        } catch (const std::system_error&) {
+            return !threads_.empty();
+        }
+        return true;
+    }
+
     void work() {
         std::unique_lock lock(mutex_);
         while (true) {

@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -217,6 +218,14 @@ class CopyTest(GuestFilesTest):
         self.out.chmod(0o777)
         self.succeed("cp", f"{archive}:/file", self.out, **run_as_nobody())
         self.assertEqual((self.out / "file").read_text(), "content\n")
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can start a process beyond its own limit")
+    def test_a_copy_needs_no_threads(self):
+        (self.tree / "large").write_bytes(os.urandom(24 * MIB))
+        archive = self.archive(ext_image(self.dir / "image", self.tree, 64 * MIB))
+        self.succeed("cp", f"{archive}:/large", self.out,
+                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)))
+        self.assertEqual(sha256(self.out / "large"), sha256(self.tree / "large"))
 
     def test_a_signal_ends_a_copy_whose_reader_hangs(self):
         (self.tree / "large").write_bytes(os.urandom(24 * MIB))
