@@ -89,6 +89,23 @@ bool edits_configs(io::FileSystem& fs, const io::File& file, const engine::Repac
     return options.edit_configs(configs) != configs;
 }
 
+/// The copy gets a digest of its own. It would fit what went bad in the source since that was published, and
+/// nothing would tell any more: so that is an error.
+engine::RepackResult write_copy(io::FileSystem& fs, codec::ArchiveSource& source, const io::File& original,
+                                engine::OrderedWriter& writer, engine::RepackOptions options) {
+    const auto published = verify::published_digest(fs, original);
+    std::vector<vma::Config> configs;
+    options.configs_read = [&, told = std::move(options.configs_read)](const auto& read) {
+        configs = read;
+        if (told) told(read);
+    };
+    auto exchanged = exchange_configs(fs, original, source.format(), writer, options);
+    auto result = exchanged ? *std::move(exchanged) : engine::repack(fs, source, writer, options);
+    const auto& devices = result.fingerprint.devices;
+    if (published) published->require(canon::content_digest(devices, configs), devices);
+    return result;
+}
+
 }  // namespace
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
@@ -132,9 +149,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
         repack_options.format = source.format();
         repack_options.spill.beside = &replacement.directory();
         repack_options.spill.reserve_beside = options.reserve_bytes;
-        auto exchanged =
-            exchange_configs(fs, replacement.original(), source.format(), writer, repack_options);
-        result = exchanged ? *std::move(exchanged) : engine::repack(fs, source, writer, repack_options);
+        result = write_copy(fs, source, replacement.original(), writer, std::move(repack_options));
         warning = source.warning();
         if (warning.empty()) warning = codec::name_warning(path, source.format());
         replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,

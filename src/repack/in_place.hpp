@@ -82,7 +82,8 @@ class NoSpaceForCopy : public io::NoSpace {
     std::uint64_t size_bytes_;
 };
 
-/// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw,
+/// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw, base::InvalidArchive
+/// when the archive is not what it was published as (verify/published_digest.hpp),
 /// publish::StorageMissing when its directory is not there, io::NoSpace (NoSpaceForCopy when a part was
 /// written), and base::Error when the file cannot be replaced safely; the archive is as it was then. When
 /// something was journalled, recover_in_place() is due before the next attempt.

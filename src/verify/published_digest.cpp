@@ -1,5 +1,7 @@
 #include "verify/published_digest.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/json_fields.hpp"
@@ -36,6 +38,17 @@ std::vector<std::string> PublishedDigest::differing_devices(
             known != devices.end() && known->second != present.to_hex().substr(0, kDeviceDigits))
             names.push_back(name);
     return names;
+}
+
+void PublishedDigest::require(const canon::Digest& found,
+                              const std::map<std::string, canon::Digest>& devices_found) const {
+    if (found.to_hex() == digest) return;
+    const auto names = differing_devices(devices_found);
+    throw base::InvalidArchive(
+        "content-digest",
+        fmt::format("content digest mismatch: {} was damaged since vmad wrote it (expected {}, found {})",
+                    names.empty() ? "the archive" : fmt::format("{}", fmt::join(names, ", ")), digest,
+                    found.to_hex()));
 }
 
 std::optional<PublishedDigest> published_digest(io::FileSystem& fs, const io::File& file) try {

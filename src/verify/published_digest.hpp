@@ -28,6 +28,9 @@ struct PublishedDigest {
     /// cannot be told, or is in the configs.
     [[nodiscard]] std::vector<std::string> differing_devices(
         const std::map<std::string, canon::Digest>& found) const;
+    /// Throws base::InvalidArchive unless an archive with this digest, and these of its devices, is what was
+    /// published.
+    void require(const canon::Digest& found, const std::map<std::string, canon::Digest>& devices_found) const;
 };
 
 /// What `file` was published with. Nothing when it has none, or was written to since.

@@ -49,15 +49,6 @@ std::string describe(const verify::Survey& survey) {
         count == 1 ? "device" : "devices", survey.digest.to_hex());
 }
 
-base::InvalidArchive differs_from_published(const verify::PublishedDigest& published,
-                                            const verify::Survey& found) {
-    const auto devices = published.differing_devices(found.device_digests);
-    return {"content-digest",
-            fmt::format("content digest mismatch: {} was damaged since vmad wrote it (expected {}, found {})",
-                        devices.empty() ? "the archive" : fmt::format("{}", fmt::join(devices, ", ")),
-                        published.digest, found.digest.to_hex())};
-}
-
 class VerifyCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
@@ -97,8 +88,7 @@ class VerifyCommand final : public Command {
         auto survey = verify::survey(input.source(), task_options(threads_, signals, bar));
         const auto published =
             input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;
-        if (published && published->digest != survey.digest.to_hex())
-            throw differs_from_published(*published, survey);
+        if (published) published->require(survey.digest, survey.device_digests);
         if (const auto warning = codec::name_warning(path, survey.format); !warning.empty())
             survey.warning += (survey.warning.empty() ? "" : "; ") + warning;
         return survey;

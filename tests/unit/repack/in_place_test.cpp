@@ -391,6 +391,21 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
     // It is in the last of the disks by name: the first one in the archive.
     CHECK(published->differing_devices(survey.device_digests) ==
           std::vector{std::prev(survey.device_digests.end())->first});
+    // That would be published with a digest that fits it.
+    auto options = stage.options;
+    options.repack.edit_configs = [](std::vector<vma::Config>) { return std::vector<vma::Config>(); };
+    CHECK_THROWS_WITH_AS((void)repack::repack_in_place(fs, archives / "a.vma", options),
+                         ("content digest mismatch: drive-scsi0 was damaged since vmad wrote it (expected " +
+                          digest + ", found " + survey.digest.to_hex() + ")")
+                             .c_str(),
+                         base::InvalidArchive);
+    CHECK(archives.read("a.vma") == bytes);
+    CHECK(archives.names() == std::set<std::string>{"a.vma"});
+    byte = static_cast<char>(byte ^ 1);
+    all = {bytes.data(), bytes.size()};
+    io::write_fully_at(fs, file, {&all, 1}, 0);
+    fs.set_modified(file, modified);
+    CHECK(repack::repack_in_place(fs, archives / "a.vma", options).outcome == InPlaceOutcome::done);
     for (const char* nonsense : {"", "{", "[]", "{}", R"({"digest":7})"}) {
         fs.set_attribute(file, "user.vmad", nonsense);
         CHECK_FALSE(verify::published_digest(fs, file));
