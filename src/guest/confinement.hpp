@@ -4,9 +4,9 @@
 
 namespace vmad::guest {
 
-/// From here on this process, and each thread that it starts, opens no file, socket or program, and has
-/// neither root's rights nor more than kMaxMemoryBytes beyond what it has now. What is open can be read and
-/// written. Throws base::SystemError.
+/// From here on this process, and each thread that it starts, opens no file, socket, process or program, and
+/// has neither root's rights nor more than kMaxMemoryBytes beyond what it has now. What is open can be read
+/// and written. Throws base::SystemError.
 void confine();
 
 }  // namespace vmad::guest
