@@ -13,23 +13,21 @@ namespace {
 
 using Configs = std::vector<vma::Config>;
 
-Configs::iterator find(Configs& configs, const std::string& name) {
-    return std::find_if(configs.begin(), configs.end(),
-                        [&](const auto& config) { return config.name == name; });
-}
-
-void remove(Configs& configs, const std::string& name) {
-    const auto found = find(configs, name);
-    if (found == configs.end()) throw base::UsageError(no_config(configs, name));
-    configs.erase(found);
+/// All of this name from there on: nothing keeps an archive from having several.
+auto remove(Configs& configs, Configs::iterator from, const std::string& name) {
+    const auto end =
+        std::remove_if(from, configs.end(), [&](const auto& config) { return config.name == name; });
+    const auto count = configs.end() - end;
+    configs.erase(end, configs.end());
+    return count;
 }
 
 void set(Configs& configs, const vma::Config& config) {
-    const auto found = find(configs, config.name);
-    if (found == configs.end())
-        configs.push_back(config);
-    else
-        found->data = config.data;
+    const auto found = std::find_if(configs.begin(), configs.end(),
+                                    [&](const auto& known) { return known.name == config.name; });
+    if (found == configs.end()) return configs.push_back(config);
+    found->data = config.data;
+    remove(configs, found + 1, config.name);
 }
 
 void check_count(const Configs& configs) {
@@ -69,7 +67,8 @@ void check_configs(const Configs& configs) {
 
 Configs edited(Configs configs, const ConfigEdits& edits) {
     check_configs(edits.set);
-    for (const auto& name : edits.remove) remove(configs, name);
+    for (const auto& name : edits.remove)
+        if (remove(configs, configs.begin(), name) == 0) throw base::UsageError(no_config(configs, name));
     for (const auto& config : edits.set) {
         if (std::find(edits.remove.begin(), edits.remove.end(), config.name) != edits.remove.end())
             throw base::UsageError(fmt::format("config {} is to be both set and removed", config.name));

@@ -196,6 +196,10 @@ TEST_CASE("configs are edited in their places") {
     CHECK(repack::edited(configs, {}) == configs);
     CHECK(repack::edited(configs, {{{"b", "5"}, {"d", "4"}}, {"a"}}) ==
           Edited{{"b", "5"}, {"c", "3"}, {"d", "4"}});
+    // Of several with one name, the last is what a restore is left with.
+    const std::vector<vma::Config> twice{{"a", "1"}, {"b", "2"}, {"a", "3"}};
+    CHECK(repack::edited(twice, {{{"a", "5"}}, {}}) == Edited{{"a", "5"}, {"b", "2"}});
+    CHECK(repack::edited(twice, {{}, {"a"}}) == Edited{{"b", "2"}});
     CHECK_THROWS_WITH_AS((void)repack::edited(configs, {{}, {"x"}}),
                          "the archive has no config x; it has a, b, c", base::UsageError);
     CHECK_THROWS_WITH_AS((void)repack::edited({}, {{}, {"x"}}), "the archive has no config x; it has none",
