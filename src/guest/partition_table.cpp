@@ -68,7 +68,7 @@ class SparseDisk {
     /// common are 16 KiB.
     void hide_oversized_gpt() {
         for (const std::uint64_t size : {512, 4096})
-            for (const auto offset : {size, bytes_ - std::min(bytes_, size)}) {
+            for (const auto offset : {size, (std::max(bytes_, size) / size - 1) * size}) {
                 const auto header = sector(offset);
                 const auto list_bytes = std::uint64_t{base::load_le<std::uint32_t>(&header[80])} *
                                         base::load_le<std::uint32_t>(&header[84]);
