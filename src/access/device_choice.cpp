@@ -10,7 +10,7 @@ namespace vmad::access {
 namespace {
 
 bool means(const std::string& name, const vma::Device& device) {
-    return device.name == name || device.name == "drive-" + name;
+    return device.name == name || short_name(device.name) == name;
 }
 
 std::string names_of(const vma::Header& header) {
@@ -20,6 +20,11 @@ std::string names_of(const vma::Header& header) {
 }
 
 }  // namespace
+
+std::string_view short_name(std::string_view device) noexcept {
+    constexpr std::string_view kPrefix = "drive-";
+    return device.starts_with(kPrefix) ? device.substr(kPrefix.size()) : device;
+}
 
 std::vector<vma::Device> chosen_devices(const vma::Header& header, const std::vector<std::string>& names) {
     for (const auto& name : names) (void)chosen_device(header, name);

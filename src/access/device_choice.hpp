@@ -2,11 +2,15 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vma/format.hpp"
 
 namespace vmad::access {
+
+/// "scsi0" for "drive-scsi0", as the guest's config calls it; other names as they are. Points into `device`.
+[[nodiscard]] std::string_view short_name(std::string_view device) noexcept;
 
 /// The devices with these names, in the order of the header. "scsi0", as the config of a guest calls it, is
 /// "drive-scsi0", as QEMU does. Throws base::UsageError for a name that the archive does not have.

@@ -2,21 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "access/device_choice.hpp"
 #include "access/index_cache.hpp"
 #include "base/error.hpp"
 #include "ctl/text/archive_text.hpp"
 #include "guest/confinement.hpp"
 
 namespace vmad::ctl {
-namespace {
-
-std::string disk_name(const vma::Device& device) {
-    constexpr std::string_view kPrefix = "drive-";
-    return device.name.starts_with(kPrefix) ? device.name.substr(kPrefix.size()) : device.name;
-}
-
-}  // namespace
-
 GuestPath guest_path(const std::string& word) {
     const auto colon = word.find(":/");
     if (colon == word.npos) {
@@ -44,7 +36,7 @@ const std::vector<guest::Volume>& GuestArchive::enter(const std::string& volume)
     reader_.emplace(*index_, access::DiskReader::Options{});
     std::vector<guest::Disk> disks;
     for (const auto& device : index_->header().devices) {
-        disks.push_back({disk_name(device), device.size_bytes,
+        disks.push_back({std::string(access::short_name(device.name)), device.size_bytes,
                          [this, id = device.id](std::uint64_t offset, std::span<std::byte> into) {
                              reader_->read_at(id, offset, into);
                          }});
