@@ -38,7 +38,8 @@ std::string name_in(std::string path) {
     return name;
 }
 
-bool is_out_of_space(const base::Error& error) {
+/// The next file would fail as well.
+bool is_of_target(const base::Error& error) {
     const auto* system = dynamic_cast<const base::SystemError*>(&error);
     return system != nullptr && (system->number() == ENOSPC || system->number() == EDQUOT ||
                                  system->number() == EROFS || system->number() == EIO);
@@ -258,7 +259,7 @@ class CpCommand final : public Command {
         try {
             writer_->take(record);
         } catch (const base::Error& error) {
-            if (to_standard_output() || is_out_of_space(error)) throw;
+            if (to_standard_output() || is_of_target(error)) throw;
             report(context, error.what());
         }
     }
