@@ -1,6 +1,8 @@
 # Completion of vmactl's command line for bash. Needs no other package; bash-completion loads it on demand.
 #
-# Which commands and options there are, and what they take, is read from "vmactl COMMAND --help".
+# Which commands and options there are, and what they take, is read from "vmactl COMMAND --help". Run as a program, it
+# says what may stand at the cursor to the completions for other shells, _vmactl and vmactl.fish: see
+# _vmactl_print_offers.
 #
 # shellcheck shell=bash
 
@@ -9,13 +11,15 @@ _vmactl_run() {
     timeout 2 "$program" "$@" </dev/null 2>/dev/null
 }
 
-# Takes over what the help of a command says: adds to the `options` of the caller what each takes ("" if nothing),
-# and replaces its `subcommands`, `operands`, `repeats` (the last operand, if there may be several) and `help`.
+# Takes over what the help of a command says: adds to the `options` of the caller what each takes ("" if nothing) and
+# to its `purposes` what commands and options do, and replaces its `subcommands`, `operands`, `repeats` (the last
+# operand, if there may be several) and `help`.
 _vmactl_read_help() {
-    local line part=''
+    local line part='' name takes names=()
     local is_heading='^([[:alpha:]]+):$'
     local is_word='^  ([[:alpha:]][[:alnum:]-]*)( \.\.\.)? '
     local is_option='^ {2,12}(-[[:alnum:]])?,? *(--[[:alnum:]-]+)?( ([^ ]+))? '
+    local is_purpose='^  .*  ([^ ].*)$'
     subcommands=() operands=() repeats=''
     help=$(_vmactl_run "$@" --help)
     while IFS= read -r line; do
@@ -25,13 +29,21 @@ _vmactl_read_help() {
             part=''
         elif [[ $part == commands && $line =~ $is_word ]]; then
             subcommands+=("${BASH_REMATCH[1]}")
+            names=("${BASH_REMATCH[1]}") purposes[${BASH_REMATCH[1]}]=''
         elif [[ $part == operands && $line =~ $is_word ]]; then
             operands+=("${BASH_REMATCH[1]}")
             [[ -z ${BASH_REMATCH[2]} ]] || repeats=${BASH_REMATCH[1]}
         elif [[ $part == options && "$line " =~ $is_option && -n ${BASH_REMATCH[1]}${BASH_REMATCH[2]} ]]; then
-            local name takes=${BASH_REMATCH[4]}
+            takes=${BASH_REMATCH[4]} names=()
             for name in "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"; do
-                [[ -z $name ]] || options[$name]=$takes
+                [[ -n $name ]] || continue
+                options[$name]=$takes names+=("$name") purposes[$name]=''
+            done
+        fi
+        # It may begin on the next line, and go on there.
+        if [[ $part == @(commands|options) && $line =~ $is_purpose ]]; then
+            for name in "${names[@]}"; do
+                purposes[$name]+=${purposes[$name]:+ }${BASH_REMATCH[1]}
             done
         fi
     done <<<"$help"
@@ -99,6 +111,10 @@ _vmactl_offer() {
 # Offers directories, and the files that match one of the patterns.
 _vmactl_offer_paths() {
     local found
+    if [[ -n $other_shell ]]; then
+        patterns=("$@") offers_paths=1
+        return
+    fi
     compopt -o filenames 2>/dev/null
     # A shell of its own: options of this one must not change what a pattern means.
     mapfile -d '' -t found < <(
@@ -125,11 +141,15 @@ _vmactl_offer_archives() {
 
 # Offers the ids of jobs; the arguments are those of "vmactl list".
 _vmactl_offer_jobs() {
-    local line ids=()
+    local line id ids=()
     [[ $typed != *[!0-9]* ]] || return
     while IFS= read -r line; do
         # Within a text the quotes would have backslashes.
-        [[ ! $line =~ \"id\":([0-9]+) ]] || ids+=("${BASH_REMATCH[1]}")
+        [[ $line =~ \"id\":([0-9]+) ]] || continue
+        id=${BASH_REMATCH[1]}
+        ids+=("$id")
+        [[ ! $line =~ \"path\":\"([^\"\\]*)\" ]] || purposes[$id]=${BASH_REMATCH[1]##*/}
+        [[ ! $line =~ \"state\":\"([a-z]+)\" ]] || purposes[$id]="${BASH_REMATCH[1]}: ${purposes[$id]-}"
     done < <(_vmactl_run "${connection[@]}" --json list "$@")
     _vmactl_offer "${ids[@]}"
 }
@@ -205,7 +225,7 @@ _vmactl_offer_mounts() {
         [[ $type != fuse.vmad ]] || names+=("$(printf "${target//%/%%}")")
     done 2>/dev/null </proc/self/mounts
     _vmactl_offer "${names[@]}"
-    if ((${#COMPREPLY[@]} > 0)); then compopt -o filenames 2>/dev/null; else _vmactl_offer_paths; fi
+    if ((${#COMPREPLY[@]} > 0)); then [[ -n $other_shell ]] || compopt -o filenames 2>/dev/null; else _vmactl_offer_paths; fi
 }
 
 # Offers what a help text calls by this name.
@@ -261,24 +281,20 @@ _vmactl_offer_values() {
     esac
 }
 
-_vmactl() {
-    local IFS=$' \t\n'
-    local program current cut_off help words=() REPLY
+# Offers what may stand at the cursor, in word number `current` of the `words` of the caller, which are as the program
+# would get them. Sets `before`, what stands in that word before what is offered, and `typed`, the rest of it.
+_vmactl_complete() {
+    local help subcommands=() operands=() commands=() all_commands=() repeats=''
     local -A options=()
-    local subcommands=() operands=() commands=() all_commands=() repeats=''
     local connection=() archive='' # of the daemon; the first operand
-    local i name word wanted='' is_over='' operand=0 expected='' before='' typed=''
-    COMPREPLY=()
-    _vmactl_unquote "$1"
-    program=$REPLY
-    _vmactl_split_line
+    local i name names word wanted='' is_over='' operand=0 expected=''
+    before='' typed=''
     _vmactl_read_help
     all_commands=("${subcommands[@]}")
 
     # What is expected at the cursor? The words behind it count, too: the archive may be among them.
     for ((i = 1; i < ${#words[@]}; ++i)); do
-        _vmactl_unquote "${words[i]}"
-        word=$REPLY
+        word=${words[i]}
         if ((i == current)); then typed=$word; fi
         if [[ -n $wanted ]]; then
             # The value of the option before.
@@ -321,10 +337,29 @@ _vmactl() {
     done
 
     case $expected in
-    options) _vmactl_offer "${!options[@]}" ;;
+    options)
+        mapfile -t names < <(printf '%s\n' "${!options[@]}" | LC_ALL=C sort)
+        _vmactl_offer "${names[@]}"
+        ;;
     subcommands) _vmactl_offer "${subcommands[@]}" ;;
     *) _vmactl_offer_values "$expected" ;;
     esac
+}
+
+# What bash calls.
+_vmactl() {
+    local IFS=$' \t\n'
+    local program current cut_off words=() before typed other_shell='' REPLY i word
+    local -A purposes=()
+    COMPREPLY=()
+    _vmactl_unquote "$1"
+    program=$REPLY
+    _vmactl_split_line
+    for i in "${!words[@]}"; do
+        _vmactl_unquote "${words[i]}"
+        words[i]=$REPLY
+    done
+    _vmactl_complete
     # Bash wants no more than what comes behind the last "=" or ":".
     _vmactl_unquote "$cut_off"
     for i in "${!COMPREPLY[@]}"; do
@@ -333,4 +368,24 @@ _vmactl() {
     done
 }
 
-complete -F _vmactl vmactl
+# For other shells: $1 is the number of the word before the cursor, from 0, and the words of the line follow, without
+# quotes. Prints, with a tab between parts: a line with what stands in that word before what is offered; "WORD", a word
+# and its description for each; and last, if paths are wanted, "PATHS" and the patterns of files beside directories.
+_vmactl_print_offers() {
+    local current=$1 words=("${@:2}") before typed other_shell=1 patterns=() offers_paths='' i
+    local program=${2-vmactl}
+    local -A purposes=()
+    COMPREPLY=()
+    # shellcheck disable=SC2088  # the tilde that somebody typed
+    for i in "${!words[@]}"; do
+        [[ ${words[i]} != '~/'* ]] || words[i]=$HOME${words[i]:1}
+    done
+    _vmactl_complete
+    printf '%s\n' "$before"
+    for i in "${COMPREPLY[@]}"; do
+        [[ $i == *[$'\t\n']* ]] || printf 'WORD\t%s\t%s\n' "$i" "${purposes[$i]-}"
+    done
+    [[ -z $offers_paths ]] || { printf 'PATHS' && printf '\t%s' "${patterns[@]}" && echo; }
+}
+
+if (return 0 2>/dev/null); then complete -F _vmactl vmactl; else _vmactl_print_offers "$@"; fi

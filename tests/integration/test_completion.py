@@ -1,4 +1,4 @@
-"""What the completion of vmactl offers in bash, called as bash calls it.
+"""What the completion of vmactl offers in bash, called as bash calls it, and in zsh and fish.
 
 Run as: VMAD_BUILD=builddir python3 test_completion.py
 """
@@ -17,6 +17,9 @@ from daemon_process import PATIENCE, DaemonTest
 from support import SOURCE, VMACTL, generate
 
 COMPLETION = SOURCE / "src/ctl/vmactl.bash"
+FOR_ZSH = SOURCE / "src/ctl/_vmactl"
+FOR_FISH = SOURCE / "src/ctl/vmactl.fish"
+INSTALLED = "/usr/share/bash-completion/completions/vmactl"  # where the other two expect it
 BACKUP_NAME = SOURCE / "src/pve/backup_name.hpp"
 
 # Prints what is offered, NUL-terminated, and then whether they are names of files.
@@ -58,10 +61,19 @@ def completion(line, behind="", directory=None, breaks="=:", prelude="", program
     return sorted(filter(None, offered)), files == "yes", result.stderr.decode()
 
 
-class InteractiveShell:
-    """A bash on a terminal, with the completion."""
+def uninstalled(source, path):
+    """A completion for another shell, which takes that for bash from the source."""
+    text = source.read_text()
+    assert text.count(INSTALLED) == 1, source
+    path.write_text(text.replace(INSTALLED, str(COMPLETION)))
+    return path
 
-    def __init__(self, test, directory):
+
+class InteractiveShell:
+    """A shell on a terminal, with the completion that `setup` loads."""
+
+    def __init__(self, test, directory, command, setup):
+        self.setup = setup
         try:
             self.terminal, follower = pty.openpty()
         except OSError as error:  # a chroot without /dev/pts
@@ -69,17 +81,17 @@ class InteractiveShell:
         termios.tcsetwinsize(follower, (24, 1000))
         environment = {"PATH": f"{VMACTL.parent}:{os.environ['PATH']}", "TERM": "dumb", "LC_ALL": "C.UTF-8",
                        "INPUTRC": "/dev/null", "HISTFILE": "", "PS1": "$ ", "VMAD_SOCKET": "/none"}
-        self.bash = subprocess.Popen(["bash", "--norc", "--noprofile", "-i"], cwd=directory, env=environment,
-                                     stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
+        self.shell = subprocess.Popen(command, cwd=directory, env=environment, stdin=follower, stdout=follower,
+                                      stderr=follower, start_new_session=True)
         os.close(follower)
 
     def __enter__(self):
-        self.output_of(f"source {shlex.quote(str(COMPLETION))}; bind 'set bell-style none'")
+        self.output_of(self.setup)
         return self
 
     def __exit__(self, *_):
-        self.bash.kill()
-        self.bash.wait(PATIENCE)
+        self.shell.kill()
+        self.shell.wait(PATIENCE)
         os.close(self.terminal)
 
     def output_of(self, line):
@@ -88,7 +100,7 @@ class InteractiveShell:
         output = b""
         while b"END\r\n" not in output:
             if not select.select([self.terminal], [], [], PATIENCE)[0]:
-                raise AssertionError(f"bash says no more than {output}")
+                raise AssertionError(f"the shell says no more than {output}")
             output += os.read(self.terminal, 65536)
         return output.decode()
 
@@ -315,7 +327,8 @@ class CompletionTest(DaemonTest):
     def test_in_an_interactive_shell(self):
         generate(self.dump / "My 'old' backup.vma", "--disk", "drive-scsi0=1M")
         (self.dump / "other.vma").touch()
-        with InteractiveShell(self, self.dir) as shell:
+        with InteractiveShell(self, self.dir, ["bash", "--norc", "--noprofile", "-i"],
+                              f"source {shlex.quote(str(COMPLETION))}; bind 'set bell-style none'") as shell:
             for typed, words in {
                     "vmactl info dump/My\t": ["vmactl", "info", "dump/My 'old' backup.vma"],
                     "vmactl info 'dump/oth\t": ["vmactl", "info", "dump/other.vma"],
@@ -338,6 +351,104 @@ class CompletionTest(DaemonTest):
     @unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is not installed")
     def test_shellcheck(self):
         subprocess.run(["shellcheck", COMPLETION], check=True)
+
+
+class OtherShellsTest(DaemonTest):
+    """What zsh and fish make of it, and what the completion for bash says to them."""
+
+    def offers(self, line):
+        """What stands before what is offered, the words with their descriptions, and the patterns of files."""
+        words = line.split(" ")
+        text = subprocess.run(["bash", COMPLETION, str(len(words) - 1), VMACTL, *words[1:]], text=True, check=True,
+                              cwd=self.dir, capture_output=True, timeout=PATIENCE, env=self.environment()).stdout
+        before, *lines = text.splitlines()
+        offers = [line.split("\t") for line in lines]
+        words = {word: purpose for kind, word, purpose in (offer for offer in offers if offer[0] == "WORD")}
+        patterns = [offer[1:] for offer in offers if offer[0] == "PATHS"]
+        return before, words, patterns[0] if patterns else None
+
+    def environment(self):
+        return {"PATH": f"{VMACTL.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "VMAD_SOCKET": str(self.socket),
+                "VMAD_ROOT": str(self.dir), "HOME": str(self.dir), "XDG_CONFIG_HOME": str(self.dir / "config")}
+
+    def test_the_same_as_in_bash_described_by_the_help(self):
+        commands = part_of_help(help_of(), "Commands")
+        lines = ["vmactl ", "vmactl sc", "vmactl --", "vmactl settings ", "vmactl list --state ",
+                 "vmactl list --state=do", "vmactl help s"]
+        for line in lines + [f"vmactl {command} -" for command in commands]:
+            with self.subTest(line):
+                before, words, patterns = self.offers(line)
+                expected = completion(line, breaks="", directory=self.dir, **self.environment())[0]
+                self.assertEqual(sorted(before + word for word in words), expected)
+                self.assertIsNone(patterns)
+                if line.endswith((" ", "-")) and "--state" not in line:
+                    shown = re.sub(r"\s+", " ", help_of(*line.split(" ")[1:-1]) + help_of())
+                    for word, purpose in words.items():
+                        self.assertTrue(purpose and purpose in shown, (word, purpose))
+
+    def test_paths_are_left_to_the_shell(self):
+        archives = ["*.vma", "*.vma.zst", "*.vma.gz", "*.vma.lzo"]
+        for line, before, patterns in (("vmactl info du", "", archives), ("vmactl repack --spill-dir ", "", [""]),
+                                       ("vmactl config x --set a=du", "a=", ["*"]),
+                                       ("vmactl create --disk=a=qcow2:du", "--disk=a=qcow2:", ["*"])):
+            self.assertEqual(self.offers(line), (before, {}, patterns), line)
+
+    def test_jobs_are_described(self):
+        daemon = self.start()
+        with daemon.client() as client:
+            client.call("org.vmad.Queue.Pause")
+        first, second = daemon.add(self.dump / "b.vma"), daemon.add(self.dump / 'a "id":77,.vma')
+        self.assertEqual(self.offers("vmactl show ")[1], {str(first): "queued: b.vma", str(second): "queued: "})
+
+    @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
+    def test_fish(self):
+        generate(self.dump / "My 'old' backup.vma", "--disk", "drive-scsi0=1M")
+        for name in ("other.vma", "b.vma.zst", "x.log", "sub dir/c"):
+            (self.dump / name).parent.mkdir(exist_ok=True)
+            (self.dump / name).touch()
+        lines = {
+            "vmactl settings c": ["check"], "vmactl list --state=fa": ["--state=failed"],
+            "vmactl list --state fa": ["failed"], "vmactl info dump/o": ["dump/other.vma"],
+            "vmactl info ~/dump/o": ["~/dump/other.vma"], r"vmactl info dump/My\ ": ["dump/My 'old' backup.vma"],
+            'vmactl info "dump/My ': ["dump/My 'old' backup.vma"],
+            "vmactl info dump/": ["dump/My 'old' backup.vma", "dump/b.vma.zst", "dump/other.vma", "dump/sub dir/"],
+            "vmactl mount dump/b.vma.zst dump/": ["dump/sub dir/"],
+            "vmactl config x --set a=dump/x": ["a=dump/x.log"],
+            r"vmactl extract dump/My\ \'old\'\ backup.vma out --device ": ["drive-scsi0"],
+            "vmactl nonsense": [], "vmactl scan --limit ": [],
+        }
+        completion_file = uninstalled(FOR_FISH, self.dir / "vmactl.fish")
+        quoted = [re.sub(r"([\\'])", r"\\\1", line) for line in lines]
+        script = f"source {completion_file}\n" + "".join(f"echo '>>'; complete -C '{line}'\n" for line in quoted)
+        result = subprocess.run(["fish", "--no-config", "-c", script], text=True, capture_output=True, cwd=self.dir,
+                                timeout=PATIENCE, check=True, env=self.environment())
+        self.assertEqual(result.stderr, "")
+        for (line, expected), offered in zip(lines.items(), result.stdout.split(">>\n")[1:], strict=True):
+            with self.subTest(line):
+                self.assertEqual(sorted(word.split("\t")[0] for word in offered.splitlines()), expected)
+
+    @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
+    def test_zsh(self):
+        generate(self.dump / "My 'old' backup.vma", "--disk", "drive-scsi0=1M")
+        (self.dump / "other.vma").touch()
+        (self.dump / "other.log").touch()
+        uninstalled(FOR_ZSH, self.dir / "_vmactl")
+        with InteractiveShell(self, self.dir, ["zsh", "-f", "-i"],
+                              f"PS1='$ '; bindkey -e; setopt no_beep; fpath=({self.dir} $fpath); "
+                              "autoload -Uz compinit; compinit -u -D") as shell:
+            for typed, words in {
+                    "vmactl se\tch\t": ["vmactl", "settings", "check"],
+                    "vmactl info dump/My\t": ["vmactl", "info", "dump/My 'old' backup.vma"],
+                    "vmactl info 'dump/oth\t": ["vmactl", "info", "dump/other.vma"],
+                    "vmactl info ~+/du\toth\t": ["vmactl", "info", f"{self.dir}/dump/other.vma"],
+                    "vmactl list --sta\tdon\t": ["vmactl", "list", "--state", "done"],
+                    "vmactl list --state=don\t": ["vmactl", "list", "--state=done"],
+                    "vmactl config x --set a=dump/other.l\t": ["vmactl", "config", "x", "--set", "a=dump/other.log"],
+                    "vmactl extract dump/My\t out --dev\t\t": ["vmactl", "extract", "dump/My 'old' backup.vma", "out",
+                                                              "--device", "drive-scsi0"],
+            }.items():
+                with self.subTest(typed):
+                    self.assertEqual(shell.words_of(typed), words)
 
 
 if __name__ == "__main__":

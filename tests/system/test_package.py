@@ -156,7 +156,12 @@ class CleanPackageTest(SystemTest):
                 self.box.shell(f"MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z {path} >/dev/null"), "")
 
     def test_scripts(self):
+        # The completions for the other shells call that for bash.
         self.box.shell("bash -n /usr/share/bash-completion/completions/vmactl; sh -n /etc/vmad/vzdump-hook; "
+                       "grep -q ' engine=/usr/share/bash-completion/completions/vmactl$' "
+                       "/usr/share/zsh/vendor-completions/_vmactl; "
+                       "grep -q ' engine /usr/share/bash-completion/completions/vmactl$' "
+                       "/usr/share/fish/vendor_completions.d/vmactl.fish; "
                        "sh -n /usr/lib/vmad/vzdump-announce")
 
     def test_completion(self):
