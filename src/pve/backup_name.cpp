@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <ctime>
 
 namespace vmad::pve {
 namespace {
@@ -58,6 +59,18 @@ std::optional<BackupName> parse_backup_name(std::string_view name) {
     return BackupName{number<std::uint64_t>(name.substr(0, digits)), *time};
 }
 
+std::int64_t epoch_seconds(const NameTime& time) noexcept {
+    std::tm parts{};
+    parts.tm_year = time.year - 1900;
+    parts.tm_mon = time.month - 1;
+    parts.tm_mday = time.day;
+    parts.tm_hour = time.hour;
+    parts.tm_min = time.minute;
+    parts.tm_sec = time.second;
+    parts.tm_isdst = -1;  // whatever holds then
+    return std::mktime(&parts);
+}
+
 bool is_container_backup(std::string_view name) noexcept {
     return name.starts_with("vzdump-lxc-") || name.starts_with("vzdump-openvz-");
 }
@@ -65,6 +78,11 @@ bool is_container_backup(std::string_view name) noexcept {
 std::optional<std::uint64_t> vmid_of(std::string_view path) {
     const auto parsed = parse_backup_name(path.substr(path.rfind('/') + 1));
     return parsed ? std::optional(parsed->vmid) : std::nullopt;
+}
+
+std::optional<std::int64_t> backup_time_of(std::string_view path) {
+    const auto parsed = parse_backup_name(path.substr(path.rfind('/') + 1));
+    return parsed ? std::optional(epoch_seconds(parsed->time)) : std::nullopt;
 }
 
 }  // namespace vmad::pve

@@ -33,11 +33,17 @@ struct BackupName {
 /// `name` is without a directory. Nothing for every other name.
 [[nodiscard]] std::optional<BackupName> parse_backup_name(std::string_view name);
 
+/// When that was, in the time zone of this process: seconds since the epoch.
+[[nodiscard]] std::int64_t epoch_seconds(const NameTime& time) noexcept;
+
 /// Whether vzdump gives this name to backups of containers, which are no VMA archives. `name` is without a
 /// directory.
 [[nodiscard]] bool is_container_backup(std::string_view name) noexcept;
 
 /// The guest that the last component of a path names, if it is the name of a backup.
 [[nodiscard]] std::optional<std::uint64_t> vmid_of(std::string_view path);
+
+/// When it says that the backup was made, in seconds since the epoch; nothing for every other name.
+[[nodiscard]] std::optional<std::int64_t> backup_time_of(std::string_view path);
 
 }  // namespace vmad::pve

@@ -67,6 +67,29 @@ std::string clock_time(std::uint64_t seconds_since_epoch) {
     return fmt::format("{:02}:{:02}:{:02}", parts->tm_hour, parts->tm_min, parts->tm_sec);
 }
 
+std::string day_text(std::int64_t seconds_since_epoch, std::int64_t now) {
+    const std::time_t time = seconds_since_epoch;
+    const std::time_t today = now;
+    std::tm parts{};
+    std::tm parts_now{};
+    if (::localtime_r(&time, &parts) == nullptr || ::localtime_r(&today, &parts_now) == nullptr)
+        return fmt::format("@{}", seconds_since_epoch);
+    std::array<char, 64> text;
+    const auto* format = parts.tm_year == parts_now.tm_year ? "%e %b" : "%e %b %Y";
+    const std::string day(text.data(), std::strftime(text.data(), text.size(), format, &parts));
+    return day.substr(day.find_first_not_of(' '));
+}
+
+std::int64_t day_begin(std::int64_t seconds_since_epoch, int days) {
+    const std::time_t time = seconds_since_epoch;
+    std::tm parts{};
+    if (::localtime_r(&time, &parts) == nullptr) return seconds_since_epoch;
+    parts.tm_mday += days;
+    parts.tm_hour = parts.tm_min = parts.tm_sec = 0;
+    parts.tm_isdst = -1;
+    return std::mktime(&parts);
+}
+
 std::string relative_time(std::int64_t then, std::int64_t now) {
     if (then == now) return "now";
     // Unsigned, as the difference of two times may not fit.

@@ -18,6 +18,12 @@ namespace vmad::ctl {
 /// "13:05:09"
 [[nodiscard]] std::string clock_time(std::uint64_t seconds_since_epoch);
 
+/// "27 Nov"; "27 Nov 2025" in another year than that of `now`. "@N" for a second that no calendar reaches.
+[[nodiscard]] std::string day_text(std::int64_t seconds_since_epoch, std::int64_t now);
+
+/// The begin of the day that is `days` after that of this second.
+[[nodiscard]] std::int64_t day_begin(std::int64_t seconds_since_epoch, int days = 0);
+
 /// "3 min ago", "in 2 h", "now".
 [[nodiscard]] std::string relative_time(std::int64_t then, std::int64_t now);
 

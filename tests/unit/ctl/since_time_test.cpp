@@ -98,3 +98,16 @@ TEST_CASE("what is no time is refused") {
         CHECK_THROWS_WITH_AS((void)since_time(text, kNow), message.c_str(), base::UsageError);
     }
 }
+
+TEST_CASE("days are those of the calendar, also when the clock is set") {
+    const Zone berlin("Europe/Berlin");
+    const auto noon = since_time("2026-03-29 12:00", kNow);  // of a day of 23 hours
+    CHECK(ctl::day_begin(noon) == since_time("2026-03-29", kNow));
+    CHECK(ctl::day_begin(noon, 1) - ctl::day_begin(noon) == 23 * 3600);
+    CHECK(ctl::day_begin(noon, -29) == since_time("2026-02-28", kNow));
+    CHECK(ctl::day_begin(noon, 365) == since_time("2027-03-29", kNow));
+    CHECK(ctl::day_text(noon, kNow) == "29 Mar");
+    CHECK(ctl::day_text(since_time("2026-02-01", kNow), kNow) == "1 Feb");
+    CHECK(ctl::day_text(since_time("2025-12-31", kNow), kNow) == "31 Dec 2025");
+    CHECK(ctl::day_text(INT64_MAX, kNow) == "@9223372036854775807");
+}

@@ -1,5 +1,7 @@
 #include "pve/backup_name.hpp"
 
+#include <cstdlib>
+#include <ctime>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -21,6 +23,18 @@ TEST_CASE("every guest id that Proxmox hands out is told") {
     for (std::uint64_t vmid = 100; vmid <= 999'999'999; vmid = vmid * 7 / 3 + 1)
         CHECK(vmid_of(fmt::format("/dump/vzdump-qemu-{}-2024_02_29-00_00_00.vma.zst", vmid)) == vmid);
     CHECK(vmid_of("vzdump-qemu-999999999-2024_02_29-23_59_59.vma") == 999'999'999);
+}
+
+TEST_CASE("the time of a backup is local time") {
+    const char* path = "/dump/vzdump-qemu-100-2026_07_01-02_00_00.vma";
+    ::setenv("TZ", "Europe/Berlin", 1);
+    ::tzset();
+    CHECK(backup_time_of(path) == 1'782'864'000);
+    CHECK(backup_time_of("vzdump-qemu-100-2026_01_31-01_00_00.vma.zst") == 1'769'817'600);
+    ::setenv("TZ", "UTC", 1);
+    ::tzset();
+    CHECK(backup_time_of(path) == 1'782'871'200);
+    CHECK_FALSE(backup_time_of("/dump/disk.vma"));
 }
 
 TEST_CASE("other names say nothing") {
