@@ -19,7 +19,15 @@ void put_text(json& out, const char* field, const std::string& text) {
     if (!text.empty()) out[field] = text;
 }
 
+template <typename T>
+void require_at_most(std::size_t most, const std::vector<T>& items, const base::Fields& fields,
+                     const char* field) {
+    if (items.size() > most) fields.refuse(field, fmt::format("has more than {} entries", most));
+}
+
 }  // namespace
+
+const char* to_string(JobKind kind) noexcept { return kJobKindNames[static_cast<std::size_t>(kind)]; }
 
 const char* to_string(JobState state) noexcept { return kJobStateNames[static_cast<std::size_t>(state)]; }
 
@@ -69,6 +77,69 @@ void from_json(const json& in, JobProgress& progress) {
     progress = std::move(read);
 }
 
+void to_json(json& out, const NewStretch& stretch) {
+    out = {{"offset", stretch.offset}, {"bytes", stretch.bytes}, {"new_bytes", stretch.new_bytes}};
+    put_text(out, "partition", stretch.partition);
+}
+
+void from_json(const json& in, NewStretch& stretch) {
+    base::Fields fields(in, "largest");
+    NewStretch read;
+    read.offset = fields.get<std::uint64_t>("offset");
+    read.bytes = fields.get<std::uint64_t>("bytes");
+    read.new_bytes = fields.get<std::uint64_t>("new_bytes");
+    read.partition = fields.find<std::string>("partition").value_or("");
+    stretch = std::move(read);
+}
+
+void to_json(json& out, const DiskGrowth& growth) {
+    out = {{"disk", growth.disk}, {"bytes", growth.bytes}, {"new_bytes", growth.new_bytes}};
+    base::put(out, "largest", growth.largest);
+}
+
+void from_json(const json& in, DiskGrowth& growth) {
+    base::Fields fields(in, "disks");
+    DiskGrowth read;
+    read.disk = fields.get<std::string>("disk");
+    read.bytes = fields.get<std::uint64_t>("bytes");
+    read.new_bytes = fields.get<std::uint64_t>("new_bytes");
+    read.largest = fields.find<NewStretch>("largest");
+    growth = std::move(read);
+}
+
+void to_json(json& out, const NewSince& since) {
+    out = {{"archive", since.archive},
+           {"archive_at", since.archive_at},
+           {"new_bytes", since.new_bytes},
+           {"disks", since.disks}};
+}
+
+void from_json(const json& in, NewSince& since) {
+    base::Fields fields(in, "since");
+    NewSince read;
+    read.archive = fields.get<std::string>("archive");
+    read.archive_at = fields.get<std::int64_t>("archive_at");
+    read.new_bytes = fields.get<std::uint64_t>("new_bytes");
+    read.disks = fields.get<std::vector<DiskGrowth>>("disks");
+    require_at_most(kMaxDiskGrowths, read.disks, fields, "disks");
+    since = std::move(read);
+}
+
+void to_json(json& out, const DamagedPlace& place) {
+    out = {{"disk", place.disk}, {"offset", place.offset}, {"bytes", place.bytes}};
+    put_text(out, "partition", place.partition);
+}
+
+void from_json(const json& in, DamagedPlace& place) {
+    base::Fields fields(in, "damage");
+    DamagedPlace read;
+    read.disk = fields.get<std::string>("disk");
+    read.offset = fields.get<std::uint64_t>("offset");
+    read.bytes = fields.get<std::uint64_t>("bytes");
+    read.partition = fields.find<std::string>("partition").value_or("");
+    place = std::move(read);
+}
+
 void to_json(json& out, const SpaceRefusal& refusal) {
     out = {{"directory", refusal.directory},
            {"written_bytes", refusal.written_bytes},
@@ -97,6 +168,7 @@ void to_json(json& out, const Job& job) {
            {"attempts", job.attempts},
            {"failed_attempts", job.failed_attempts},
            {"run_again", job.run_again}};
+    if (job.kind != JobKind::repack) out["kind"] = to_string(job.kind);
     put_text(out, "reason", job.reason);
     if (job.damaged) out["damaged"] = true;
     if (job.waiting_for) out["waiting_for"] = to_string(*job.waiting_for);
@@ -113,9 +185,14 @@ void to_json(json& out, const Job& job) {
     base::put(out, "space_refusal", job.space_refusal);
     base::put(out, "size_before", job.size_before);
     base::put(out, "size_after", job.size_after);
+    base::put(out, "since", job.since);
+    base::put(out, "shared_bytes", job.shared_bytes);
+    if (!job.damage.empty()) out["damage"] = job.damage;
+    base::put(out, "last_good_at", job.last_good_at);
     put_text(out, "mount_point", job.mount_point);
     if (!job.recovery.empty()) out["recovery"] = json::parse(job.recovery);
     base::put(out, "progress", job.progress);
+    if (job.paused) out["paused"] = true;
 }
 
 std::string to_line(const Job& job) {
@@ -131,6 +208,8 @@ void from_json(const json& in, Job& job) {
     // A NUL would make the path another one for the kernel than for everybody else.
     if (!read.path.starts_with('/') || read.path.find('\0') != std::string::npos)
         fields.refuse("path", "is not absolute");
+    if (const auto index = fields.find_choice("kind", kJobKindNames))
+        read.kind = static_cast<JobKind>(*index);
     read.state = static_cast<JobState>(fields.choose("state", kJobStateNames));
     read.reason = fields.find<std::string>("reason").value_or("");
     read.damaged = fields.find<bool>("damaged").value_or(false);
@@ -155,9 +234,15 @@ void from_json(const json& in, Job& job) {
     read.space_refusal = fields.find<SpaceRefusal>("space_refusal");
     read.size_before = fields.find<std::uint64_t>("size_before");
     read.size_after = fields.find<std::uint64_t>("size_after");
+    read.since = fields.find<NewSince>("since");
+    read.shared_bytes = fields.find<std::uint64_t>("shared_bytes");
+    read.damage = fields.find<std::vector<DamagedPlace>>("damage").value_or(std::vector<DamagedPlace>());
+    require_at_most(kMaxDamagedPlaces, read.damage, fields, "damage");
+    read.last_good_at = fields.find<std::int64_t>("last_good_at");
     read.mount_point = fields.find<std::string>("mount_point").value_or("");
     if (const auto recovery = fields.find<json>("recovery")) read.recovery = recovery->dump();
     read.progress = fields.find<JobProgress>("progress");
+    read.paused = fields.find<bool>("paused").value_or(false);
     job = std::move(read);
 }
 

@@ -8,17 +8,25 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
 namespace vmad::api {
 
+enum class JobKind {
+    repack,  ///< makes the archive canonical, in place
+    verify,  ///< reads it and says whether it is good; changes nothing
+};
+inline constexpr std::array<const char*, 2> kJobKindNames{"repack", "verify"};
+[[nodiscard]] const char* to_string(JobKind kind) noexcept;
+
 enum class JobState {
     queued,      ///< starts as soon as a worker and its file system are free
-    running,     ///< a worker repacks and verifies the archive
+    running,     ///< a worker repacks and verifies the archive, or only verifies it
     publishing,  ///< the verified copy is being swapped in
     waiting,     ///< for a condition, or until `retry_at`; see `waiting_for` and `reason`
-    done,        ///< the archive is canonical now
+    done,        ///< the archive is canonical now; of a verify job: it is good
     unchanged,   ///< it was canonical already
     vanished,    ///< it was removed, for example pruned
     failed,      ///< see `reason`; the archive is as it was
@@ -69,10 +77,50 @@ struct SpaceRefusal {
     friend bool operator==(const SpaceRefusal&, const SpaceRefusal&) = default;
 };
 
+/// A run of neighbouring regions of a disk that the backup before does not have.
+struct NewStretch {
+    std::uint64_t offset = 0;     ///< in the disk
+    std::uint64_t bytes = 0;      ///< of the disk
+    std::uint64_t new_bytes = 0;  ///< of the archive file
+    std::string partition{};      ///< where it begins: "2 (ext4)", for example; or empty
+    friend bool operator==(const NewStretch&, const NewStretch&) = default;
+};
+
+struct DiskGrowth {
+    std::string disk;                     ///< as the archive names it: "drive-scsi0"
+    std::uint64_t bytes = 0;              ///< size of the disk
+    std::uint64_t new_bytes = 0;          ///< of the archive file
+    std::optional<NewStretch> largest{};  ///< the one that most of the new bytes come from
+    friend bool operator==(const DiskGrowth&, const DiskGrowth&) = default;
+};
+/// In a NewSince, at most.
+inline constexpr std::size_t kMaxDiskGrowths = 64;
+
+/// What of an archive its guest's backup before does not have.
+struct NewSince {
+    std::string archive;          ///< file name of that backup: the newest earlier one in the directory
+    std::int64_t archive_at = 0;  ///< when it was made, by its name
+    std::uint64_t new_bytes = 0;  ///< of size_after
+    std::vector<DiskGrowth> disks{};
+    friend bool operator==(const NewSince&, const NewSince&) = default;
+};
+
+/// A part of an archive that cannot be read as it was written.
+struct DamagedPlace {
+    std::string disk;          ///< as the archive names it; empty: the archive's header
+    std::uint64_t offset = 0;  ///< in the disk
+    std::uint64_t bytes = 0;
+    std::string partition{};  ///< as in NewStretch
+    friend bool operator==(const DamagedPlace&, const DamagedPlace&) = default;
+};
+/// In a job, at most; more are only counted in its reason.
+inline constexpr std::size_t kMaxDamagedPlaces = 20;
+
 /// Times are seconds since the epoch (UTC); sizes are bytes.
 struct Job {
     std::uint64_t id = 0;  ///< from 1, never used twice
     std::string path;      ///< absolute, UTF-8
+    JobKind kind = JobKind::repack;
     JobState state = JobState::queued;
     /// Of waiting and failed jobs, or why it will have failed once recovered, or why a failure no longer
     /// counts: one sentence.
@@ -99,13 +147,22 @@ struct Job {
     std::string refused_file;
     std::optional<SpaceRefusal> space_refusal;  ///< what the last attempt found out about the room
     std::optional<std::uint64_t> size_before;
-    std::optional<std::uint64_t> size_after;
+    std::optional<std::uint64_t> size_after;    ///< of a verify job, both are the archive's size
+    std::optional<NewSince> since;              ///< of a done or unchanged job, where it was found out
+    std::optional<std::uint64_t> shared_bytes;  ///< of size_after: in blocks shared with the backup before
+    std::vector<DamagedPlace> damage;           ///< of a verify job that failed; the first ones
+    std::optional<std::int64_t> last_good_at;   ///< the same: when the archive was last found good
     std::string mount_point;  ///< where the archive's file system was mounted when it was queued
     std::string recovery;     ///< publish::RecoveryRecord of the run under way as JSON text; or empty
     std::optional<JobProgress> progress;
+    bool paused = false;  ///< its worker stands still: a repack runs on the file system. Not in the spool
     friend bool operator==(const Job&, const Job&) = default;
 };
 
+void to_json(nlohmann::json& out, const NewSince& since);
+void from_json(const nlohmann::json& in, NewSince& since);
+void to_json(nlohmann::json& out, const DamagedPlace& place);
+void from_json(const nlohmann::json& in, DamagedPlace& place);
 void to_json(nlohmann::json& out, const SpaceRefusal& refusal);
 void from_json(const nlohmann::json& in, SpaceRefusal& refusal);
 void to_json(nlohmann::json& out, const JobProgress& progress);

@@ -13,6 +13,7 @@ void to_json(json& out, const EnqueueCall& call) {
     out = {{"path", call.path}, {"announced", call.announced}};
     if (!call.storage.empty()) out["storage"] = call.storage;
     if (!call.file.empty()) out["file"] = call.file;
+    if (call.kind != JobKind::repack) out["kind"] = to_string(call.kind);
 }
 
 void from_json(const json& in, EnqueueCall& call) {
@@ -21,6 +22,7 @@ void from_json(const json& in, EnqueueCall& call) {
     call.announced = fields.find<bool>("announced").value_or(false);
     call.storage = fields.find<std::string>("storage").value_or("");
     call.file = fields.find<std::string>("file").value_or("");
+    call.kind = static_cast<JobKind>(fields.find_choice("kind", kJobKindNames).value_or(0));
     fields.refuse_others();
 }
 
@@ -91,6 +93,38 @@ void to_json(json& out, const JobReply& reply) {
 
 void from_json(const json& in, JobReply& reply) { reply.job = base::Fields(in, "reply").find<Job>("job"); }
 
+void to_json(json& out, const ArchiveReply& reply) {
+    out = json::object();
+    base::put(out, "archive", reply.archive);
+}
+
+void from_json(const json& in, ArchiveReply& reply) {
+    reply.archive = base::Fields(in, "reply").find<ArchiveRecord>("archive");
+}
+
+void to_json(json& out, const GuestReply& reply) {
+    out = json::object();
+    base::put(out, "guest", reply.guest);
+}
+
+void from_json(const json& in, GuestReply& reply) {
+    reply.guest = base::Fields(in, "reply").find<GuestSummary>("guest");
+}
+
+void to_json(json& out, const ForgetCall& call) { out = {{"paths", call.paths}}; }
+
+void from_json(const json& in, ForgetCall& call) {
+    base::Fields fields(in, "Forget");
+    call.paths = fields.get<std::vector<std::string>>("paths");
+    fields.refuse_others();
+}
+
+void to_json(json& out, const ForgetReply& reply) { out = {{"forgotten", reply.forgotten}}; }
+
+void from_json(const json& in, ForgetReply& reply) {
+    reply.forgotten = base::Fields(in, "reply").get<std::uint64_t>("forgotten");
+}
+
 template <typename T>
 T parameters_as(const json& parameters) {
     try {
@@ -106,6 +140,7 @@ template JobCall parameters_as<JobCall>(const json&);
 template PauseCall parameters_as<PauseCall>(const json&);
 template EmptyCall parameters_as<EmptyCall>(const json&);
 template WaitCall parameters_as<WaitCall>(const json&);
+template ForgetCall parameters_as<ForgetCall>(const json&);
 
 RemoteError no_such_job(std::uint64_t id) { return RemoteError(kNoSuchJobError, {{"id", id}}); }
 RemoteError no_such_path(const std::string& path) { return RemoteError(kNoSuchPathError, {{"path", path}}); }

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "api/archive_record.hpp"
+#include "api/guest_summary.hpp"
 #include "api/job.hpp"
 
 namespace vmad::varlink {
@@ -23,12 +25,13 @@ struct EnqueueCall {
     /// The version of the file that the caller sees (publish::file_version()): if this one has failed for
     /// good, the failed job is the answer. Empty: it is queued in any case.
     std::string file{};
+    JobKind kind = JobKind::repack;
     friend bool operator==(const EnqueueCall&, const EnqueueCall&) = default;
 };
 
 struct EnqueueReply {
     Job job;
-    bool created = false;  ///< false: the path had this job already, or it failed with this file
+    bool created = false;  ///< false: the path had this job of its kind already, or it failed with this file
     friend bool operator==(const EnqueueReply&, const EnqueueReply&) = default;
 };
 
@@ -48,7 +51,7 @@ struct PauseCall {
     friend bool operator==(const PauseCall&, const PauseCall&) = default;
 };
 
-/// The parameters of Status, Resume, Reload and Monitor.
+/// The parameters of Status, Resume, Reload, Monitor, Archives and Guests.
 struct EmptyCall {
     friend bool operator==(const EmptyCall&, const EmptyCall&) = default;
 };
@@ -71,6 +74,29 @@ struct JobReply {
     friend bool operator==(const JobReply&, const JobReply&) = default;
 };
 
+/// A reply of Archives. No archive: none is known.
+struct ArchiveReply {
+    std::optional<ArchiveRecord> archive;
+    friend bool operator==(const ArchiveReply&, const ArchiveReply&) = default;
+};
+
+/// A reply of Guests. No guest: no archive is known.
+struct GuestReply {
+    std::optional<GuestSummary> guest;
+    friend bool operator==(const GuestReply&, const GuestReply&) = default;
+};
+
+/// Archives that the caller has looked for and not found.
+struct ForgetCall {
+    std::vector<std::string> paths;
+    friend bool operator==(const ForgetCall&, const ForgetCall&) = default;
+};
+
+struct ForgetReply {
+    std::uint64_t forgotten = 0;  ///< records that there were
+    friend bool operator==(const ForgetReply&, const ForgetReply&) = default;
+};
+
 /// Reading throws base::FieldError. A call with an unknown parameter is refused, a reply with one is not.
 void to_json(nlohmann::json& out, const EnqueueCall& call);
 void from_json(const nlohmann::json& in, EnqueueCall& call);
@@ -90,6 +116,14 @@ void to_json(nlohmann::json& out, const WaitCall& call);
 void from_json(const nlohmann::json& in, WaitCall& call);
 void to_json(nlohmann::json& out, const JobReply& reply);
 void from_json(const nlohmann::json& in, JobReply& reply);
+void to_json(nlohmann::json& out, const ArchiveReply& reply);
+void from_json(const nlohmann::json& in, ArchiveReply& reply);
+void to_json(nlohmann::json& out, const GuestReply& reply);
+void from_json(const nlohmann::json& in, GuestReply& reply);
+void to_json(nlohmann::json& out, const ForgetCall& call);
+void from_json(const nlohmann::json& in, ForgetCall& call);
+void to_json(nlohmann::json& out, const ForgetReply& reply);
+void from_json(const nlohmann::json& in, ForgetReply& reply);
 
 /// For a handler: the parameters of a request as `T`, one of the calls above, or InvalidParameter with the
 /// field that is wrong.

@@ -71,4 +71,24 @@ std::vector<std::string> QueueClient::reload() {
     return client_.call(kReloadMethod, EmptyCall{}, limit_).get<ReloadReply>().warnings;
 }
 
+std::vector<ArchiveRecord> QueueClient::archives() {
+    std::vector<ArchiveRecord> archives;
+    client_.call_more(kArchivesMethod, EmptyCall{}, limit_, [&](const json& reply) {
+        if (auto archive = reply.get<ArchiveReply>().archive) archives.push_back(std::move(*archive));
+    });
+    return archives;
+}
+
+std::vector<GuestSummary> QueueClient::guests() {
+    std::vector<GuestSummary> guests;
+    client_.call_more(kGuestsMethod, EmptyCall{}, limit_, [&](const json& reply) {
+        if (auto guest = reply.get<GuestReply>().guest) guests.push_back(std::move(*guest));
+    });
+    return guests;
+}
+
+std::uint64_t QueueClient::forget(const std::vector<std::string>& paths) {
+    return client_.call(kForgetMethod, ForgetCall{paths}, limit_).get<ForgetReply>().forgotten;
+}
+
 }  // namespace vmad::api

@@ -45,6 +45,13 @@ class QueueClient {
     void resume();
     /// Returns what is odd about the settings.
     std::vector<std::string> reload();
+    /// Every archive that the daemon knows, by path.
+    [[nodiscard]] std::vector<ArchiveRecord> archives();
+    /// By storage and guest.
+    [[nodiscard]] std::vector<GuestSummary> guests();
+    /// Drops what is known of archives that the caller has looked for and not found. Returns how many there
+    /// were.
+    std::uint64_t forget(const std::vector<std::string>& paths);
 
   private:
     std::chrono::milliseconds limit_;

@@ -15,13 +15,15 @@ inline constexpr char kListMethod[] = "org.vmad.Queue.List";
 inline constexpr char kShowMethod[] = "org.vmad.Queue.Show";
 inline constexpr char kStatusMethod[] = "org.vmad.Queue.Status";
 inline constexpr char kWaitMethod[] = "org.vmad.Queue.Wait";
-
 inline constexpr char kMonitorMethod[] = "org.vmad.Queue.Monitor";
 inline constexpr char kCancelMethod[] = "org.vmad.Queue.Cancel";
 inline constexpr char kRetryMethod[] = "org.vmad.Queue.Retry";
 inline constexpr char kPauseMethod[] = "org.vmad.Queue.Pause";
 inline constexpr char kResumeMethod[] = "org.vmad.Queue.Resume";
 inline constexpr char kReloadMethod[] = "org.vmad.Queue.Reload";
+inline constexpr char kArchivesMethod[] = "org.vmad.Queue.Archives";
+inline constexpr char kGuestsMethod[] = "org.vmad.Queue.Guests";
+inline constexpr char kForgetMethod[] = "org.vmad.Queue.Forget";
 
 inline constexpr char kNoSuchJobError[] = "org.vmad.Queue.NoSuchJob";
 inline constexpr char kNoSuchPathError[] = "org.vmad.Queue.NoSuchPath";

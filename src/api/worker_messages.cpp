@@ -29,6 +29,10 @@ json body(const WorkerResult& result) {
     if (!result.refused_file.empty()) out["refused_file"] = result.refused_file;
     base::put(out, "space_refusal", result.space_refusal);
     if (!result.gone.empty()) out["gone"] = result.gone;
+    base::put(out, "since", result.since);
+    base::put(out, "shared_bytes", result.shared_bytes);
+    if (!result.damage.empty()) out["damage"] = result.damage;
+    base::put(out, "record", result.record);
     if (result.damaged) out["damaged"] = true;
     if (result.cleaned_up) out["cleaned_up"] = true;
     return out;
@@ -57,6 +61,11 @@ WorkerResult read_result(base::Fields& fields) {
     result.refused_file = fields.find<std::string>("refused_file").value_or("");
     result.space_refusal = fields.find<SpaceRefusal>("space_refusal");
     result.gone = fields.find<std::vector<std::string>>("gone").value_or(std::vector<std::string>());
+    result.since = fields.find<NewSince>("since");
+    result.shared_bytes = fields.find<std::uint64_t>("shared_bytes");
+    result.damage = fields.find<std::vector<DamagedPlace>>("damage").value_or(std::vector<DamagedPlace>());
+    if (result.damage.size() > kMaxDamagedPlaces) fields.refuse("damage", "has too many entries");
+    result.record = fields.find<ArchiveRecord>("record");
     result.damaged = fields.find<bool>("damaged").value_or(false);
     result.cleaned_up = fields.find<bool>("cleaned_up").value_or(false);
     return result;
@@ -93,11 +102,13 @@ std::string to_line(const WorkerOrder& order) {
              {"recover_only", order.recover_only},
              {"threads", order.threads},
              {"memory_bytes", order.memory_bytes},
-             {"failed_beside", order.failed_beside},
+             {"known_beside", order.known_beside},
+             {"share_blocks", order.share_blocks},
              {"spill_dir", order.spill_dir},
              {"zstd_level", order.zstd_level},
              {"grace_period_seconds", order.grace_period_seconds}};
     base::put(out, "reserve_bytes", order.reserve_bytes);
+    base::put(out, "known", order.known);
     return varlink::frame_message(out, '\n');
 }
 
@@ -117,7 +128,9 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.recover_only = fields.get<bool>("recover_only");
     order.threads = fields.get<unsigned>("threads");
     order.memory_bytes = fields.get<std::uint64_t>("memory_bytes");
-    order.failed_beside = fields.get<std::vector<std::string>>("failed_beside");
+    order.known = fields.find<ArchiveRecord>("known");
+    order.known_beside = fields.get<std::vector<std::string>>("known_beside");
+    order.share_blocks = fields.get<bool>("share_blocks");
     order.spill_dir = fields.get<std::string>("spill_dir");
     order.zstd_level = fields.get<int>("zstd_level");
     order.grace_period_seconds = fields.get<std::int64_t>("grace_period_seconds");

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/archive_record.hpp"
 #include "api/job.hpp"
 
 namespace vmad::api {
@@ -26,8 +27,12 @@ struct WorkerOrder {
     bool recover_only = false;  ///< the job has failed for job.reason: only recover from its last run
     unsigned threads = 0;       ///< 0: as many as the worker finds fit
     std::uint64_t memory_bytes = 0;
-    /// Failed archives in the directory of this one: the result says which of them are gone.
-    std::vector<std::string> failed_beside{};
+    /// What the catalogue has of the archive of the job; none: nothing.
+    std::optional<ArchiveRecord> known{};
+    /// Paths of archives in the directory of this one: of those of the same guest that are in the catalogue
+    /// the newest, newest first, and then failed ones. The result says which of them are gone.
+    std::vector<std::string> known_beside{};
+    bool share_blocks = false;  ///< where the file system can
     std::string spill_dir;
     int zstd_level = 0;
     std::optional<std::uint64_t> reserve_bytes;  ///< to be left free on the archive's file system; none: auto
@@ -53,8 +58,14 @@ struct WorkerResult {
     std::string refused_file{};
     /// Of waiting for space: what was found out by writing; `times` and `try_again_at` are the queue's.
     std::optional<SpaceRefusal> space_refusal{};
-    std::vector<std::string> gone{};  ///< those of WorkerOrder::failed_beside that are not there any more
-    bool cleaned_up = false;          ///< nothing of a replacement is left: its record may be forgotten
+    std::vector<std::string> gone{};  ///< those of WorkerOrder::known_beside that are not there any more
+    std::optional<NewSince> since{};
+    std::optional<std::uint64_t> shared_bytes{};
+    std::vector<DamagedPlace> damage{};  ///< of a verify job that failed, at most kMaxDamagedPlaces
+    /// What is known of the archive now, as it was published, verified or found damaged. What the job knows
+    /// (storage, vmid, guest) may be left out.
+    std::optional<ArchiveRecord> record{};
+    bool cleaned_up = false;  ///< nothing of a replacement is left: its record may be forgotten
     friend bool operator==(const WorkerResult&, const WorkerResult&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include <climits>
@@ -23,6 +24,10 @@ constexpr std::int64_t kMaxWorkers = 64;
 constexpr std::int64_t kMaxKeepDays = 3650;
 constexpr std::int64_t kMaxKeepJobs = 100'000;
 constexpr std::int64_t kDaySeconds = std::int64_t{24} * 60 * 60;
+constexpr std::int64_t kMaxVerifyEverySeconds = kMaxKeepDays * kDaySeconds;
+/// In the order of the enums.
+constexpr std::array<std::string_view, 2> kShareBlocksWords{"auto", "off"};
+constexpr std::array<std::string_view, 2> kNotifyWords{"off", "proxmox"};
 constexpr std::uint64_t kMinBwlimit = std::uint64_t{64} << 10;
 constexpr std::uint64_t kMaxBwlimit = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMaxReserveBytes = std::uint64_t{64} << 40;
@@ -79,6 +84,13 @@ constexpr Key kKeys[] = {
          settings.metrics_file = value.is_empty_string() ? "" : value.path(kPathLimitBytes);
      },
      [](const Settings& settings) { return toml_text(settings.metrics_file); }},
+    {"notify",
+     [](const SettingValue& value, Settings& settings) {
+         settings.notify = static_cast<Notify>(value.one_of(kNotifyWords));
+     },
+     [](const Settings& settings) {
+         return toml_text(kNotifyWords[static_cast<std::size_t>(settings.notify)]);
+     }},
     {"on_failure",
      [](const SettingValue& value, Settings& settings) {
          settings.on_failure = value.command(kPathLimitBytes);
@@ -95,6 +107,13 @@ constexpr Key kKeys[] = {
      },
      [](const Settings& settings) {
          return settings.reserve_bytes ? toml_size(*settings.reserve_bytes) : toml_text("auto");
+     }},
+    {"share_blocks",
+     [](const SettingValue& value, Settings& settings) {
+         settings.share_blocks = static_cast<ShareBlocks>(value.one_of(kShareBlocksWords));
+     },
+     [](const Settings& settings) {
+         return toml_text(kShareBlocksWords[static_cast<std::size_t>(settings.share_blocks)]);
      }},
     {"socket",
      [](const SettingValue& value, Settings& settings) { settings.socket = value.path(kSocketLimitBytes); },
@@ -117,6 +136,30 @@ constexpr Key kKeys[] = {
          settings.threads = static_cast<unsigned>(value.integer(0, base::kMaxThreads));
      },
      [](const Settings& settings) { return std::to_string(settings.threads); }},
+    {"verify_bwlimit",
+     [](const SettingValue& value, Settings& settings) {
+         settings.verify_bwlimit_bytes_per_second = value.size_or("auto", kMinBwlimit, kMaxBwlimit);
+     },
+     [](const Settings& settings) {
+         const auto& limit = settings.verify_bwlimit_bytes_per_second;
+         return limit ? toml_size(*limit) : toml_text("auto");
+     }},
+    {"verify_every",
+     [](const SettingValue& value, Settings& settings) {
+         settings.verify_every_seconds = value.duration_or("off", kDaySeconds, kMaxVerifyEverySeconds);
+     },
+     [](const Settings& settings) {
+         const auto& every = settings.verify_every_seconds;
+         return every ? toml_duration(*every) : toml_text("off");
+     }},
+    {"verify_window",
+     [](const SettingValue& value, Settings& settings) {
+         settings.verify_window =
+             value.is_empty_string() ? std::nullopt : std::optional(value.start_window());
+     },
+     [](const Settings& settings) {
+         return toml_text(settings.verify_window ? settings.verify_window->text() : "");
+     }},
     {"workers",
      [](const SettingValue& value, Settings& settings) {
          settings.workers = static_cast<unsigned>(value.integer(1, kMaxWorkers));

@@ -45,6 +45,11 @@ std::string sizes(std::uint64_t least, std::uint64_t most) {
     return fmt::format("a size from \"{}\" to \"{}\"", base::spell_size(least), base::spell_size(most));
 }
 
+std::string durations(std::int64_t least, std::int64_t most) {
+    return fmt::format("a duration from \"{}\" to \"{}\"", base::spell_duration(least),
+                       base::spell_duration(most));
+}
+
 }  // namespace
 
 std::int64_t SettingValue::integer(std::int64_t least, std::int64_t most) const {
@@ -81,8 +86,26 @@ std::uint64_t SettingValue::size_within(std::uint64_t least, std::uint64_t most,
 }
 
 std::int64_t SettingValue::duration(std::int64_t least, std::int64_t most) const {
-    const std::string instead = fmt::format("write a duration from \"{}\" to \"{}\"",
-                                            base::spell_duration(least), base::spell_duration(most));
+    return duration_within(least, most, fmt::format("write {}", durations(least, most)));
+}
+
+std::optional<std::int64_t> SettingValue::duration_or(std::string_view word, std::int64_t least,
+                                                      std::int64_t most) const {
+    const std::string instead = fmt::format("write {} or {}", toml_text(word), durations(least, most));
+    if (text(instead) == word) return std::nullopt;
+    return duration_within(least, most, instead);
+}
+
+std::size_t SettingValue::one_of(const std::array<std::string_view, 2>& words) const {
+    const std::string instead = fmt::format("write {} or {}", toml_text(words[0]), toml_text(words[1]));
+    const std::string& given = text(instead);
+    const auto* found = std::find(words.begin(), words.end(), given);
+    if (found == words.end()) fail(fmt::format("is {}", toml_text(given)), instead);
+    return static_cast<std::size_t>(found - words.begin());
+}
+
+std::int64_t SettingValue::duration_within(std::int64_t least, std::int64_t most,
+                                           std::string_view instead) const {
     const std::string& given = text(instead);
     const auto seconds = parsed(given, base::parse_duration);
     if (!seconds || *seconds < least || *seconds > most)

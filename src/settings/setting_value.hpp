@@ -4,6 +4,7 @@
 // Every reading throws base::UsageError "FILE:LINE:COLUMN: what is wrong; what to write instead".
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,11 @@ class SettingValue {
     [[nodiscard]] bool boolean() const;
     /// Seconds from `least` to `most`, as base::parse_duration() spells them.
     [[nodiscard]] std::int64_t duration(std::int64_t least, std::int64_t most) const;
+    /// The same, or nothing for the string `word`.
+    [[nodiscard]] std::optional<std::int64_t> duration_or(std::string_view word, std::int64_t least,
+                                                          std::int64_t most) const;
+    /// The index in `words`, which are two, of the string that it is.
+    [[nodiscard]] std::size_t one_of(const std::array<std::string_view, 2>& words) const;
     /// As parse_start_window() spells it.
     [[nodiscard]] StartWindow start_window() const;
     /// Whether it is "", which some keys take for none.
@@ -48,6 +54,8 @@ class SettingValue {
 
   private:
     [[noreturn]] void fail(std::string_view what, std::string_view instead) const;
+    [[nodiscard]] std::int64_t duration_within(std::int64_t least, std::int64_t most,
+                                               std::string_view instead) const;
     [[nodiscard]] std::uint64_t size_within(std::uint64_t least, std::uint64_t most,
                                             std::string_view instead) const;
     /// The string that it is; fails when it is something else.

@@ -24,6 +24,18 @@ struct Origin {
     friend bool operator==(const Origin&, const Origin&) = default;
 };
 
+/// Whether new archives share blocks with the backup before.
+enum class ShareBlocks {
+    automatic,  ///< "auto": where the file system can
+    off,
+};
+
+/// Who is told of failures and damage, beside on_failure.
+enum class Notify {
+    off,
+    proxmox,  ///< Proxmox VE's notification system
+};
+
 /// Paths are absolute, without "." or ".." components, doubled slashes or a slash at the end.
 struct Settings {
     std::string socket = "/run/vmad/vmad.sock";
@@ -38,6 +50,12 @@ struct Settings {
     std::uint64_t bwlimit_bytes_per_second = 0;  ///< of all jobs together, 64 KiB to 1 TiB; 0: no limit
     std::optional<std::uint64_t> reserve_bytes;  ///< left free, to 64 TiB; none: 5 %, at most 1 GiB
     std::optional<StartWindow> start_window;     ///< when jobs start; none: always
+    ShareBlocks share_blocks = ShareBlocks::automatic;
+    /// Each archive is verified once in that time, 1 to 3650 days; none: only when somebody asks for it.
+    std::optional<std::int64_t> verify_every_seconds;
+    std::optional<StartWindow> verify_window;  ///< when verify jobs start; none: that of start_window
+    /// Of all verify jobs together, 64 KiB to 1 TiB; none: they count in bwlimit_bytes_per_second.
+    std::optional<std::uint64_t> verify_bwlimit_bytes_per_second;
     bool defer_while_vzdump_runs = true;
     std::int64_t grace_period_seconds =
         std::int64_t{15} * 60;            ///< of the old archive on a network file system; to 1 day
@@ -46,6 +64,7 @@ struct Settings {
     std::string metrics_file;             ///< empty: none
     std::vector<std::string> on_success;  ///< the words of a command, first the path of a program; or empty
     std::vector<std::string> on_failure;  ///< the same
+    Notify notify = Notify::off;
     std::int64_t command_timeout_seconds = 300;  ///< for on_success and on_failure; 1 second to 1 day
 
     /// By key; a key that is not here has its default.

@@ -140,13 +140,13 @@ void add_freed_space(io::FileSystem& fs, api::SpaceRefusal& refusal) try {
     // It stays as it was while the copy was there.
 }
 
-/// Which of the failed archives in the directory are gone. Nothing when this one is, too: then it may be
+/// Which of the archives beside this one are gone. Nothing when this one is, too: then it may be
 /// another directory, for want of a mount.
 std::vector<std::string> gone_beside(io::FileSystem& fs, const api::WorkerOrder& order) try {
     std::vector<std::string> gone;
-    if (order.failed_beside.empty()) return gone;
+    if (order.known_beside.empty()) return gone;
     const auto entry = publish::open_entry(fs, order.job.path, order.directories);
-    for (const auto& path : order.failed_beside)
+    for (const auto& path : order.known_beside)
         if (!fs.status_at(entry.directory, path.substr(path.rfind('/') + 1))) gone.push_back(path);
     return fs.status_at(entry.directory, entry.name) ? gone : std::vector<std::string>();
 } catch (const base::Error&) {

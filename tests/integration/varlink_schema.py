@@ -9,7 +9,7 @@ BUILTIN = {"bool": bool, "int": int, "string": str, "object": dict}
 
 class Schema:
     def __init__(self, text=(SOURCE / "src/api/org.vmad.Queue.varlink").read_text()):
-        self.tokens = re.findall(r"->|\[\]|[\w.]+|[?:,()]", re.sub(r"#.*", "", text))
+        self.tokens = re.findall(r"->|\[\]|\[string\]|[\w.]+|[?:,()]", re.sub(r"#.*", "", text))
         self.types, self.methods, self.errors = {}, {}, {}
         self.take("interface")
         self.name = self.take()
@@ -28,9 +28,9 @@ class Schema:
         return token
 
     def read_type(self):
-        """A name; ("?", type); ("[]", type); {field: type}, whose types are None for an enum."""
+        """A name; ("?", type); ("[]", type); ("[string]", type); {field: type}, whose types are None for an enum."""
         token = self.take()
-        if token in ("?", "[]"):
+        if token in ("?", "[]", "[string]"):
             return token, self.read_type()
         if token != "(":
             return token
@@ -55,6 +55,9 @@ class Schema:
         elif isinstance(kind, tuple) and kind[0] == "[]":
             for number, item in enumerate(value):
                 self.check(kind[1], item, f"{where}[{number}]")
+        elif isinstance(kind, tuple) and kind[0] == "[string]":
+            for name, item in value.items():
+                self.check(kind[1], item, f"{where}[{name!r}]")
         elif isinstance(kind, tuple):
             if value is not None:
                 self.check(kind[1], value, where)

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/archive_record.hpp"
+#include "api/guest_summary.hpp"
 #include "api/job.hpp"
 #include "api/status.hpp"
 #include "api/worker_messages.hpp"
@@ -59,10 +61,54 @@ class Generate {
         return {coin() ? "repacking" : "verifying", number(), number(), number(), maybe_number()};
     }
     vmad::api::SpaceRefusal space_refusal() { return {text(), maybe_number(), number(), small(), time()}; }
+    vmad::api::NewStretch new_stretch() { return {number(), number(), number(), text()}; }
+    vmad::api::NewSince new_since() {
+        vmad::api::NewSince since{text(), time(), number()};
+        for (auto left = below(3); left > 0; --left)
+            since.disks.push_back(
+                {text(), number(), number(), coin() ? std::optional(new_stretch()) : std::nullopt});
+        return since;
+    }
+    std::vector<vmad::api::DamagedPlace> damage() {
+        std::vector<vmad::api::DamagedPlace> damage(below(vmad::api::kMaxDamagedPlaces + 1));
+        for (auto& place : damage) place = {text(), number(), number(), text()};
+        return damage;
+    }
+    vmad::api::ArchiveRecord archive() {
+        vmad::api::ArchiveRecord record{.path = path()};
+        record.storage = text();
+        record.vmid = maybe_number();
+        record.guest = text();
+        record.backup_at = time();
+        record.size_bytes = number();
+        record.modified_ns = time();
+        record.digest = text();
+        for (auto left = below(3); left > 0; --left) record.device_digests[text()] = text();
+        record.new_bytes = maybe_number();
+        record.repacked_at = maybe_time();
+        record.verified_at = maybe_time();
+        record.looked_at = maybe_time();
+        record.verdict = static_cast<vmad::api::Verdict>(below(vmad::api::kVerdictNames.size()));
+        record.fault = text();
+        return record;
+    }
+    vmad::api::GuestSummary guest() {
+        vmad::api::GuestSummary guest{.vmid = maybe_number(), .storage = text(), .guest = text()};
+        for (auto* count : {&guest.backups, &guest.bytes, &guest.day_backups, &guest.day_bytes,
+                            &guest.day_new_bytes, &guest.week_backups, &guest.week_bytes,
+                            &guest.week_new_bytes, &guest.unverified, &guest.damaged})
+            *count = number();
+        guest.last_success_at = maybe_time();
+        guest.last_size = maybe_number();
+        guest.last_new_bytes = maybe_number();
+        guest.verified_at = maybe_time();
+        return guest;
+    }
     vmad::api::Job job() {
         vmad::api::Job job;
         job.id = 1 + below(INT64_MAX);
         job.path = path();
+        job.kind = static_cast<vmad::api::JobKind>(below(vmad::api::kJobKindNames.size()));
         job.state = state();
         job.reason = text();
         job.damaged = coin();
@@ -85,9 +131,14 @@ class Generate {
         job.run_again = coin();
         job.size_before = maybe_number();
         job.size_after = maybe_number();
+        if (coin()) job.since = new_since();
+        job.shared_bytes = maybe_number();
+        job.damage = damage();
+        job.last_good_at = maybe_time();
         job.mount_point = coin() ? path() : "";
         if (coin()) job.recovery = record();
         if (coin()) job.progress = progress();
+        job.paused = coin();
         return job;
     }
     std::vector<vmad::api::Job> jobs() {
@@ -104,6 +155,12 @@ class Generate {
         for (auto& count : totals.durations) count = number();
         totals.last_success_at = maybe_time();
         totals.last_failure_at = maybe_time();
+        auto& verify = totals.verify;
+        for (auto* count : {&verify.good, &verify.damaged, &verify.failed, &verify.vanished,
+                            &verify.cancelled, &verify.bytes, &verify.duration_seconds})
+            *count = number();
+        verify.last_good_at = maybe_time();
+        verify.last_damaged_at = maybe_time();
         return totals;
     }
     vmad::api::Status status() {
@@ -113,7 +170,11 @@ class Generate {
         status.started_at = time();
         status.state_dir = text();
         status.workers = small();
-        for (std::size_t i = 0; i < 9; ++i) status.counts[static_cast<vmad::api::JobState>(i)] = number();
+        for (std::size_t i = 0; i < 9; ++i) {
+            status.counts[static_cast<vmad::api::JobState>(i)] = number();
+            status.verify_counts[static_cast<vmad::api::JobState>(i)] = number();
+        }
+        status.archives = {number(), number(), number(), maybe_time()};
         if (coin()) status.hold = static_cast<vmad::api::Hold>(below(3));
         status.hold_until = maybe_time();
         status.oldest_at = maybe_time();
@@ -131,7 +192,9 @@ class Generate {
         order.recover_only = coin();
         order.threads = static_cast<unsigned>(below(64));
         order.memory_bytes = number();
-        order.failed_beside = {path()};
+        if (coin()) order.known = archive();
+        order.known_beside = {path()};
+        order.share_blocks = coin();
         order.spill_dir = path();
         order.zstd_level = static_cast<int>(below(19));
         order.reserve_bytes = maybe_number();
@@ -161,6 +224,10 @@ class Generate {
                 result.refused_file = text();
                 if (coin()) result.space_refusal = space_refusal();
                 result.gone.assign(below(3), path());
+                if (coin()) result.since = new_since();
+                result.shared_bytes = maybe_number();
+                result.damage = damage();
+                if (coin()) result.record = archive();
                 result.cleaned_up = coin();
                 result.damaged = coin();
                 return result;

@@ -17,7 +17,7 @@ class InterfaceSchema {
   public:
     struct Type {
         std::string name;               ///< of a builtin or named type; else "?", "[]", "()", "enum"
-        std::shared_ptr<Type> element;  ///< of "?" and "[]"
+        std::shared_ptr<Type> element;  ///< of "?", "[]" and "{}", which is a map from strings
         /// Of "()"; those of "enum" have no type.
         std::vector<std::pair<std::string, std::shared_ptr<Type>>> fields;
     };
@@ -43,6 +43,12 @@ class InterfaceSchema {
             std::string first = value.is_array() ? "" : "no array: " + value.dump();
             for (const auto& item : value)
                 if (first.empty()) first = mismatch(*type.element, item);
+            return first;
+        }
+        if (type.name == "{}") {
+            std::string first = value.is_object() ? "" : "no object: " + value.dump();
+            for (const auto& entry : value.items())
+                if (first.empty()) first = mismatch(*type.element, entry.value());
             return first;
         }
         if (type.name == "()") return struct_mismatch(type, value);
@@ -111,6 +117,11 @@ class InterfaceSchema {
 
     Type read_type() {
         if (take_if("?")) return {"?", std::make_shared<Type>(read_type()), {}};
+        if (take_if("[")) {
+            expect("string");
+            expect("]");
+            return {"{}", std::make_shared<Type>(read_type()), {}};
+        }
         if (take_if("[]")) return {"[]", std::make_shared<Type>(read_type()), {}};
         if (!take_if("(")) return {take(), nullptr, {}};
         Type type{"()", nullptr, {}};

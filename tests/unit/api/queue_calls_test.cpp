@@ -36,7 +36,8 @@ std::string wrong_parameter(const char* parameters) {
 TEST_CASE("law: calls and replies survive their JSON text") {
     Generate generate(3);
     for (int round = 0; round < 500; ++round) {
-        const EnqueueCall enqueue{generate.text(), generate.coin(), generate.text()};
+        const EnqueueCall enqueue{generate.text(), generate.coin(), generate.text(), generate.text(),
+                                  static_cast<JobKind>(generate.below(2))};
         CHECK(again(enqueue) == enqueue);
         const EnqueueReply reply{generate.job(), generate.coin()};
         CHECK(again(reply) == reply);
@@ -56,6 +57,15 @@ TEST_CASE("law: calls and replies survive their JSON text") {
         CHECK(again(wait) == wait);
         const JobReply job{generate.coin() ? std::optional(generate.job()) : std::nullopt};
         CHECK(again(job) == job);
+        const ArchiveReply archive{generate.coin() ? std::optional(generate.archive()) : std::nullopt};
+        CHECK(again(archive) == archive);
+        const GuestReply guest{generate.coin() ? std::optional(generate.guest()) : std::nullopt};
+        CHECK(again(guest) == guest);
+        ForgetCall forget;
+        for (auto left = generate.below(4); left > 0; --left) forget.paths.push_back(generate.text());
+        CHECK(again(forget) == forget);
+        const ForgetReply forgotten{generate.number()};
+        CHECK(again(forgotten) == forgotten);
     }
     CHECK(again(EmptyCall{}) == EmptyCall{});
 }
@@ -78,6 +88,10 @@ TEST_CASE("a bad parameter is named") {
     CHECK(wrong_parameter<EnqueueCall>(R"({"path":1})") == "path");
     CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","announced":1})") == "announced");
     CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","anounced":true})") == "anounced");
+    CHECK(wrong_parameter<EnqueueCall>(R"({"path":"/a","kind":"look"})") == "kind");
+    CHECK(wrong_parameter<ForgetCall>("{}") == "paths");
+    CHECK(wrong_parameter<ForgetCall>(R"({"paths":"/a"})") == "paths");
+    CHECK(wrong_parameter<ForgetCall>(R"({"paths":[],"all":true})") == "all");
     CHECK(wrong_parameter<ListCall>(R"({"states":"queued"})") == "states");
     CHECK(wrong_parameter<ListCall>(R"({"states":["queued","asleep"]})") == "states");
     CHECK(wrong_parameter<ListCall>(R"({"states":[1]})") == "states");

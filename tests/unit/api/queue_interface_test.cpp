@@ -39,7 +39,12 @@ Job full_job(Generate& generate) {
     job.vmid = job.end_number = 1;
     job.state_after_recovery = JobState::failed;
     job.started_at = job.ended_at = job.retry_at = 1;
-    job.size_before = job.size_after = 1;
+    job.kind = JobKind::verify;
+    job.size_before = job.size_after = job.shared_bytes = 1;
+    job.since = NewSince{"a", 1, 1, {{"drive-scsi0", 1, 1, NewStretch{0, 1, 1, "1"}}}};
+    job.damage = {{"drive-scsi0", 0, 1, "1"}};
+    job.last_good_at = 1;
+    job.paused = true;
     job.mount_point = "/";
     job.recovery = "{}";
     job.progress = generate.progress();
@@ -50,6 +55,7 @@ Job full_job(Generate& generate) {
 Totals full_totals(Generate& generate) {
     Totals totals = generate.totals();
     totals.last_success_at = totals.last_failure_at = 1;
+    totals.verify.last_good_at = totals.verify.last_damaged_at = 1;
     return totals;
 }
 
@@ -57,8 +63,26 @@ Status full_status(Generate& generate) {
     Status status = generate.status();
     status.hold = Hold::paused;
     status.hold_until = status.oldest_at = 1;
+    status.archives.verified_at = 1;
     status.totals = full_totals(generate);
     return status;
+}
+
+ArchiveRecord full_archive(Generate& generate) {
+    ArchiveRecord record = generate.archive();
+    record.storage = record.guest = record.digest = record.fault = "r";
+    record.vmid = record.new_bytes = 1;
+    record.device_digests = {{"drive-scsi0", "d"}};
+    record.repacked_at = record.verified_at = record.looked_at = 1;
+    return record;
+}
+
+GuestSummary full_guest(Generate& generate) {
+    GuestSummary guest = generate.guest();
+    guest.storage = guest.guest = "r";
+    guest.vmid = guest.last_size = guest.last_new_bytes = 1;
+    guest.last_success_at = guest.verified_at = 1;
+    return guest;
 }
 
 template <std::size_t N>
@@ -86,7 +110,8 @@ TEST_CASE("the description names the interface, its methods and its errors") {
     for (const auto& [name, types] : schema().methods) methods.insert(schema().name + "." + name);
     CHECK(methods == std::set<std::string>{kEnqueueMethod, kListMethod, kShowMethod, kStatusMethod,
                                            kWaitMethod, kMonitorMethod, kCancelMethod, kRetryMethod,
-                                           kPauseMethod, kResumeMethod, kReloadMethod});
+                                           kPauseMethod, kResumeMethod, kReloadMethod, kArchivesMethod,
+                                           kGuestsMethod, kForgetMethod});
     std::set<std::string> errors;
     for (const auto& [name, type] : schema().errors) errors.insert(schema().name + "." + name);
     CHECK(errors == std::set<std::string>{kNoSuchJobError, kNoSuchPathError, kPathRefusedError,
@@ -99,6 +124,9 @@ TEST_CASE("law: what is written is what the description declares") {
         CHECK(type_mismatch("Job", generate.job()) == "");
         CHECK(type_mismatch("JobProgress", generate.progress()) == "");
         CHECK(type_mismatch("SpaceRefusal", generate.space_refusal()) == "");
+        CHECK(type_mismatch("NewSince", generate.new_since()) == "");
+        CHECK(type_mismatch("ArchiveRecord", generate.archive()) == "");
+        CHECK(type_mismatch("GuestSummary", generate.guest()) == "");
         CHECK(type_mismatch("Totals", generate.totals()) == "");
         CHECK(type_mismatch("QueueStatus", generate.status()) == "");
     }
@@ -113,6 +141,16 @@ TEST_CASE("what the description declares is what is written") {
     CHECK(names_of(json(full_totals(generate))) == names_of("Totals"));
     CHECK(names_of(json(full_status(generate))) == names_of("QueueStatus"));
     CHECK(names_of(json(JobCounts{})) == names_of("JobCounts"));
+    CHECK(names_of(json(job)["since"]) == names_of("NewSince"));
+    CHECK(names_of(json(job)["since"]["disks"][0]) == names_of("DiskGrowth"));
+    CHECK(names_of(json(job)["since"]["disks"][0]["largest"]) == names_of("NewStretch"));
+    CHECK(names_of(json(job)["damage"][0]) == names_of("DamagedPlace"));
+    CHECK(names_of(json(full_totals(generate).verify)) == names_of("VerifyTotals"));
+    CHECK(names_of(json(full_status(generate).archives)) == names_of("ArchiveCounts"));
+    CHECK(names_of(json(full_archive(generate))) == names_of("ArchiveRecord"));
+    CHECK(names_of(json(full_guest(generate))) == names_of("GuestSummary"));
+    CHECK(names_of("JobKind") == names_of(kJobKindNames));
+    CHECK(names_of("Verdict") == names_of(kVerdictNames));
     CHECK(names_of("JobState") == names_of("JobCounts"));
     CHECK(names_of("JobState") == names_of(kJobStateNames));
     CHECK(names_of("WaitReason") == names_of(kWaitReasonNames));
@@ -128,7 +166,7 @@ TEST_CASE("parameters and errors are as declared") {
         CHECK(schema().mismatch(out, reply) == "");
     };
     const Job job = full_job(generate);
-    check("Enqueue", EnqueueCall{"/a", true, "local", "v"}, EnqueueReply{job, true});
+    check("Enqueue", EnqueueCall{"/a", true, "local", "v", JobKind::verify}, EnqueueReply{job, true});
     check("List", ListCall{{JobState::queued, JobState::failed}}, JobReply{job});
     check("List", ListCall{}, JobReply{});
     check("Show", JobCall{1}, {{"job", job}});
@@ -138,6 +176,11 @@ TEST_CASE("parameters and errors are as declared") {
     check("Pause", PauseCall{true}, json::object());
     check("Resume", EmptyCall{}, json::object());
     check("Reload", EmptyCall{}, ReloadReply{{"odd"}});
+    check("Archives", EmptyCall{}, ArchiveReply{full_archive(generate)});
+    check("Archives", EmptyCall{}, ArchiveReply{});
+    check("Guests", EmptyCall{}, GuestReply{full_guest(generate)});
+    check("Guests", EmptyCall{}, GuestReply{});
+    check("Forget", ForgetCall{{"/a"}}, ForgetReply{1});
     check("Monitor", EmptyCall{}, JobReply{job});
     check("Monitor", EmptyCall{}, JobReply{});
     check("Wait", WaitCall{{1, 2}, {"/a"}}, JobReply{job});

@@ -104,6 +104,15 @@ Settings random_settings(std::mt19937_64& random) {
     settings.on_success = random_command(random);
     settings.on_failure = random_command(random);
     settings.command_timeout_seconds = random_number<std::int64_t>(random, 1, 86400);
+    if (random() % 2 != 0) settings.share_blocks = ShareBlocks::off;
+    if (random() % 2 != 0) settings.notify = Notify::proxmox;
+    if (random() % 4 != 0)
+        settings.verify_every_seconds =
+            random_number<std::int64_t>(random, 86400, 3650 * std::int64_t{86400});
+    if (random() % 4 != 0) settings.verify_window = random_window(random);
+    if (random() % 4 != 0)
+        settings.verify_bwlimit_bytes_per_second =
+            random_number<std::uint64_t>(random, 64 << 10, std::uint64_t{1} << 40);
     return settings;
 }
 
@@ -116,12 +125,15 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
     const std::string keys =
         "the keys are bwlimit, command_timeout, defer_while_vzdump_runs, directories, grace_period, "
         "keep_days, "
-        "keep_jobs, memory, metrics_file, on_failure, on_success, reserve, socket, spill_dir, start_window, "
-        "state_dir, threads, workers, zstd_level";
+        "keep_jobs, memory, metrics_file, notify, on_failure, on_success, reserve, share_blocks, socket, "
+        "spill_dir, start_window, state_dir, threads, verify_bwlimit, verify_every, verify_window, workers, "
+        "zstd_level";
     const std::string bwlimit = "write \"0\" or a size from \"64K\" to \"1024G\"";
     const std::string reserve = "write \"auto\" or a size from \"0\" to \"65536G\"";
     const std::string grace_period = "write a duration from \"0s\" to \"1d\"";
     const std::string timeout = "write a duration from \"1s\" to \"1d\"";
+    const std::string verify_every = "write \"off\" or a duration from \"1d\" to \"3650d\"";
+    const std::string verify_bwlimit = "write \"auto\" or a size from \"64K\" to \"1024G\"";
     const std::string truth = "write true or false, without quotes";
     const std::string window =
         "write two times that differ, from 00:00 to 23:59, for example \"22:00-06:00\", or \"\"";
@@ -240,6 +252,15 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         {"start_window = '18:00-24:00'", "1:16: start_window is \"18:00-24:00\"; " + window},
         {"start_window = '06:00-06:00'", "1:16: start_window is \"06:00-06:00\"; " + window},
         {"start_window = ['22:00-06:00']", "1:16: start_window is an array; " + window},
+        {"verify_every = 30", "1:16: verify_every is an integer; " + verify_every},
+        {"verify_every = 'never'", "1:16: verify_every is \"never\"; " + verify_every},
+        {"verify_every = '23h'", "1:16: verify_every is \"23h\"; " + verify_every},
+        {"verify_every = '3651d'", "1:16: verify_every is \"3651d\"; " + verify_every},
+        {"verify_window = 'noon'", "1:17: verify_window is \"noon\"; " + window},
+        {"verify_bwlimit = '0'", "1:18: verify_bwlimit is \"0\"; " + verify_bwlimit},
+        {"share_blocks = true", "1:16: share_blocks is a boolean; write \"auto\" or \"off\""},
+        {"share_blocks = 'on'", "1:16: share_blocks is \"on\"; write \"auto\" or \"off\""},
+        {"notify = 'mail'", "1:10: notify is \"mail\"; write \"off\" or \"proxmox\""},
         // The first of several mistakes.
         {"workers = 0\nbogus = 1\ndirectories = 1", "1:11: workers is 0; " + range},
         {"xyzzy = 1\nabc = 1", "1:1: unknown key \"xyzzy\"; " + keys},

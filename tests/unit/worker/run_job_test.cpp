@@ -328,7 +328,7 @@ TEST_CASE("failed archives that are gone are named, but not by a look at another
     Stage stage;
     stage.archives.write("there.vma", "");
     const auto gone = stage.archives / "gone.vma";
-    stage.order.failed_beside = {stage.archives / "there.vma", gone};
+    stage.order.known_beside = {stage.archives / "there.vma", gone};
     CHECK(stage.run().gone == std::vector<std::string>{gone});
     // Unmounted, all is missing.
     stage.archives.remove("a.vma");
