@@ -71,6 +71,21 @@ std::int64_t epoch_seconds(const NameTime& time) noexcept {
     return std::mktime(&parts);
 }
 
+std::vector<std::string> earlier_backups(const std::vector<std::string>& names, std::string_view name) {
+    const auto now = parse_backup_name(name);
+    if (!now) return {};
+    std::vector<std::pair<NameTime, std::string>> earlier;
+    for (const auto& other : names) {
+        const auto backup = parse_backup_name(other);
+        if (backup && backup->vmid == now->vmid && backup->time < now->time)
+            earlier.emplace_back(backup->time, other);
+    }
+    std::sort(earlier.rbegin(), earlier.rend());
+    std::vector<std::string> result;
+    for (auto& [time, other] : earlier) result.push_back(std::move(other));
+    return result;
+}
+
 bool is_container_backup(std::string_view name) noexcept {
     return name.starts_with("vzdump-lxc-") || name.starts_with("vzdump-openvz-");
 }

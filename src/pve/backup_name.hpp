@@ -4,9 +4,12 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace vmad::pve {
 
@@ -21,7 +24,7 @@ struct NameTime {
     int hour = 0;
     int minute = 0;
     int second = 0;
-    friend bool operator==(const NameTime&, const NameTime&) = default;
+    friend auto operator<=>(const NameTime&, const NameTime&) = default;
 };
 
 struct BackupName {
@@ -35,6 +38,11 @@ struct BackupName {
 
 /// When that was, in the time zone of this process: seconds since the epoch.
 [[nodiscard]] std::int64_t epoch_seconds(const NameTime& time) noexcept;
+
+/// Which of these names are backups of the same guest as `name`, made before it: the newest first. Names are
+/// without a directory.
+[[nodiscard]] std::vector<std::string> earlier_backups(const std::vector<std::string>& names,
+                                                       std::string_view name);
 
 /// Whether vzdump gives this name to backups of containers, which are no VMA archives. `name` is without a
 /// directory.

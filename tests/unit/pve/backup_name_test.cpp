@@ -104,5 +104,21 @@ TEST_CASE("no cut or changed byte of a name makes it another guest's") {
     }
 }
 
+TEST_CASE("backups before one are those of its guest with an earlier time, the newest first") {
+    const std::string name = "vzdump-qemu-100-2026_02_03-04_05_06.vma.zst";
+    const std::vector<std::string> names{"vzdump-qemu-100-2025_12_31-23_59_59.vma",
+                                         "vzdump-qemu-100-2026_02_03-04_05_05.vma.gz",
+                                         name,
+                                         "vzdump-qemu-100-2026_02_03-04_05_06.vma",
+                                         "vzdump-qemu-100-2026_02_03-04_05_07.vma",
+                                         "vzdump-qemu-1001-2026_01_01-00_00_00.vma",
+                                         "vzdump-qemu-100-2026_02_02-23_00_00.log",
+                                         "vzdump-lxc-100-2026_01_01-00_00_00.tar.zst",
+                                         "vzdump-qemu-100-2026_01_15-00_00_00.vma.lzo"};
+    CHECK(earlier_backups(names, name) == std::vector<std::string>{names[1], names[8], names[0]});
+    CHECK(earlier_backups(names, "vzdump-qemu-102-2026_02_03-04_05_06.vma").empty());
+    CHECK(earlier_backups(names, "disk.vma").empty());
+}
+
 }  // namespace
 }  // namespace vmad::pve
