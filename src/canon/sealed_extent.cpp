@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <new>
+
+#include <xxhash.h>
 
 #include "vma/extent.hpp"
 
@@ -13,6 +17,17 @@ bool is_zero_block(const std::byte* block) noexcept {
     std::uint64_t first;
     std::memcpy(&first, block, sizeof first);
     return first == 0 && std::memcmp(block, block + sizeof first, vma::kBlockSize - sizeof first) == 0;
+}
+
+std::uint32_t extent_checksum(std::span<const iovec> slices) {
+    struct Free {
+        void operator()(XXH64_state_t* state) const noexcept { ::XXH64_freeState(state); }
+    };
+    const std::unique_ptr<XXH64_state_t, Free> state(::XXH64_createState());
+    if (!state) throw std::bad_alloc();
+    ::XXH64_reset(state.get(), 0);
+    for (const auto& slice : slices) ::XXH64_update(state.get(), slice.iov_base, slice.iov_len);
+    return static_cast<std::uint32_t>(::XXH64_digest(state.get()));
 }
 
 SealedExtent::SealedExtent(const ExtentPlan& plan, std::span<const StoredCluster> clusters) {

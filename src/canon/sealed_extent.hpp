@@ -21,6 +21,9 @@ struct StoredCluster {
 /// True when all kBlockSize bytes are zero.
 [[nodiscard]] bool is_zero_block(const std::byte* block) noexcept;
 
+/// What a seek table says of an extent with these bytes: the low half of their XXH64.
+[[nodiscard]] std::uint32_t extent_checksum(std::span<const iovec> slices);
+
 /// The extent as it is written: its header, then slices of the caller's memory.
 class SealedExtent {
   public:

@@ -20,21 +20,25 @@ std::unique_ptr<codec::FrameEncoder> ArchiveOutput::make_encoder() const {
     return codec::make_frame_encoder(options_.format, options_.zstd_level);
 }
 
-void ArchiveOutput::append(std::span<iovec> slices, std::uint64_t size_bytes) {
-    if (lzop_)
+std::uint64_t ArchiveOutput::append(std::span<iovec> slices, std::uint64_t size_bytes) {
+    if (lzop_) {
         lzop_->append(slices, size_bytes);
-    else
-        sink_.append(slices, size_bytes);
+        return 0;
+    }
+    sink_.append(slices, size_bytes);
+    stored_bytes_ += size_bytes;
+    return stored_bytes_ - size_bytes;
 }
 
 void ArchiveOutput::append_header(std::span<const std::byte> frame, std::size_t bytes) {
     append_frame(frame, bytes);
 }
 
-void ArchiveOutput::append_region(std::span<const std::byte> frame, std::size_t bytes) {
+std::uint64_t ArchiveOutput::append_region(std::span<const std::byte> frame, std::size_t bytes) {
     end_run();
     if (is_zstd()) fill_page();
     append_frame(frame, bytes);
+    return stored_bytes_ - frame.size();
 }
 
 void ArchiveOutput::append_empty(std::uint64_t number, std::span<const std::byte> extents) {

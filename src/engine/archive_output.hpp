@@ -37,12 +37,13 @@ class ArchiveOutput {
     /// An encoder for a thread that prepares frames; null when append() is to be called.
     [[nodiscard]] std::unique_ptr<codec::FrameEncoder> make_encoder() const;
 
-    /// Bytes of the archive, in a format without frames. Throws what the sink throws, here and below.
-    void append(std::span<iovec> slices, std::uint64_t size_bytes);
+    /// Bytes of the archive, in a format without frames. Returns where they begin in the file; 0 for lzo,
+    /// which does not tell. Throws what the sink throws, here and below.
+    std::uint64_t append(std::span<iovec> slices, std::uint64_t size_bytes);
     /// The frame that holds the header.
     void append_header(std::span<const std::byte> frame, std::size_t bytes);
-    /// A frame that holds `bytes` of an extent with payload.
-    void append_region(std::span<const std::byte> frame, std::size_t bytes);
+    /// A frame that holds `bytes` of an extent with payload. Returns where it begins in the file.
+    std::uint64_t append_region(std::span<const std::byte> frame, std::size_t bytes);
     /// Extents of one group that have no payload, from `number` on, in a format with frames.
     void append_empty(std::uint64_t number, std::span<const std::byte> extents);
     /// The archive is complete: writes what belongs at its end.

@@ -23,6 +23,7 @@ struct ExtentWriter::Piece {
     std::optional<canon::SealedExtent> sealed;
     std::shared_ptr<base::Buffer> frame;  ///< `sealed`, compressed, when it is to be in a frame of its own
     std::size_t frame_bytes = 0;
+    std::uint32_t checksum = 0;  ///< of `sealed`, when it is asked for
     std::uint64_t number = 0;
     std::vector<std::byte> followers;  ///< the extents without payload that follow it in its group
 };
@@ -70,7 +71,10 @@ void ExtentWriter::write_header(const std::vector<std::byte>& header) {
     auto slice = io::const_slice(header);
     const auto encoder = output_.make_encoder();
     has_frames_ = encoder != nullptr;
-    if (!has_frames_) return output_.append({&slice, 1}, header.size());
+    if (!has_frames_) {
+        output_.append({&slice, 1}, header.size());
+        return;
+    }
     std::vector<std::byte> frame(encoder->bound(header.size()));
     frame.resize(encoder->encode({&slice, 1}, frame));
     output_.append_header(frame, header.size());
@@ -110,6 +114,8 @@ std::unique_ptr<ExtentWriter::Piece> ExtentWriter::seal(AssembledExtent extent) 
         clusters[i] = {piece->extent.clusters[i].mask, piece->extent.clusters[i].blocks};
     piece->sealed.emplace(piece->extent.plan, clusters);
     piece->number = piece->extent.number;
+    if (options_.checksums != nullptr && piece->sealed->has_payload())
+        piece->checksum = canon::extent_checksum(piece->sealed->slices());
     static const std::array<canon::StoredCluster, canon::kClustersPerRegion> kNothing{};
     for (unsigned i = 1; i <= piece->extent.empty_followers; ++i) {
         const auto header = canon::SealedExtent(layout_.plan(piece->number + i), kNothing).header();
@@ -131,15 +137,29 @@ void ExtentWriter::compress(Piece& piece, codec::FrameEncoder& encoder) {
 
 void ExtentWriter::write(Piece& piece) {
     if (piece.frame) {
-        output_.append_region({piece.frame->data(), piece.frame_bytes}, piece.sealed->size_bytes());
+        record(piece,
+               output_.append_region({piece.frame->data(), piece.frame_bytes}, piece.sealed->size_bytes()));
     } else {
         if (has_frames_)
             output_.append_empty(piece.number, piece.sealed->header());
         else
-            output_.append(piece.sealed->slices(), piece.sealed->size_bytes());
+            record(piece, output_.append(piece.sealed->slices(), piece.sealed->size_bytes()));
         assembler_.written(piece.extent);
     }
     write_followers(piece);
+}
+
+void ExtentWriter::record(const Piece& piece, std::uint64_t stored_offset) {
+    if (options_.checksums == nullptr || !piece.sealed->has_payload()) return;
+    const auto plan = layout_.plan(piece.number);
+    const auto size = static_cast<std::uint32_t>(piece.sealed->size_bytes());
+    const auto stored = piece.frame ? static_cast<std::uint32_t>(piece.frame_bytes) : size;
+    options_.checksums->add(plan.device_id,
+                            {.region = plan.first_cluster / canon::kClustersPerRegion,
+                             .content_bytes = size - static_cast<std::uint32_t>(vma::kExtentHeaderSize),
+                             .checksum = piece.checksum,
+                             .stored_bytes = stored_offset == 0 ? 0 : stored,
+                             .stored_offset = stored_offset});
 }
 
 void ExtentWriter::write_followers(const Piece& piece) {

@@ -4,6 +4,7 @@
 // thread writes, in order. Few are under way at a time.
 #pragma once
 
+#include "access/checksum_store.hpp"
 #include "base/task.hpp"
 #include "base/threads.hpp"
 #include "engine/archive_output.hpp"
@@ -17,6 +18,7 @@ class ExtentWriter {
     struct Options {
         unsigned threads = 1;
         const base::CancelFlag& cancel;
+        access::ChecksumRecording* checksums = nullptr;  ///< is given those of the regions; may be null
     };
 
     /// All arguments outlive this object.
@@ -38,6 +40,7 @@ class ExtentWriter {
     [[nodiscard]] std::unique_ptr<Piece> seal(AssembledExtent extent);
     void compress(Piece& piece, codec::FrameEncoder& encoder);
     void write(Piece& piece);
+    void record(const Piece& piece, std::uint64_t stored_offset);
     void write_followers(const Piece& piece);
     void fail() noexcept;
 

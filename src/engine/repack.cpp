@@ -7,6 +7,7 @@
 #include "engine/assembler.hpp"
 #include "engine/extent_writer.hpp"
 #include "engine/payload_loader.hpp"
+#include "vma/header.hpp"
 
 namespace vmad::engine {
 namespace {
@@ -34,7 +35,9 @@ RepackResult repack(io::FileSystem& fs, codec::ArchiveSource& source, io::ByteSi
                         options.memory_bytes);
     PayloadLoader loader(fs, source.raw_file(), buffers, spill);
     ArchiveOutput output(fs, sink, {options.format, options.zstd_level, options.spill}, cancel);
-    ExtentWriter writer(layout, assembler, loader, output, {options.task.threads, cancel});
+    auto* const checksums = options.format == codec::ArchiveFormat::zstd ? nullptr : options.checksums;
+    if (checksums != nullptr) checksums->begin(vma::parse_header(layout.header()).devices);
+    ExtentWriter writer(layout, assembler, loader, output, {options.task.threads, cancel, checksums});
     std::vector<canon::ContentSum> sums(options.task.threads, canon::ContentSum(header));
 
     access::ExtentPump pump([&](vma::Extent& extent) { return access::next_extent(reader, extent); },

@@ -5,6 +5,7 @@
 // engine/ordered_writer; then, when the caller has synced the copy, verify/verification.
 #pragma once
 
+#include "access/checksum_store.hpp"
 #include "base/limits.hpp"
 #include "codec/archive_source.hpp"
 #include "codec/frame_encoder.hpp"
@@ -21,6 +22,9 @@ struct RepackOptions {
     /// Size of the reorder buffer; some tens of MiB for what is being read and written come on top.
     std::uint64_t memory_bytes = base::kDefaultMemoryBytes;
     SpillPlace spill;  ///< for what the memory has no room for
+    /// Is given the checksums of the regions, unless the format is zstd: its seek table has them. May be
+    /// null.
+    access::ChecksumRecording* checksums = nullptr;
     /// Told the configs of the source once they are read. May be empty.
     std::function<void(const std::vector<vma::Config>&)> configs_read;
     /// The configs of the result, out of those of the source. Empty: the same.

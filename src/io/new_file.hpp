@@ -30,6 +30,11 @@ class NewFile {
 
     /// Gives it its name, whether or not another file has it now, and keeps it.
     void replace();
+    /// The same under another name.
+    void replace(std::string name) {
+        name_ = std::move(name);
+        replace();
+    }
 
   private:
     [[nodiscard]] bool take_name_by_link();

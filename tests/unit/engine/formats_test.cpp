@@ -1,9 +1,13 @@
 // The laws of the engine for every format of archive, from files and from streams that cannot be read again.
+#include <fcntl.h>
+
 #include <doctest/doctest.h>
 
+#include "canon/sealed_extent.hpp"
 #include "engine/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
+#include "support/temporary_directory.hpp"
 #include "verify/canonical_check.hpp"
 
 using namespace vmad;
@@ -133,6 +137,56 @@ TEST_CASE(
             CHECK(repack_file(canonical, {ArchiveFormat::raw, 2}) == expected);
         }
         CHECK(testing::uncompressed(repack_file(archive, {ArchiveFormat::lzo, 1})) == expected);
+    }
+}
+
+TEST_CASE(
+    "law: the checksums that are recorded are those of the seek table, for every format and any threads") {
+    support::TemporaryDirectory temporary(support::TemporaryDirectory::fast_base());
+    io::FileSystem fs;
+    const access::ChecksumStore store(temporary / "regions");
+    const base::CancelFlag cancel;
+    const auto plain = [](std::vector<access::DiskChecksums> disks) {
+        std::vector<std::tuple<std::string, std::uint32_t, std::uint32_t, std::uint32_t>> all;
+        for (const auto& disk : disks)
+            for (const auto& region : disk.regions)
+                all.emplace_back(disk.device.name, region.region, region.content_bytes, region.checksum);
+        return all;
+    };
+    for (std::uint64_t seed = 80; seed < 88; ++seed) {
+        const auto archive = testing::dump(testing::random_guest(seed), testing::random_dump_options(seed));
+        const auto packed = testing::memory_file(repack_file(archive, {ArchiveFormat::zstd, 1}));
+        const auto expected = access::checksums_of(fs, packed, nullptr, cancel).value();
+        for (const auto to : {ArchiveFormat::raw, ArchiveFormat::gzip, ArchiveFormat::lzo}) {
+            CAPTURE(codec::format_name(to));
+            const std::string name = "archive-" + std::to_string(static_cast<int>(to));
+            temporary.write(name, "");
+            const auto copy = fs.open(temporary / name, O_RDWR | O_TRUNC);
+            access::ChecksumRecording recording(fs, store);
+            engine::RepackOptions options;
+            options.task.threads = static_cast<unsigned>(1 + seed % 3);
+            options.format = to;
+            options.checksums = &recording;
+            (void)testing::run_engine(fs, testing::memory_file(archive), copy, options);
+            recording.finish(copy);
+            const auto found = access::checksums_of(fs, copy, &store, cancel);
+            REQUIRE(found);
+            CHECK(plain(*found) == plain(expected));
+            const auto content = testing::uncompressed(testing::content_of(copy));
+            const auto stored = testing::content_of(copy);
+            std::uint64_t sum = 0;
+            for (const auto& disk : *found)
+                for (const auto& region : disk.regions) {
+                    sum += region.stored_bytes;
+                    if (to == ArchiveFormat::lzo) continue;
+                    // What stands at its place is the region.
+                    const auto piece = testing::uncompressed(
+                        testing::View(stored).subspan(region.stored_offset, region.stored_bytes));
+                    const iovec slice{const_cast<std::byte*>(piece.data()), piece.size()};
+                    CHECK(canon::extent_checksum({&slice, 1}) == region.checksum);
+                }
+            CHECK(sum <= stored.size());
+        }
     }
 }
 
