@@ -1,5 +1,7 @@
 #include "api/archive_record.hpp"
 
+#include <algorithm>
+
 #include "base/json_fields.hpp"
 
 namespace vmad::api {
@@ -26,6 +28,13 @@ std::map<std::string, std::string> read_digests(base::Fields& fields, const char
 
 const char* to_string(Verdict verdict) noexcept { return kVerdictNames[static_cast<std::size_t>(verdict)]; }
 
+bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_seconds,
+                std::int64_t now) noexcept {
+    if (!every_seconds || record.verdict == Verdict::damaged) return false;
+    const auto read_at = std::max(record.verified_at, record.looked_at);
+    return read_at.value_or(record.modified_ns / 1'000'000'000) <= now - *every_seconds - *every_seconds / 2;
+}
+
 void to_json(json& out, const ArchiveRecord& record) {
     out = {{"path", record.path},
            {"backup_at", record.backup_at},
@@ -41,6 +50,7 @@ void to_json(json& out, const ArchiveRecord& record) {
     base::put(out, "repacked_at", record.repacked_at);
     base::put(out, "verified_at", record.verified_at);
     base::put(out, "looked_at", record.looked_at);
+    put_text(out, "mount_point", record.mount_point);
     put_text(out, "fault", record.fault);
 }
 
@@ -63,6 +73,7 @@ void from_json(const json& in, ArchiveRecord& record) {
     read.repacked_at = fields.find<std::int64_t>("repacked_at");
     read.verified_at = fields.find<std::int64_t>("verified_at");
     read.looked_at = fields.find<std::int64_t>("looked_at");
+    read.mount_point = fields.find<std::string>("mount_point").value_or("");
     read.verdict = static_cast<Verdict>(fields.choose("verdict", kVerdictNames));
     read.fault = fields.find<std::string>("fault").value_or("");
     record = std::move(read);

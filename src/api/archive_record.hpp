@@ -37,10 +37,17 @@ struct ArchiveRecord {
     std::optional<std::int64_t> repacked_at{};
     std::optional<std::int64_t> verified_at{};  ///< when it was last found good; a repack verifies, too
     std::optional<std::int64_t> looked_at{};    ///< when it was last verified, with whatever result
+    std::string mount_point{};                  ///< where its file system was mounted then; empty: not known
     Verdict verdict = Verdict::unverified;
     std::string fault{};  ///< of a damaged one: one sentence
     friend bool operator==(const ArchiveRecord&, const ArchiveRecord&) = default;
 };
+
+/// True when it was read last one and a half times `every_seconds` ago or longer, although it should be read
+/// that often: so late that something keeps it from being verified. False without such a time, and for a
+/// damaged one.
+[[nodiscard]] bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_seconds,
+                              std::int64_t now) noexcept;
 
 /// Absent optionals and empty texts are left out.
 void to_json(nlohmann::json& out, const ArchiveRecord& record);

@@ -158,7 +158,10 @@ void from_json(const json& in, Totals& totals) {
 const char* to_string(Hold hold) noexcept { return kHoldNames[static_cast<std::size_t>(hold)]; }
 
 void to_json(json& out, const ArchiveCounts& counts) {
-    out = {{"known", counts.known}, {"unverified", counts.unverified}, {"damaged", counts.damaged}};
+    out = {{"known", counts.known},
+           {"unverified", counts.unverified},
+           {"damaged", counts.damaged},
+           {"overdue", counts.overdue}};
     base::put(out, "verified_at", counts.verified_at);
 }
 
@@ -168,6 +171,7 @@ void from_json(const json& in, ArchiveCounts& counts) {
     read.known = fields.get<std::uint64_t>("known");
     read.unverified = fields.get<std::uint64_t>("unverified");
     read.damaged = fields.get<std::uint64_t>("damaged");
+    read.overdue = fields.get<std::uint64_t>("overdue");
     read.verified_at = fields.find<std::int64_t>("verified_at");
     counts = read;
 }
@@ -187,15 +191,17 @@ void from_json(const json& in, JobCounts& counts) {
 }
 
 void to_json(json& out, const Status& status) {
-    out = {{"version", status.version},       {"pid", status.pid},
-           {"started_at", status.started_at}, {"state_dir", status.state_dir},
-           {"workers", status.workers},       {"counts", status.counts},
-           {"active", status.active},         {"recent", status.recent},
-           {"totals", status.totals},         {"waiting", status.waiting},
-           {"archives", status.archives},     {"verify_counts", status.verify_counts}};
+    out = {{"version", status.version},        {"pid", status.pid},
+           {"started_at", status.started_at},  {"state_dir", status.state_dir},
+           {"workers", status.workers},        {"counts", status.counts},
+           {"active", status.active},          {"recent", status.recent},
+           {"totals", status.totals},          {"waiting", status.waiting},
+           {"archives", status.archives},      {"verify_counts", status.verify_counts},
+           {"directories", status.directories}};
     if (status.hold) out["hold"] = to_string(*status.hold);
     base::put(out, "hold_until", status.hold_until);
     base::put(out, "oldest_at", status.oldest_at);
+    base::put(out, "verify_every", status.verify_every_seconds);
 }
 
 void from_json(const json& in, Status& status) {
@@ -212,6 +218,8 @@ void from_json(const json& in, Status& status) {
     read.oldest_at = fields.find<std::int64_t>("oldest_at");
     read.verify_counts = fields.get<JobCounts>("verify_counts");
     read.archives = fields.get<ArchiveCounts>("archives");
+    read.verify_every_seconds = fields.find<std::int64_t>("verify_every");
+    read.directories = fields.get<std::vector<std::string>>("directories");
     read.totals = fields.get<Totals>("totals");
     read.active = fields.get<std::vector<Job>>("active");
     read.waiting = fields.get<std::vector<Job>>("waiting");

@@ -95,6 +95,7 @@ struct ArchiveCounts {
     std::uint64_t known = 0;
     std::uint64_t unverified = 0;
     std::uint64_t damaged = 0;
+    std::uint64_t overdue = 0;  ///< is_overdue()
     /// The last good look at the archive of which it is longest ago; none when one never had one.
     std::optional<std::int64_t> verified_at;
     friend bool operator==(const ArchiveCounts&, const ArchiveCounts&) = default;
@@ -109,6 +110,8 @@ struct Status {
     JobCounts counts;           ///< of repack jobs
     JobCounts verify_counts;    ///< of verify jobs
     ArchiveCounts archives;
+    std::optional<std::int64_t> verify_every_seconds;  ///< the setting; none: off
+    std::vector<std::string> directories;              ///< the setting; empty: anywhere
     std::optional<Hold> hold;
     std::optional<std::int64_t> hold_until;  ///< when it ends, where that is known
     std::optional<std::int64_t> oldest_at;   ///< when the oldest repack that has not ended was queued

@@ -213,6 +213,8 @@ api::Status QueueService::status() const {
     status.started_at = started_at_;
     status.state_dir = settings_.state_dir;
     status.workers = settings_.workers;
+    status.directories = settings_.directories;
+    status.verify_every_seconds = settings_.verify_every_seconds;
     status.counts = queue_.counts();
     if (const auto held = runner_.held()) {
         status.hold = held->why;

@@ -67,14 +67,18 @@ def job(number, state, **fields):
             "run_again": False, **fields}
 
 
-def status(active=(), recent=(), totals=None, more=None, waiting_jobs=(), **counts):
-    """`more`: what is not always there."""
+def status(active=(), recent=(), totals=None, more=None, waiting_jobs=(), archives=None, verify=None, **counts):
+    """`more`: what is not always there; `verify`: counts of verify jobs."""
     every = dict.fromkeys(("queued", "running", "publishing", "waiting", "done", "unchanged", "vanished",
                            "failed", "cancelled"), 0)
     ever = {"done": 0, "unchanged": 0, "vanished": 0, "failed": 0, "cancelled": 0, "bytes_before": 0,
-            "bytes_after": 0, "durations": [0] * 10, "duration_seconds": 0, "counted": 0}
+            "bytes_after": 0, "durations": [0] * 10, "duration_seconds": 0, "counted": 0,
+            "verify": dict.fromkeys(("good", "damaged", "failed", "vanished", "cancelled", "bytes",
+                                     "duration_seconds"), 0)}
+    known = {"known": 0, "unverified": 0, "damaged": 0, "overdue": 0}
     return {"version": "0.1.0", "pid": 4711, "started_at": ago(3 * HOUR), "state_dir": "/var/lib/vmad",
-            "workers": 2, "counts": {**every, **counts}, "totals": {**ever, **(totals or {})},
+            "workers": 2, "directories": [], "counts": {**every, **counts},
+            "verify_counts": {**every, **(verify or {})}, "archives": {**known, **(archives or {})}, "totals": {**ever, **(totals or {})},
             "active": list(active), "waiting": list(waiting_jobs), "recent": list(recent), **(more or {})}
 
 

@@ -88,6 +88,7 @@ class Generate {
         record.repacked_at = maybe_time();
         record.verified_at = maybe_time();
         record.looked_at = maybe_time();
+        record.mount_point = text();
         record.verdict = static_cast<vmad::api::Verdict>(below(vmad::api::kVerdictNames.size()));
         record.fault = text();
         return record;
@@ -174,7 +175,9 @@ class Generate {
             status.counts[static_cast<vmad::api::JobState>(i)] = number();
             status.verify_counts[static_cast<vmad::api::JobState>(i)] = number();
         }
-        status.archives = {number(), number(), number(), maybe_time()};
+        status.archives = {number(), number(), number(), number(), maybe_time()};
+        status.verify_every_seconds = maybe_time();
+        for (auto left = below(3); left > 0; --left) status.directories.push_back(path());
         if (coin()) status.hold = static_cast<vmad::api::Hold>(below(3));
         status.hold_until = maybe_time();
         status.oldest_at = maybe_time();

@@ -62,7 +62,7 @@ Totals full_totals(Generate& generate) {
 Status full_status(Generate& generate) {
     Status status = generate.status();
     status.hold = Hold::paused;
-    status.hold_until = status.oldest_at = 1;
+    status.hold_until = status.oldest_at = status.verify_every_seconds = 1;
     status.archives.verified_at = 1;
     status.totals = full_totals(generate);
     return status;
@@ -70,7 +70,7 @@ Status full_status(Generate& generate) {
 
 ArchiveRecord full_archive(Generate& generate) {
     ArchiveRecord record = generate.archive();
-    record.storage = record.guest = record.digest = record.fault = "r";
+    record.storage = record.guest = record.digest = record.fault = record.mount_point = "r";
     record.vmid = record.new_bytes = 1;
     record.device_digests = {{"drive-scsi0", "d"}};
     record.repacked_at = record.verified_at = record.looked_at = 1;
