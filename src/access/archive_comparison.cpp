@@ -60,7 +60,7 @@ class DiskResult {
     enum class Counted { regions, blocks };
     /// Says which of them the parts are to count.
     DiskResult(const DiskPair& disk, const ComparisonOptions& options, Counted counted)
-        : disk_bytes_(disk.bytes()) {
+        : disk_bytes_(disk.bytes()), found_(options.found) {
         if (counted == Counted::blocks) result_.blocks.emplace();
         result_.name = disk.name();
         if (disk.before != nullptr) result_.before_bytes = disk.before->size_bytes;
@@ -70,8 +70,10 @@ class DiskResult {
 
     void add(const RegionChange& region) {
         result_.content[region.change] += region.content_bytes;
-        if (region.change == Change::changed || region.change == Change::added)
+        if (region.change == Change::changed || region.change == Change::added) {
             result_.new_stored_bytes += region.stored_bytes;
+            if (found_) found_(result_.name, region.region, region.stored_bytes);
+        }
         const auto offset = region.region * kRegionBytes;
         const auto bytes = std::min(kRegionBytes, disk_bytes_ - offset);
         extend({offset, bytes, region.change});
@@ -104,6 +106,7 @@ class DiskResult {
     }
 
     std::uint64_t disk_bytes_;
+    const std::function<void(const std::string&, std::uint32_t, std::uint64_t)>& found_;
     DiskComparison result_;
 };
 

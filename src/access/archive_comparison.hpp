@@ -78,6 +78,8 @@ struct DiskComparison {
 struct ComparisonOptions {
     /// The parts of a disk; none where it is empty.
     std::function<std::vector<DiskPart>(const std::string& disk)> parts{};
+    /// Is called for each changed or added region of a disk, ascending, with its bytes in the newer file.
+    std::function<void(const std::string& disk, std::uint32_t region, std::uint64_t stored_bytes)> found{};
     /// Whether a region that both archives store is the same, where checksums cannot tell: the disk has
     /// another device id, or another end. Where it is empty, such a region counts as changed.
     std::function<bool(const vma::Device& before, const vma::Device& after, std::uint32_t region)> is_same{};

@@ -54,4 +54,9 @@ std::unique_ptr<ArchiveIndex> ArchiveIndex::read(io::FileSystem& fs, const io::F
         "vmactl repack --in-place FILE");
 }
 
+std::unique_ptr<ArchiveIndex> ArchiveIndex::of_known(io::FileSystem& fs, const io::File& file,
+                                                     const std::vector<DiskChecksums>& regions) {
+    return known_raw_index(fs, file, regions);
+}
+
 }  // namespace vmad::access

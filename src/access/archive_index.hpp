@@ -22,6 +22,7 @@
 namespace vmad::access {
 
 class IndexCache;
+struct DiskChecksums;
 
 /// A region of a device; both by the archive's own header.
 struct RegionNumber {
@@ -83,6 +84,10 @@ class ArchiveIndex {
     [[nodiscard]] static std::unique_ptr<ArchiveIndex> read(io::FileSystem& fs, const io::File& file,
                                                             const base::TaskOptions& task,
                                                             const IndexCache* cache = nullptr);
+    /// Of a canonical raw archive whose regions are known (access/checksum_store): only its header is read,
+    /// and regions that are not listed count as zero. Null when it is another archive. Throws as read().
+    [[nodiscard]] static std::unique_ptr<ArchiveIndex> of_known(io::FileSystem& fs, const io::File& file,
+                                                                const std::vector<DiskChecksums>& regions);
     ArchiveIndex(const ArchiveIndex&) = delete;
     ArchiveIndex& operator=(const ArchiveIndex&) = delete;
     virtual ~ArchiveIndex() = default;

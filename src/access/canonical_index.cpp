@@ -33,6 +33,18 @@ class CanonicalIndex final : public ArchiveIndex {
         checked_ = std::vector<std::atomic<bool>>(pieces_.size());
     }
 
+    /// Of a raw archive with these regions.
+    CanonicalIndex(RegionCursor cursor, vma::Header header, const std::vector<DiskChecksums>& disks)
+        : ArchiveIndex(std::move(header), codec::ArchiveFormat::raw), cursor_(std::move(cursor)) {
+        for (const auto& disk : disks)
+            for (const auto& region : disk.regions)
+                pieces_.push_back({extent_of({disk.device.id, region.region}), region.stored_offset,
+                                   region.stored_bytes, region.stored_bytes});
+        std::sort(pieces_.begin(), pieces_.end(),
+                  [](const Piece& a, const Piece& b) { return a.extent < b.extent; });
+        checked_ = std::vector<std::atomic<bool>>(pieces_.size());
+    }
+
     std::vector<std::uint32_t> stored_regions(std::uint8_t device_id) const override {
         std::vector<std::uint32_t> regions;
         const auto end = extent_of({device_id, region_count(*header().device(device_id))});
@@ -157,6 +169,18 @@ std::unique_ptr<ArchiveIndex> read_canonical_index(io::FileSystem& fs, const io:
     } catch (const NotCanonical&) {
         return nullptr;
     }
+}
+
+std::unique_ptr<ArchiveIndex> known_raw_index(io::FileSystem& fs, const io::File& file,
+                                              const std::vector<DiskChecksums>& regions) {
+    if (codec::format_of_file(fs, file) != codec::ArchiveFormat::raw) return nullptr;
+    auto cursor = RegionCursor::open(fs, file);
+    if (!cursor) return nullptr;
+    auto header = vma::parse_header(cursor->layout().header());
+    std::vector<vma::Device> devices;
+    for (const auto& disk : regions) devices.push_back(disk.device);
+    if (devices != header.devices) return nullptr;
+    return std::make_unique<CanonicalIndex>(std::move(*cursor), std::move(header), regions);
 }
 
 }  // namespace vmad::access

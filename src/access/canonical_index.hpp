@@ -5,6 +5,7 @@
 
 #include "access/archive_index.hpp"
 #include "access/extent_headers.hpp"
+#include "access/region_checksums.hpp"
 
 namespace vmad::access {
 
@@ -14,5 +15,10 @@ namespace vmad::access {
                                                                  codec::ArchiveFormat format,
                                                                  ExtentHeaders* headers,
                                                                  const base::CancelFlag& cancel);
+
+/// Of a canonical raw archive whose regions are known: nothing of it is read but its header. Null when that
+/// is not a canonical one. Regions that are not listed count as zero. Throws as read_canonical_index.
+[[nodiscard]] std::unique_ptr<ArchiveIndex> known_raw_index(io::FileSystem& fs, const io::File& file,
+                                                            const std::vector<DiskChecksums>& regions);
 
 }  // namespace vmad::access

@@ -86,9 +86,8 @@ class KeptChecksums {
         if (text(kMagic.size()) != kMagic) refuse();
         auto disks = read_disks();
         Record record;
-        std::uint64_t count = 0;
-        for (read(record); record[0] != std::byte{0}; read(record), ++count) add(disks, record);
-        if (decode(record).stored_offset != count || text(key.size()) != key) refuse();
+        for (read(record); record[0] != std::byte{0}; read(record)) add(disks, record);
+        if (decode(record).stored_offset != count_ || text(key.size()) != key) refuse();
         for (auto& disk : disks) check(disk);
         return disks;
     }
@@ -127,6 +126,7 @@ class KeptChecksums {
     }
 
     void add(std::vector<DiskChecksums>& disks, const Record& record) {
+        if (++count_ > kMaxListedRegions) refuse();
         const auto place = by_id_[std::to_integer<std::size_t>(record[0])];
         if (place == 0) refuse();
         disks[static_cast<std::size_t>(place - 1)].regions.push_back(decode(record));
@@ -145,6 +145,7 @@ class KeptChecksums {
     }
 
     codec::ArchiveSource source_;
+    std::uint64_t count_ = 0;
     std::array<std::ptrdiff_t, vma::kDeviceSlots> by_id_{};  ///< one more than the place in the list
 };
 
@@ -200,7 +201,7 @@ void ChecksumRecording::add(std::uint8_t device_id, const RegionChecksum& region
     if (!is_recording_) return;
     try {
         append(encode(device_id, region));
-        ++count_;
+        if (++count_ > kMaxListedRegions) throw base::Error("too many regions");
         if (records_.size() >= kFrameBytes) flush();
     } catch (const std::exception&) {
         is_recording_ = false;
@@ -293,7 +294,8 @@ std::optional<std::vector<DiskChecksums>> checksums_of(io::FileSystem& fs, const
                                                        const ChecksumStore* store,
                                                        const base::CancelFlag& cancel) {
     const auto format = codec::format_of_file(fs, archive);
-    if (format == codec::ArchiveFormat::zstd) return read_region_checksums(fs, archive, cancel);
+    if (format == codec::ArchiveFormat::zstd)
+        return read_region_checksums(fs, archive, cancel, kMaxListedRegions);
     if (store == nullptr) return std::nullopt;
     auto disks = store->find(fs, archive);
     if (disks && format == codec::ArchiveFormat::lzo)

@@ -20,6 +20,10 @@ namespace vmad::access {
 
 class ChecksumStore;
 
+/// Of an archive with more regions, 8 TiB of content, no list is made or kept: two have to fit in the memory
+/// of a worker.
+inline constexpr std::uint64_t kMaxListedRegions = std::uint64_t{1} << 22;
+
 /// The checksums of one archive, as they are found. Whatever comes between, a full disk for example, ends the
 /// recording only.
 class ChecksumRecording {

@@ -9,7 +9,9 @@
 namespace vmad::access {
 namespace {
 
-std::vector<DiskChecksums> checksums_of(RegionCursor& cursor, const base::CancelFlag& cancel) {
+std::optional<std::vector<DiskChecksums>> checksums_of(RegionCursor& cursor, const base::CancelFlag& cancel,
+                                                       std::uint64_t max_regions) {
+    std::uint64_t count = 0;
     std::vector<DiskChecksums> disks;
     std::array<std::size_t, vma::kDeviceSlots> by_id{};
     for (const auto& device : vma::parse_header(cursor.layout().header()).devices) {
@@ -19,6 +21,7 @@ std::vector<DiskChecksums> checksums_of(RegionCursor& cursor, const base::Cancel
     for (StoredExtents extents; cursor.next(extents);) {
         cancel.check();
         if (!extents.has_payload()) continue;
+        if (++count > max_regions) return std::nullopt;
         const auto plan = cursor.layout().plan(extents.number);
         disks[by_id[plan.device_id]].regions.push_back(
             {plan.first_cluster / canon::kClustersPerRegion,
@@ -31,10 +34,11 @@ std::vector<DiskChecksums> checksums_of(RegionCursor& cursor, const base::Cancel
 }  // namespace
 
 std::optional<std::vector<DiskChecksums>> read_region_checksums(io::FileSystem& fs, const io::File& file,
-                                                                const base::CancelFlag& cancel) {
+                                                                const base::CancelFlag& cancel,
+                                                                std::uint64_t max_regions) {
     if (codec::format_of_file(fs, file) != codec::ArchiveFormat::zstd) return std::nullopt;
     try {
-        if (auto cursor = RegionCursor::open(fs, file)) return checksums_of(*cursor, cancel);
+        if (auto cursor = RegionCursor::open(fs, file)) return checksums_of(*cursor, cancel, max_regions);
     } catch (const NotCanonical&) {
     }
     return std::nullopt;

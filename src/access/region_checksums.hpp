@@ -29,11 +29,11 @@ struct DiskChecksums {
     std::vector<RegionChecksum> regions;  ///< ascending; all others are zero
 };
 
-/// In the order of the header. Nothing when the archive is not a canonical zstd one. Only the header and the
-/// seek table are read, so what they say may be wrong. Throws base::FormatError, base::Unsupported,
-/// base::SystemError, base::Cancelled.
-[[nodiscard]] std::optional<std::vector<DiskChecksums>> read_region_checksums(io::FileSystem& fs,
-                                                                              const io::File& file,
-                                                                              const base::CancelFlag& cancel);
+/// In the order of the header. Nothing when the archive is not a canonical zstd one, or stores more regions
+/// than `max_regions`. Only the header and the seek table are read, so what they say may be wrong. Throws
+/// base::FormatError, base::Unsupported, base::SystemError, base::Cancelled.
+[[nodiscard]] std::optional<std::vector<DiskChecksums>> read_region_checksums(
+    io::FileSystem& fs, const io::File& file, const base::CancelFlag& cancel,
+    std::uint64_t max_regions = UINT64_MAX);
 
 }  // namespace vmad::access

@@ -212,22 +212,33 @@ std::string value_of(const Probe& probe, const char* name) {
     return text_of(data);
 }
 
+void add_file_system(Partition& partition, const ReadAt& read) {
+    auto [type, label] = find_file_system(
+        [&](std::uint64_t offset, std::span<std::byte> into) { read(partition.offset + offset, into); },
+        partition.bytes);
+    partition.file_system = std::move(type);
+    partition.label = std::move(label);
+}
+
 }  // namespace
 
 PartitionTable read_partition_table(const ReadAt& read, std::uint64_t disk_bytes) {
     auto table = find_partitions(read, disk_bytes);
-    for (auto& partition : table.partitions) {
-        auto [type, label] = find_file_system(
-            [&](std::uint64_t offset, std::span<std::byte> into) { read(partition.offset + offset, into); },
-            partition.bytes);
-        partition.file_system = std::move(type);
-        partition.label = std::move(label);
-    }
+    for (auto& partition : table.partitions) add_file_system(partition, read);
     if (!table.type.empty()) return table;
     auto [type, label] = find_file_system(read, disk_bytes);
     table.file_system = std::move(type);
     table.label = std::move(label);
     return table;
+}
+
+std::optional<Partition> find_partition(const ReadAt& read, std::uint64_t disk_bytes, std::uint64_t offset) {
+    for (auto& partition : find_partitions(read, disk_bytes).partitions)
+        if (partition.offset <= offset && offset - partition.offset < partition.bytes) {
+            add_file_system(partition, read);
+            return std::move(partition);
+        }
+    return std::nullopt;
 }
 
 FileSystem find_file_system(const ReadAt& read, std::uint64_t bytes) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,11 @@ struct PartitionTable {
 
 /// Throws what `read` throws, and base::SystemError.
 [[nodiscard]] PartitionTable read_partition_table(const ReadAt& read, std::uint64_t disk_bytes);
+
+/// The partition that a byte of the disk lies in, with its file system; nothing where there is none. Of the
+/// others only where they are is read. Throws as read_partition_table.
+[[nodiscard]] std::optional<Partition> find_partition(const ReadAt& read, std::uint64_t disk_bytes,
+                                                      std::uint64_t offset);
 
 /// What fills a partition, a logical volume or a disk without partitions.
 struct FileSystem {

@@ -20,6 +20,7 @@
 #include "io/storage.hpp"
 #include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
+#include "worker/new_since.hpp"
 
 namespace vmad::worker {
 namespace {
@@ -230,6 +231,45 @@ WorkerResult recovered(io::FileSystem& fs, const api::Job& job, const repack::In
     }
 }
 
+/// So much of a backup before may be read to find out what is new since: a small part of what the job reads
+/// and writes itself.
+std::uint64_t may_read_bytes(const WorkerResult& result) {
+    constexpr std::uint64_t kAlways = std::uint64_t{16} << 20;
+    constexpr std::uint64_t kPart = 8;
+    return result.state == JobState::unchanged ? 0
+                                               : std::max(kAlways, result.size_before.value_or(0) / kPart);
+}
+
+/// Keeps the checksums of the archive that the job has written, when it is there.
+void keep_checksums(io::FileSystem& fs, const api::WorkerOrder& order, access::ChecksumRecording& recording,
+                    const WorkerResult& result) {
+    const auto entry = publish::open_entry(fs, order.job.path, order.directories);
+    const auto archive = fs.open_at(entry.directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (static_cast<std::uint64_t>(fs.status(archive).st_size) == result.size_after)
+        recording.finish(archive);
+}
+
+/// What the archive has that the backup before does not. The job is over, and as good without.
+void find_out_what_is_new(io::FileSystem& fs, const api::WorkerOrder& order,
+                          access::ChecksumRecording& recording, const access::ChecksumStore& store,
+                          WorkerResult& result, const base::CancelFlag& cancel, const JobReports& reports) {
+    const bool is_canonical = result.state == JobState::done || result.state == JobState::unchanged ||
+                              result.waiting_for == WaitReason::grace_period;
+    if (!is_canonical) return;
+    try {
+        keep_checksums(fs, order, recording, result);
+        result.since = new_since(
+            fs, order.job.path,
+            {.directories = order.directories, .store = store, .may_read_bytes = may_read_bytes(result)},
+            cancel);
+        if (result.since && result.record) result.record->new_bytes = result.since->new_bytes;
+    } catch (const std::exception& error) {
+        if (reports.debug)
+            reports.debug(
+                fmt::format("what is new since the backup before was not found out: {}", error.what()));
+    }
+}
+
 /// What the exception in flight means for the job. `version`: of the file that was read, or empty.
 WorkerResult result_of_failure(const std::string& version) {
     try {
@@ -299,6 +339,9 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
                   "that does not rotate");
     };
     auto job = order.job;
+    const access::ChecksumStore store(order.state_dir + "/regions");
+    access::ChecksumRecording recording(fs, store);
+    options.repack.checksums = &recording;
     options.journal = [&](const publish::RecoveryRecord& record) {
         const bool preparing = record.phase == publish::RecoveryRecord::Phase::preparing;
         job.recovery = json(record).dump();
@@ -323,6 +366,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
     base::append_sentence(result.warning, warning);
+    find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
     result.gone = gone_beside(fs, order);
     return result;
 }

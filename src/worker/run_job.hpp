@@ -19,6 +19,8 @@ struct JobReports {
     std::function<void(const std::string&)> guest{};
     /// A decision that belongs into the job's log: one sentence without a full stop. May be empty.
     std::function<void(const std::string&)> log{};
+    /// The same of what only developers ask for.
+    std::function<void(const std::string&)> debug{};
 };
 
 /// Never throws for what is wrong with an archive or a storage: that is the result. What the reports throw

@@ -70,7 +70,8 @@ int worker_main(pid_t daemon) {
             .progress = [&](const api::JobProgress& progress) { link.send(progress); },
             .guest = [&](const std::string& name) { link.send(api::WorkerGuest{name}); },
             // The daemon puts it into the journal, with the job's fields; the prefix is that of sd-daemon(3).
-            .log = [](const std::string& line) { std::fprintf(stderr, "<6>%s\n", line.c_str()); }};
+            .log = [](const std::string& line) { std::fprintf(stderr, "<6>%s\n", line.c_str()); },
+            .debug = [](const std::string& line) { std::fprintf(stderr, "<7>%s\n", line.c_str()); }};
         link.send(run_job(fs, order, cancel, reports));
         return 0;
     } catch (const std::exception& error) {

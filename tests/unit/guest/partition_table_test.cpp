@@ -1,5 +1,9 @@
 #include "guest/partition_table.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -8,6 +12,8 @@
 #include <zlib.h>
 
 #include "base/integers.hpp"
+#include "base/unique_fd.hpp"
+#include "guest/confined_partitions.hpp"
 #include "support/random.hpp"
 
 using namespace vmad;
@@ -301,4 +307,81 @@ TEST_CASE("what the reading throws is passed on") {
     CHECK_THROWS_AS((void)guest::read_partition_table(
                         [](std::uint64_t, std::span<std::byte>) { throw Unreadable(); }, kMiB),
                     Unreadable);
+}
+
+TEST_CASE("law: the partition of a place is the one of the table, and a confined process names it") {
+    Disk disk(16 * kMiB);
+    put_gpt(disk, {nth_mebibyte(kEfi, 1), nth_mebibyte(kLinux, 2), {kWindows, 8192, 16383, "data"}});
+    disk.put_ext4(2 * kMiB, "root");
+    const guest::ReadAt read = [&](std::uint64_t offset, std::span<std::byte> into) {
+        disk.read(offset, into);
+    };
+    const auto table = table_of(disk);
+    std::vector<guest::DiskPlace> places;
+    std::vector<std::string> names;
+    for (std::uint64_t offset = 0; offset < disk.size; offset += kMiB / 2) {
+        const auto found = guest::find_partition(read, disk.size, offset);
+        const auto expected =
+            std::find_if(table.partitions.begin(), table.partitions.end(), [&](const Partition& partition) {
+                return partition.offset <= offset && offset < partition.offset + partition.bytes;
+            });
+        REQUIRE(found.has_value() == (expected != table.partitions.end()));
+        if (found) CHECK(line_of(*found) == line_of(*expected));
+        places.push_back({disk.size, read, offset});
+        names.emplace_back(!found               ? ""
+                           : found->number == 1 ? "1 (EFI System)"
+                           : found->number == 2 ? "2 (ext4)"
+                                                : "3 (Microsoft basic data)");
+    }
+    CHECK(guest::name_partitions(places, {}, {}) == names);
+    CHECK(guest::name_partitions({}, {}, {}).empty());
+}
+
+TEST_CASE("a process that reads partitions and was taken over can neither hang us nor write to a terminal") {
+    Disk disk(16 * kMiB);
+    put_gpt(disk, {nth_mebibyte(kLinux, 2)});
+    const guest::ReadAt good = [&](std::uint64_t offset, std::span<std::byte> into) {
+        disk.read(offset, into);
+    };
+    const auto names = [&](const guest::ReadAt& bad, const guest::ConfinedReading& reading) {
+        const std::vector<guest::DiskPlace> places{{disk.size, good, 2 * kMiB}, {disk.size, bad, 2 * kMiB}};
+        return guest::name_partitions(places, reading, {});
+    };
+    using Names = std::vector<std::string>;
+    CHECK(names([](auto, auto) { ::_exit(0); }, {}) == Names{"1 (Linux filesystem)", ""});
+    CHECK(names([](auto, auto) { throw base::Error("damaged"); }, {}) == Names{"1 (Linux filesystem)", ""});
+    CHECK(names(
+              [](auto, auto) {
+                  for (;;) ::usleep(1000);
+              },
+              {.patience = std::chrono::milliseconds(300)}) == Names{"1 (Linux filesystem)", ""});
+    const auto to_pipe = [](std::string_view text) {
+        struct stat status {};
+        for (int fd = 3; fd < 64; ++fd)
+            if (::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
+                (void)!::write(fd, text.data(), text.size());
+    };
+    CHECK(names([&](auto, auto) { to_pipe("\x1b[31m\xff\n"), ::_exit(0); }, {}) ==
+          Names{"1 (Linux filesystem)", "?[31m?"});
+    CHECK(names(
+              [&](auto, auto) {
+                  for (;;) to_pipe(std::string(4096, 'x'));
+              },
+              {}) == Names{"1 (Linux filesystem)", ""});
+}
+
+TEST_CASE("a process that reads partitions has no descriptor but those it was given") {
+    Disk disk(16 * kMiB);
+    put_gpt(disk, {nth_mebibyte(kLinux, 2)});
+    // With numbers that no file of the process itself gets.
+    const base::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const base::UniqueFd given(::fcntl(null.get(), F_DUPFD_CLOEXEC, 50));
+    const base::UniqueFd other(::fcntl(null.get(), F_DUPFD_CLOEXEC, 60));
+    const guest::ReadAt read = [&](std::uint64_t offset, std::span<std::byte> into) {
+        if (::fcntl(given.get(), F_GETFD) < 0 || ::fcntl(other.get(), F_GETFD) >= 0) ::_exit(1);
+        disk.read(offset, into);
+    };
+    const std::vector<guest::DiskPlace> places{{disk.size, read, 2 * kMiB}};
+    CHECK(guest::name_partitions(places, {.files = {given.get()}}, {})[0] == "1 (Linux filesystem)");
+    CHECK(guest::name_partitions(places, {}, {})[0].empty());
 }
