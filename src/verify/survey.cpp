@@ -125,7 +125,8 @@ constexpr std::uint64_t kBufferBytes = 10 * vma::kMaxExtentPayload;
 
 }  // namespace
 
-Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
+Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options,
+              const std::function<void(const vma::Extent&)>& extent_read) {
     base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, kBufferBytes);
     vma::ArchiveReader reader(source, buffers);
     const canon::Layout layout(reader.header());
@@ -142,6 +143,7 @@ Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options) {
                                  sums[worker].add(extent.header, extent.payload->data());
                                  check_layout(extent, layout, deviation);
                                  beyond_end.look_at(extent.header, reader.header());
+                                 if (extent_read) extent_read(extent);
                              },
                              [&] {
                                  ends.add_extent(extents, reader.offset());

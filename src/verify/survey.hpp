@@ -4,13 +4,14 @@
 // deviation from those is a finding, not an error. Reads in one thread, computes in options.threads others.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
 #include "base/task.hpp"
 #include "canon/digest.hpp"
 #include "codec/archive_source.hpp"
-#include "vma/format.hpp"
+#include "vma/archive_reader.hpp"
 
 namespace vmad::verify {
 
@@ -30,7 +31,8 @@ struct Survey {
 };
 
 /// Reads an archive to its end and checks every rule of the format. Throws base::FormatError, Unsupported,
-/// SystemError.
-[[nodiscard]] Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options);
+/// SystemError. `extent_read`, which may be empty, is told of each extent, by several threads.
+[[nodiscard]] Survey survey(codec::ArchiveSource& source, const base::TaskOptions& options,
+                            const std::function<void(const vma::Extent&)>& extent_read = {});
 
 }  // namespace vmad::verify
