@@ -61,7 +61,7 @@ struct ReloadReply {
     friend bool operator==(const ReloadReply&, const ReloadReply&) = default;
 };
 
-/// With neither ids nor paths: all jobs that have not ended.
+/// With neither ids nor paths: all repacks that have not ended.
 struct WaitCall {
     std::vector<std::uint64_t> ids;
     std::vector<std::string> paths;

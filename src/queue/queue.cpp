@@ -14,6 +14,7 @@
 namespace vmad::queue {
 
 using api::Job;
+using api::JobKind;
 using api::JobState;
 
 namespace {
@@ -46,7 +47,7 @@ Queue::Queue(Spool& spool, std::int64_t now) : spool_(spool) {
     // A crash between the two steps of end() owes a path its next job.
     std::vector<const Job*> owed;
     for (const auto& [id, job] : jobs_)
-        if (is_final(job.state) && job.run_again && find(job.path) == &job) owed.push_back(&job);
+        if (is_final(job.state) && job.run_again && find(job.path, job.kind) == &job) owed.push_back(&job);
     for (const Job* job : owed) save(next_for(*job, now));
     // Ends that the totals on the disk do not know yet, in the order in which they were.
     std::map<std::uint64_t, const Job*> uncounted;
@@ -60,42 +61,73 @@ const Job* Queue::find(std::uint64_t id) const {
     return found == jobs_.end() ? nullptr : &found->second;
 }
 
+const Job* Queue::find(const std::string& path, JobKind kind) const {
+    if (const Job* live = find_live(path, kind)) return live;
+    const auto last = of(kind).last.find(path);
+    return last == of(kind).last.end() ? nullptr : find(last->second);
+}
+
 const Job* Queue::find(const std::string& path) const {
-    if (const Job* live = find_live(path)) return live;
-    const auto last = last_.find(path);
-    return last == last_.end() ? nullptr : find(last->second);
+    const Job* repack = find(path, JobKind::repack);
+    const Job* verify = find(path, JobKind::verify);
+    if (!repack || !verify) return repack ? repack : verify;
+    if (is_final(repack->state) && !is_final(verify->state)) return verify;
+    if (is_final(repack->state) && verify->id > repack->id) return verify;
+    return repack;
 }
 
 std::vector<const Job*> Queue::recently_ended(std::size_t most) const {
+    std::vector<TimedIds::value_type> ends;
+    for (const OfKind& kind : by_kind_)
+        for (auto end = kind.ends.rbegin(); end != kind.ends.rend() && ends.size() < 2 * most; ++end)
+            ends.push_back(*end);
+    std::sort(ends.rbegin(), ends.rend());
+    if (ends.size() > most) ends.resize(most);
     std::vector<const Job*> recent;
-    for (auto end = ends_.rbegin(); end != ends_.rend() && recent.size() < most; ++end)
-        recent.push_back(&jobs_.at(end->second));
+    for (const auto& [ended_at, id] : ends) recent.push_back(&jobs_.at(id));
     return recent;
 }
 
 std::vector<const Job*> Queue::oldest_waiting(std::size_t most) const {
     std::vector<const Job*> oldest;
-    const auto wanted = std::min<std::size_t>(most, counts_[JobState::waiting]);
-    for (auto next = unfinished_.begin(); oldest.size() < wanted; ++next)
-        if (const Job& job = jobs_.at(next->second); job.state == JobState::waiting) oldest.push_back(&job);
+    for (const OfKind& kind : by_kind_) {
+        auto left = std::min<std::size_t>(most - oldest.size(), kind.counts[JobState::waiting]);
+        for (auto next = kind.unfinished.begin(); left > 0; ++next) {
+            const Job& job = jobs_.at(next->second);
+            if (job.state != JobState::waiting) continue;
+            oldest.push_back(&job);
+            --left;
+        }
+    }
     return oldest;
 }
 
 std::optional<std::int64_t> Queue::oldest_queued_at() const {
-    if (unfinished_.empty()) return std::nullopt;
-    return unfinished_.begin()->first;
+    const auto& unfinished = of(JobKind::repack).unfinished;
+    if (unfinished.empty()) return std::nullopt;
+    return unfinished.begin()->first;
 }
 
 std::optional<std::int64_t> Queue::oldest_ended_at() const {
-    if (ends_.empty()) return std::nullopt;
-    return ends_.begin()->first;
+    std::optional<std::int64_t> oldest;
+    for (const OfKind& kind : by_kind_)
+        if (!kind.ends.empty())
+            oldest = std::min(oldest.value_or(kind.ends.begin()->first), kind.ends.begin()->first);
+    return oldest;
+}
+
+std::size_t Queue::ended_count() const noexcept {
+    std::size_t most = 0;
+    for (const OfKind& kind : by_kind_) most = std::max(most, kind.ends.size());
+    return most;
 }
 
 std::vector<std::string> Queue::failed_beside(const std::string& path, std::size_t most) const {
     const auto directory = directory_of(path);
+    const auto& failures = of(JobKind::repack).failures;
     std::vector<std::string> paths;
-    for (auto next = failures_.lower_bound(directory);
-         next != failures_.end() && next->first.starts_with(directory) && paths.size() < most; ++next)
+    for (auto next = failures.lower_bound(directory);
+         next != failures.end() && next->first.starts_with(directory) && paths.size() < most; ++next)
         if (directory_of(next->first) == directory && next->first != path) paths.push_back(next->first);
     return paths;
 }
@@ -110,21 +142,23 @@ const api::SpaceRefusal* Queue::space_refusal_for(const Job& job) const {
 
 Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int64_t now) {
     if (const auto fault = fault_of_path(archive.path)) throw base::UsageError("the path is " + *fault);
-    const Job* live = find_live(archive.path);
+    const Job* live = find_live(archive.path, archive.kind);
     // Also when the failure was acknowledged: the file is no better for that.
-    if (const Job* last = find(archive.path); last && is_final(last->state) && !announced &&
-                                              !archive.file.empty() && last->refused_file == archive.file)
+    if (const Job* last = find(archive.path, archive.kind); last && is_final(last->state) && !announced &&
+                                                            !archive.file.empty() &&
+                                                            last->refused_file == archive.file)
         return {*last, false, false};
     if (!live) {
         Job job;
         job.id = last_id_ + 1;
         job.path = archive.path;
+        job.kind = archive.kind;
         job.announced = announced;
         job.queued_at = now;
         job.mount_point = archive.mount_point;
         job.storage = archive.storage;
         job.vmid = archive.vmid;
-        job.recovery = open_recovery_of(archive.path);
+        if (archive.kind == JobKind::repack) job.recovery = open_recovery_of(archive.path);
         return {save(std::move(job)), true, true};
     }
     bool moved = false;
@@ -165,6 +199,8 @@ const Job& Queue::name_guest(std::uint64_t id, const std::string& name) {
 
 const Job& Queue::save_recovery(std::uint64_t id, const api::WorkerRecord& record) {
     Job job = require_running(id);
+    if (job.kind != JobKind::repack)
+        throw base::Error(fmt::format("job {} replaces nothing, it has no recovery record", id));
     job.state = record.state;
     job.recovery = record.recovery;
     return save(std::move(job));
@@ -175,7 +211,9 @@ Queue::Finished Queue::finish(std::uint64_t id, const api::WorkerResult& result,
     const bool run_again = job.run_again;
     apply_result(job, result, now);
     std::vector<const Job*> superseded;
-    for (const auto& path : result.gone) supersede(path, "the archive is gone", superseded);
+    for (const auto& path : result.gone)
+        for (const auto kind : {JobKind::repack, JobKind::verify})
+            supersede(path, kind, "the archive is gone", superseded);
     auto finished = leave_run(std::move(job), run_again, now);
     finished.superseded.insert(finished.superseded.end(), superseded.begin(), superseded.end());
     return finished;
@@ -196,8 +234,7 @@ Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
         give_up(job, run_again, now);
     std::vector<const Job*> superseded;
     // Before the end, so that a failure to write lets the whole end be reported once more.
-    if (is_final(job.state) && job.state != JobState::cancelled)
-        supersede(job.path, fmt::format("superseded by job {}", id), superseded);
+    if (is_final(job.state)) supersede_by(job, superseded);
     Finished finished =
         is_final(job.state) ? end(std::move(job), now) : Finished{save(std::move(job)), nullptr};
     finished.superseded = std::move(superseded);
@@ -205,10 +242,20 @@ Queue::Finished Queue::leave_run(Job job, bool run_again, std::int64_t now) {
     return finished;
 }
 
-void Queue::supersede(const std::string& path, const std::string& reason,
+void Queue::supersede_by(const Job& ended, std::vector<const Job*>& superseded) {
+    if (ended.state == JobState::cancelled) return;
+    const auto reason = fmt::format("superseded by job {}", ended.id);
+    const bool is_repack = ended.kind == JobKind::repack;
+    // What is gone cannot be at fault, and what was repacked was verified.
+    const bool both = ended.state == JobState::vanished || (is_repack && ended.state == JobState::done);
+    if (is_repack || both) supersede(ended.path, JobKind::repack, reason, superseded);
+    if (!is_repack || both) supersede(ended.path, JobKind::verify, reason, superseded);
+}
+
+void Queue::supersede(const std::string& path, JobKind kind, const std::string& reason,
                       std::vector<const Job*>& superseded) {
-    const auto found = failures_.find(path);
-    if (found == failures_.end()) return;
+    const auto found = of(kind).failures.find(path);
+    if (found == of(kind).failures.end()) return;
     const auto ids = found->second;
     for (const auto id : ids) {
         Job job = require(id);
@@ -216,7 +263,7 @@ void Queue::supersede(const std::string& path, const std::string& reason,
         job.state = JobState::cancelled;
         job.reason = reason;
         // What it left has been handed on to the later job.
-        if (find(path)->id != id) job.recovery.clear();
+        if (find(path, kind)->id != id) job.recovery.clear();
         superseded.push_back(&save(std::move(job)));
     }
 }
@@ -241,7 +288,7 @@ const Job& Queue::cancel(std::uint64_t id, std::int64_t now) {
 }
 
 const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
-    Job job = *find(require(id).path);
+    Job job = *find(require(id).path, require(id).kind);
     if (is_running(job) || (job.state == JobState::queued && !only_recovers(job))) return require(job.id);
     if (is_final(job.state)) keep_totals_of(job);
     queue_anew(job, now);
@@ -252,17 +299,19 @@ const Job& Queue::retry(std::uint64_t id, std::int64_t now) {
 
 std::vector<std::uint64_t> Queue::prune(std::int64_t ended_before, std::size_t most) {
     std::vector<std::uint64_t> pruned;
-    for (auto next = ends_.begin(); next != ends_.end();) {
-        const auto [ended_at, id] = *next++;
-        if (ends_.size() <= most && ended_at >= ended_before) break;
-        const Job& job = jobs_.at(id);
-        const auto open = open_recoveries_.find(job.path);
-        if (id == last_id_ || (open != open_recoveries_.end() && open->second == id)) continue;
-        keep_totals_of(job);
-        spool_.remove(id);
-        leave_indexes(job);
-        jobs_.erase(id);
-        pruned.push_back(id);
+    for (const OfKind& kind : by_kind_) {
+        for (auto next = kind.ends.begin(); next != kind.ends.end();) {
+            const auto [ended_at, id] = *next++;
+            if (kind.ends.size() <= most && ended_at >= ended_before) break;
+            const Job& job = jobs_.at(id);
+            const auto open = open_recoveries_.find(job.path);
+            if (id == last_id_ || (open != open_recoveries_.end() && open->second == id)) continue;
+            keep_totals_of(job);
+            spool_.remove(id);
+            leave_indexes(job);
+            jobs_.erase(id);
+            pruned.push_back(id);
+        }
     }
     return pruned;
 }
@@ -274,16 +323,17 @@ void Queue::keep_totals_of(const Job& ended) {
 }
 
 void Queue::leave_indexes(const Job& job) {
-    --counts_[job.state];
-    ends_.erase({job.ended_at.value_or(0), job.id});
-    unfinished_.erase({job.queued_at, job.id});
+    OfKind& kind = of(job.kind);
+    --kind.counts[job.state];
+    kind.ends.erase({job.ended_at.value_or(0), job.id});
+    kind.unfinished.erase({job.queued_at, job.id});
     short_of_space_.erase(job.id);
-    if (const auto failed = failures_.find(job.path); failed != failures_.end()) {
+    if (const auto failed = kind.failures.find(job.path); failed != kind.failures.end()) {
         failed->second.erase(job.id);
-        if (failed->second.empty()) failures_.erase(failed);
+        if (failed->second.empty()) kind.failures.erase(failed);
     }
-    if (const auto last = last_.find(job.path); last != last_.end() && last->second == job.id)
-        last_.erase(last);
+    if (const auto last = kind.last.find(job.path); last != kind.last.end() && last->second == job.id)
+        kind.last.erase(last);
 }
 
 const Job& Queue::require(std::uint64_t id) const {
@@ -299,9 +349,9 @@ const Job& Queue::require_running(std::uint64_t id) const {
     return job;
 }
 
-const Job* Queue::find_live(const std::string& path) const {
-    const auto found = live_.find(path);
-    return found == live_.end() ? nullptr : find(found->second);
+const Job* Queue::find_live(const std::string& path, JobKind kind) const {
+    const auto found = of(kind).live.find(path);
+    return found == of(kind).live.end() ? nullptr : find(found->second);
 }
 
 const Job& Queue::save(Job job) {
@@ -313,28 +363,31 @@ const Job& Queue::save(Job job) {
 }
 
 const Job& Queue::install(Job job) {
+    OfKind& kind = of(job.kind);
     if (!is_final(job.state))
-        live_[job.path] = job.id;
-    else if (const auto live = live_.find(job.path); live != live_.end() && live->second == job.id)
-        live_.erase(live);
+        kind.live[job.path] = job.id;
+    else if (const auto live = kind.live.find(job.path); live != kind.live.end() && live->second == job.id)
+        kind.live.erase(live);
     last_id_ = std::max(last_id_, job.id);
-    // The recovery record of the latest job of a path is the one that holds: an earlier one has handed its
+    // The recovery record of the latest repack of a path is the one that holds: an earlier one has handed its
     // own on.
-    if (job.recovery.empty() || !is_final(job.state))
-        open_recoveries_.erase(job.path);
-    else
-        open_recoveries_[job.path] = job.id;
+    if (job.kind == JobKind::repack) {
+        if (job.recovery.empty() || !is_final(job.state))
+            open_recoveries_.erase(job.path);
+        else
+            open_recoveries_[job.path] = job.id;
+    }
     if (const auto old = jobs_.find(job.id); old != jobs_.end()) leave_indexes(old->second);
-    auto& last = last_[job.path];
+    auto& last = kind.last[job.path];
     last = std::max(last, job.id);
     const Job& place = jobs_[job.id] = std::move(job);
-    ++counts_[place.state];
-    if (place.state == JobState::failed) failures_[place.path].insert(place.id);
+    ++kind.counts[place.state];
+    if (place.state == JobState::failed) kind.failures[place.path].insert(place.id);
     if (place.state == JobState::waiting && place.space_refusal) short_of_space_.insert(place.id);
     if (is_final(place.state))
-        ends_.emplace(place.ended_at.value_or(0), place.id);
+        kind.ends.emplace(place.ended_at.value_or(0), place.id);
     else
-        unfinished_.emplace(place.queued_at, place.id);
+        kind.unfinished.emplace(place.queued_at, place.id);
     return place;
 }
 
@@ -370,6 +423,7 @@ Job Queue::next_for(const Job& job, std::int64_t now) const {
     Job next;
     next.id = last_id_ + 1;
     next.path = job.path;
+    next.kind = job.kind;
     next.announced = job.announced;
     next.queued_at = now;
     next.mount_point = job.mount_point;

@@ -32,6 +32,22 @@ void remember_refusal(Job& job, const api::SpaceRefusal& refusal, std::int64_t n
     job.space_refusal->try_again_at = now + space_refusal_delay(times);
 }
 
+void forget_findings(Job& job) {
+    job.since.reset();
+    job.shared_bytes.reset();
+    job.damage.clear();
+    job.last_good_at.reset();
+}
+
+void take_findings(Job& job, const api::WorkerResult& result) {
+    forget_findings(job);
+    job.since = result.since;
+    job.shared_bytes = result.shared_bytes;
+    if (job.kind != api::JobKind::verify || result.state != JobState::failed) return;
+    job.damage = result.damage;
+    if (result.record) job.last_good_at = result.record->verified_at;
+}
+
 void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string& reason) {
     // In the grace period it waits all the same: the run after it looks at the archive's name anew.
     if (job.run_again && what != WaitReason::grace_period) {
@@ -125,6 +141,7 @@ void queue_anew(Job& job, std::int64_t now) {
     job.space_refusal.reset();
     job.size_before.reset();
     job.size_after.reset();
+    forget_findings(job);
 }
 
 void give_up(Job& job, bool run_again, std::int64_t now) {
@@ -170,6 +187,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.attempts = 0;
     job.size_before = result.size_before;
     job.size_after = result.size_after;
+    take_findings(job, result);
     job.damaged = result.damaged;
     if (!result.warning.empty()) job.warning = result.warning;
     const auto failed_attempts = std::exchange(job.failed_attempts, 0);
