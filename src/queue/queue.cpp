@@ -124,12 +124,12 @@ std::size_t Queue::ended_count() const noexcept {
 
 std::vector<std::string> Queue::failed_beside(const std::string& path, std::size_t most) const {
     const auto directory = directory_of(path);
-    const auto& failures = of(JobKind::repack).failures;
-    std::vector<std::string> paths;
-    for (auto next = failures.lower_bound(directory);
-         next != failures.end() && next->first.starts_with(directory) && paths.size() < most; ++next)
-        if (directory_of(next->first) == directory && next->first != path) paths.push_back(next->first);
-    return paths;
+    std::set<std::string> paths;
+    for (const auto& kind : by_kind_)
+        for (auto next = kind.failures.lower_bound(directory);
+             next != kind.failures.end() && next->first.starts_with(directory) && paths.size() < most; ++next)
+            if (directory_of(next->first) == directory && next->first != path) paths.insert(next->first);
+    return {paths.begin(), paths.end()};
 }
 
 const api::SpaceRefusal* Queue::space_refusal_for(const Job& job) const {

@@ -67,7 +67,7 @@ class Queue {
     /// Of the kind of which there are more.
     [[nodiscard]] std::size_t ended_count() const noexcept;
 
-    /// Paths of failed repacks in the directory of `path`, at most `most`.
+    /// Paths of failed jobs in the directory of `path`, at most `most`.
     [[nodiscard]] std::vector<std::string> failed_beside(const std::string& path, std::size_t most) const;
     /// What the last attempt found out about the room in the directory of a job: its own, or that of another
     /// waiting job. Null when there is none.

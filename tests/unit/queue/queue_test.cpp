@@ -18,40 +18,11 @@ using namespace vmad;
 using namespace vmad::queue;
 using namespace vmad::queue::test;
 using api::Job;
+using api::JobKind;
 using api::JobState;
 using support::FaultFileSystem;
 using support::Outcome;
 namespace outcome = support::outcome;
-
-namespace {
-
-const std::string kRecord = R"({"temporary":".vmad-x.tmp"})";
-
-/// A queue on a state directory of its own.
-struct Fixture {
-    StateDirectory state;
-    FaultFileSystem fs;
-    std::unique_ptr<Spool> spool;
-    std::unique_ptr<Queue> queue;
-
-    Fixture() { restart(); }
-    /// As after a crash of the daemon.
-    void restart(std::int64_t now = 0) {
-        queue.reset();
-        spool.reset();
-        spool = std::make_unique<Spool>(fs, state.path());
-        queue = std::make_unique<Queue>(*spool, now);
-    }
-    std::uint64_t add(const std::string& path, bool announced = false, std::int64_t now = 0) {
-        return queue->enqueue({path, "/mnt"}, announced, now).job.id;
-    }
-    Queue::Finished finish(std::uint64_t id, Outcome ending, std::int64_t now,
-                           const std::string& reason = "") {
-        return queue->finish(id, ending.because(reason), now);
-    }
-};
-
-}  // namespace
 
 TEST_CASE("a new path is queued, and while it is queued there is one job for it") {
     Fixture f;
@@ -490,6 +461,9 @@ std::map<std::uint64_t, Job> fresh_load(const StateDirectory& state, std::int64_
     return queue.jobs();
 }
 
+/// A path, and what is to be done with it.
+using Named = std::pair<std::string, JobKind>;
+
 /// What the header says of running jobs after a load.
 std::map<std::uint64_t, Job> as_loaded(std::map<std::uint64_t, Job> jobs) {
     for (auto& [id, job] : jobs) {
@@ -514,11 +488,11 @@ TEST_CASE(
         std::mt19937 random(seed);
         const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
         Fixture f;
-        // The model: which paths were named and have not been started, failed or cancelled since.
-        std::set<std::string> owed;
+        // The model: what was named and has not been started, failed or cancelled since.
+        std::set<Named> owed;
         std::uint64_t last_id = 0;
         std::size_t expected_count = 0;
-        api::JobCounts ends;  // that ever were
+        std::map<JobKind, api::JobCounts> ends;  // that ever were
         std::set<std::uint64_t> had_ended;
         std::int64_t now = 1000;
         const auto created = [&](const Job& job) {
@@ -532,17 +506,21 @@ TEST_CASE(
         for (int step = 0; step < 150; ++step) {
             now += static_cast<std::int64_t>(below(100));
             const std::string path = "/" + std::to_string(below(6));
-            const Job* job = f.queue->find(path);
+            const auto kind = below(3) == 0 ? JobKind::verify : JobKind::repack;
+            const Named name{path, kind};
+            const Job* job = f.queue->find(path, kind);
             const bool runs = job && (job->state == JobState::running || job->state == JobState::publishing);
             const bool startable = job && (job->state == JobState::queued || job->state == JobState::waiting);
             switch (below(10)) {
                 case 0:
                 case 1: {
                     const bool is_new = !job || is_final(job->state);
-                    const auto enqueued = f.queue->enqueue({path, "/mnt"}, below(2) != 0, now);
+                    const auto enqueued = f.queue->enqueue(
+                        {.path = path, .mount_point = "/mnt", .kind = kind}, below(2) != 0, now);
                     CHECK(enqueued.created == is_new);
                     if (enqueued.created) created(enqueued.job);
-                    owed.insert(path);
+                    CHECK(enqueued.job.kind == kind);
+                    owed.insert(name);
                     break;
                 }
                 case 2:
@@ -550,10 +528,10 @@ TEST_CASE(
                 case 4:
                     if (!startable) break;
                     f.queue->start(job->id, "", now);
-                    owed.erase(path);
+                    owed.erase(name);
                     break;
                 case 5:
-                    if (runs)
+                    if (runs && kind == JobKind::repack)
                         f.queue->save_recovery(job->id,
                                                {JobState::publishing, fmt::format("{{\"step\":{}}}", step)});
                     break;
@@ -568,7 +546,7 @@ TEST_CASE(
                         const Job& cancelled = f.queue->cancel(job->id, now);
                         if (cancelled.state == JobState::cancelled ||
                             (cancelled.state == JobState::queued && only_recovers(cancelled)))
-                            owed.erase(path);
+                            owed.erase(name);
                     } else if (job) {
                         f.queue->retry(job->id, now);
                     }
@@ -580,29 +558,36 @@ TEST_CASE(
                         f.restart(now);
             }
             const auto& jobs = f.queue->jobs();
-            api::JobCounts counts;
+            std::map<JobKind, api::JobCounts> counts;
             for (const auto& [id, one] : jobs) {
-                ++counts[one.state];
+                ++counts[one.kind][one.state];
                 if (is_final(one.state) && !had_ended.contains(id)) {
                     had_ended.insert(id);
-                    ++ends[one.state];
+                    ++ends[one.kind][one.state];
                 } else if (!is_final(one.state)) {
                     had_ended.erase(id);
                 }
             }
-            REQUIRE(f.queue->counts() == counts);
+            for (const auto kind_of : {JobKind::repack, JobKind::verify})
+                REQUIRE(f.queue->counts(kind_of) == counts[kind_of]);
             const auto& totals = f.queue->totals();
-            REQUIRE(totals.done == ends[JobState::done]);
-            REQUIRE(totals.unchanged == ends[JobState::unchanged]);
-            REQUIRE(totals.vanished == ends[JobState::vanished]);
-            REQUIRE(totals.failed == ends[JobState::failed]);
-            REQUIRE(totals.cancelled == ends[JobState::cancelled]);
+            auto& repacked = ends[JobKind::repack];
+            REQUIRE(totals.done == repacked[JobState::done]);
+            REQUIRE(totals.unchanged == repacked[JobState::unchanged]);
+            REQUIRE(totals.vanished == repacked[JobState::vanished]);
+            REQUIRE(totals.failed == repacked[JobState::failed]);
+            REQUIRE(totals.cancelled == repacked[JobState::cancelled]);
+            auto& verified = ends[JobKind::verify];
+            REQUIRE(totals.verify.good == verified[JobState::done] + verified[JobState::unchanged]);
+            REQUIRE(totals.verify.vanished == verified[JobState::vanished]);
+            REQUIRE(totals.verify.failed == verified[JobState::failed]);
+            REQUIRE(totals.verify.cancelled == verified[JobState::cancelled]);
             REQUIRE(jobs.size() == expected_count);
             REQUIRE((jobs.empty() ? 0 : jobs.rbegin()->first) == last_id);
-            std::map<std::string, const Job*> live;
+            std::map<Named, const Job*> live;
             for (const auto& [id, one] : jobs) {
                 REQUIRE(one.id == id);
-                if (!is_final(one.state)) REQUIRE(live.emplace(one.path, &one).second);
+                if (!is_final(one.state)) REQUIRE(live.emplace(Named{one.path, one.kind}, &one).second);
                 REQUIRE((one.state == JobState::waiting) == one.retry_at.has_value());
                 REQUIRE((!is_final(one.state) || one.ended_at));
                 REQUIRE(is_final(one.state) == one.end_number.has_value());
@@ -615,7 +600,7 @@ TEST_CASE(
                     REQUIRE((one.state == JobState::waiting || one.state == JobState::failed) ==
                             !one.reason.empty());
             }
-            for (const auto& [owed_path, one] : live) REQUIRE(f.queue->find(owed_path) == one);
+            for (const auto& [its, one] : live) REQUIRE(f.queue->find(its.first, its.second) == one);
             for (const auto& named : owed) {
                 REQUIRE(live.contains(named));
                 const Job& one = *live[named];
