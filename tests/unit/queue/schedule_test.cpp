@@ -10,6 +10,7 @@
 
 using namespace vmad;
 using namespace vmad::queue;
+using api::JobKind;
 using api::JobState;
 
 namespace {
@@ -265,4 +266,197 @@ TEST_CASE("a stalled job takes no worker, but still its file system") {
     CHECK(schedule.next(0) == 1);
     schedule.update(job(1, "/a/1", JobState::running));
     CHECK(schedule.next(0) == std::nullopt);
+}
+
+namespace {
+
+api::Job verify(std::uint64_t id, std::string path, JobState state = JobState::queued) {
+    api::Job one = job(id, std::move(path), state);
+    one.kind = JobKind::verify;
+    return one;
+}
+
+using Halted = std::map<std::uint64_t, bool>;
+
+/// A queue with jobs of both kinds, run against what the header promises, looked up the slow way.
+class Model {
+  public:
+    explicit Model(unsigned seed)
+        : random_(seed), workers_(1 + below(3)), schedule_(first_component, workers_) {}
+
+    unsigned below(unsigned n) { return static_cast<unsigned>(random_() % n); }
+    void add() {
+        const auto path = "/" + std::string(1, static_cast<char>('a' + below(4))) + "/x";
+        put(below(2) != 0 ? verify(++last_id_, path) : job(++last_id_, path));
+    }
+    /// Halted jobs do not end by themselves.
+    void finish_one() {
+        const auto halted = schedule_.halted();
+        for (auto [id, one] : jobs_) {
+            if (one.state != JobState::running || below(2) != 0) continue;
+            if (one.kind == JobKind::verify && halted.at(id)) continue;
+            one.state = JobState::done;
+            stalled_.erase(id);
+            return put(one);
+        }
+    }
+    void stall_one() {
+        const auto halted = schedule_.halted();
+        for (const auto& [id, one] : jobs_) {
+            if (one.state != JobState::running || below(2) != 0) continue;
+            if (one.kind == JobKind::verify && halted.at(id)) continue;
+            const bool stalls = !stalled_.erase(id);
+            if (stalls) stalled_.insert(id);
+            return schedule_.set_stalled(id, stalls);
+        }
+    }
+    void check_and_start(Schedule::Choice repacks, Schedule::Choice verifies) {
+        check_halted();
+        const auto picked = schedule_.next(0, repacks, verifies);
+        REQUIRE(picked == expected(repacks, verifies));
+        if (!picked) return;
+        api::Job one = jobs_.at(*picked);
+        one.state = JobState::running;
+        put(one);
+        check_halted();
+    }
+    [[nodiscard]] bool is_drained() const {
+        return std::all_of(jobs_.begin(), jobs_.end(),
+                           [](const auto& entry) { return api::is_final(entry.second.state); });
+    }
+
+  private:
+    void put(api::Job changed) {
+        schedule_.update(changed);
+        jobs_[changed.id] = std::move(changed);
+    }
+    [[nodiscard]] unsigned running(JobKind kind, const std::string& system) const {
+        return static_cast<unsigned>(std::count_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+            const auto& one = entry.second;
+            return one.state == JobState::running && one.kind == kind && first_component(one.path) == system;
+        }));
+    }
+    [[nodiscard]] unsigned taken_by_repacks() const {
+        return static_cast<unsigned>(std::count_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+            const auto& [id, one] = entry;
+            return one.state == JobState::running && one.kind == JobKind::repack && !stalled_.contains(id);
+        }));
+    }
+    void check_halted() const {
+        const auto halted = schedule_.halted();
+        unsigned going = 0;
+        unsigned without_worker = 0;
+        for (const auto& [id, one] : jobs_) {
+            const bool is_there = one.state == JobState::running && one.kind == JobKind::verify;
+            REQUIRE(halted.contains(id) == is_there);
+            if (!is_there) continue;
+            const bool disturbs = running(JobKind::repack, first_component(one.path)) > 0;
+            if (disturbs) REQUIRE(halted.at(id));
+            if (!halted.at(id) && !stalled_.contains(id)) ++going;
+            if (halted.at(id) && !disturbs) ++without_worker;
+        }
+        REQUIRE((going == 0 || taken_by_repacks() + going <= workers_));
+        // None without need.
+        REQUIRE((without_worker == 0 || taken_by_repacks() + going >= workers_));
+    }
+    [[nodiscard]] std::optional<std::uint64_t> expected(Schedule::Choice repacks,
+                                                        Schedule::Choice verifies) const {
+        if (repacks != Schedule::Choice::none && taken_by_repacks() < workers_)
+            for (const auto& [id, one] : jobs_)
+                if (one.kind == JobKind::repack && one.state == JobState::queued &&
+                    running(JobKind::repack, first_component(one.path)) == 0)
+                    return id;
+        const auto halted = schedule_.halted();
+        unsigned taken = taken_by_repacks();
+        for (const auto& [id, is_halted] : halted)
+            if (!is_halted && !stalled_.contains(id)) ++taken;
+        if (verifies == Schedule::Choice::none || taken >= workers_) return std::nullopt;
+        for (const auto& [id, one] : jobs_)
+            if (one.kind == JobKind::verify && one.state == JobState::queued &&
+                running(JobKind::repack, first_component(one.path)) +
+                        running(JobKind::verify, first_component(one.path)) ==
+                    0)
+                return id;
+        return std::nullopt;
+    }
+
+    std::mt19937 random_;
+    unsigned workers_;
+    Schedule schedule_;
+    std::map<std::uint64_t, api::Job> jobs_;
+    std::set<std::uint64_t> stalled_;
+    std::uint64_t last_id_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("law: with verify jobs among them no rule is broken, no repack waits for one, and all end") {
+    using enum Schedule::Choice;
+    for (unsigned seed = 0; seed < 200; ++seed) {
+        CAPTURE(seed);
+        Model model(seed);
+        for (int step = 0; step < 300; ++step) {
+            if (model.below(3) == 0) model.add();
+            if (model.below(3) == 0) model.finish_one();
+            if (model.below(10) == 0) model.stall_one();
+            model.check_and_start(model.below(4) == 0 ? none : any, model.below(4) == 0 ? none : any);
+        }
+        for (int round = 0; round < 5000 && !model.is_drained(); ++round) {
+            model.finish_one();
+            model.check_and_start(any, any);
+        }
+        CHECK(model.is_drained());
+    }
+}
+
+TEST_CASE("a verify job stands still while a repack runs on its file system, or needs its worker") {
+    Schedule schedule(first_component, 1);
+    schedule.update(verify(1, "/a/1"));
+    schedule.update(job(2, "/b/2"));
+    CHECK(schedule.next(0) == 2);  // however old the verify job is
+    schedule.update(job(2, "/b/2", JobState::done));
+    CHECK(schedule.next(0) == 1);
+    schedule.update(verify(1, "/a/1", JobState::running));
+    CHECK(schedule.halted() == Halted{{1, false}});
+    schedule.update(verify(3, "/c/3"));
+    CHECK(schedule.next(0) == std::nullopt);
+    // On its file system.
+    schedule.update(job(4, "/a/4"));
+    CHECK(schedule.next(0) == 4);
+    CHECK(schedule.halted() == Halted{{1, false}});
+    schedule.update(job(4, "/a/4", JobState::running));
+    CHECK(schedule.halted() == Halted{{1, true}});
+    CHECK(schedule.next(0) == std::nullopt);
+    schedule.update(job(4, "/a/4", JobState::publishing));
+    CHECK(schedule.halted() == Halted{{1, true}});
+    schedule.update(job(4, "/a/4", JobState::failed));
+    CHECK(schedule.halted() == Halted{{1, false}});
+    // Elsewhere, but there is one worker; with two, both go on.
+    schedule.update(job(5, "/b/5"));
+    CHECK(schedule.next(0) == 5);
+    schedule.update(job(5, "/b/5", JobState::running));
+    CHECK(schedule.halted() == Halted{{1, true}});
+    schedule.set_workers(2);
+    CHECK(schedule.halted() == Halted{{1, false}});
+    // A repack that hangs in its share takes no worker, but keeps its file system to itself.
+    schedule.set_workers(1);
+    schedule.set_stalled(5, true);
+    CHECK(schedule.halted() == Halted{{1, false}});
+    schedule.update(verify(1, "/a/1", JobState::done));
+    CHECK(schedule.halted().empty());
+    CHECK(schedule.next(0) == 3);
+}
+
+TEST_CASE("each kind has its own hold") {
+    using enum Schedule::Choice;
+    Schedule schedule(first_component, 8);
+    schedule.update(job(1, "/a/1"));
+    schedule.update(verify(2, "/b/2"));
+    schedule.update(verify(3, "/a/3"));
+    CHECK(schedule.next(0, none, none) == std::nullopt);
+    CHECK(schedule.next(0, any, none) == 1);
+    CHECK(schedule.next(0, awaited, any) == 2);
+    schedule.set_awaited(3, true);
+    CHECK(schedule.next(0, none, awaited) == 3);
+    CHECK(schedule.next(0, any, awaited) == 1);
 }
