@@ -42,10 +42,12 @@ using Texts = std::vector<std::string>;
 bool runs_in_unit_of_its_own() { return sd_booted() > 0 && std::getenv("INVOCATION_ID") != nullptr; }
 
 Texts variables_of(const api::Job& job) {
-    Texts variables{fmt::format("VMAD_JOB={}", job.id),
+    Texts variables{fmt::format("VMAD_JOB={}", job.id), fmt::format("VMAD_KIND={}", api::to_string(job.kind)),
                     fmt::format("VMAD_STATE={}", api::to_string(job.state)), "VMAD_ARCHIVE=" + job.path};
     if (job.vmid) variables.push_back(fmt::format("VMAD_VMID={}", *job.vmid));
     if (!job.storage.empty()) variables.push_back("VMAD_STORAGE=" + job.storage);
+    if (!job.guest.empty()) variables.push_back("VMAD_GUEST=" + job.guest);
+    if (job.damaged) variables.emplace_back("VMAD_DAMAGED=1");
     return variables;
 }
 

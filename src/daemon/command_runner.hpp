@@ -1,4 +1,5 @@
-// The administrator's commands for jobs that ended (on_success, on_failure).
+// The commands for jobs that ended: the administrator's (on_success, on_failure), and the program that
+// notifies.
 //
 // One runs at a time, the others wait in order. A command gets the job as JSON on stdin, and its output goes
 // to the log. How it ends has no effect on anything but the log. As a service of systemd's, the command runs

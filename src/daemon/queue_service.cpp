@@ -28,6 +28,7 @@ using api::JobState;
 constexpr std::int64_t kTryAgainSeconds = 10;
 constexpr std::int64_t kDaySeconds = std::int64_t{24} * 3600;
 constexpr std::int64_t kForgetEverySeconds = 3600;
+constexpr std::string_view kNotifyProgram = "/usr/lib/vmad/notify";
 
 std::int64_t now() { return std::time(nullptr); }
 
@@ -318,8 +319,11 @@ void QueueService::changed(const Job& job) {
     const std::chrono::seconds limit(settings_.command_timeout_seconds);
     if (job.state == JobState::done || job.state == JobState::unchanged)
         commands_.run(settings_.on_success, job, limit);
-    else if (job.state == JobState::failed)
+    else if (job.state == JobState::failed) {
         commands_.run(settings_.on_failure, job, limit);
+        if (settings_.notify == settings::Notify::proxmox)
+            commands_.run({base::system_path(kNotifyProgram)}, job, limit);
+    }
     if (!api::is_final(job.state)) return;
     // Not here: whoever changed the job may still look at it. One in ten more than are kept, because to
     // forget some at a time costs little more than to forget one.

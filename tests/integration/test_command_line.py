@@ -158,18 +158,31 @@ class Mistakes(ProcessTest):
         (self.dir / "data").write_text("")
         lines = {"directories": f'["{self.dir}", "{self.dir}/gone"]', "spill_dir": f'"{self.dir}/spill"',
                  "metrics_file": f'"{self.dir}/metrics/vmad.prom"', "on_success": f'["{self.dir}/none", "x"]',
-                 "on_failure": f'["{self.dir}/data"]'}
+                 "on_failure": f'["{self.dir}/data"]', "notify": '"proxmox"'}
         file.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
-        result = self.vmactl("settings", "check", file)
+        node = {**self.environment, "VMAD_ROOT": str(self.dir)}
+        result = self.vmactl("settings", "check", file, env=node)
         self.assertEqual((result.returncode, result.stdout), (0, f"{file}: valid\n"))
         expected = [f"{file}:1: directories: there is no directory {self.dir}/gone",
                     f"{file}:2: spill_dir: there is no directory {self.dir}/spill",
                     f"{file}:3: metrics_file: there is no directory {self.dir}/metrics",
                     f"{file}:4: on_success: there is no program {self.dir}/none",
-                    f"{file}:5: on_failure: {self.dir}/data is not executable"]
+                    f"{file}:5: on_failure: {self.dir}/data is not executable",
+                    f"{file}:6: notify: there is neither Proxmox VE's notification system nor sendmail"]
         self.assertEqual(result.stderr.splitlines(), [f"vmactl: {line}" for line in expected])
-        [told] = [json.loads(line) for line in self.vmactl("--json", "settings", "check", file).stdout.splitlines()]
+        [told] = [json.loads(line) for line in self.vmactl("--json", "settings", "check", file,
+                                                                     env=node).stdout.splitlines()]
         self.assertEqual(told, {"valid": True, "warnings": expected})
+        for way in ("usr/share/perl5/PVE/Notify.pm", "usr/sbin/sendmail"):
+            path = self.dir / way
+            path.parent.mkdir(parents=True)
+            path.touch()
+            self.assertNotIn("notify", self.vmactl("settings", "check", file, env=node).stderr)
+            path.unlink()
+        file.write_text('notify = "mail"\n')
+        result = self.vmactl("settings", "check", file)
+        self.assertEqual((result.returncode, result.stderr), (
+            1, f'vmactl: {file}:1:10: notify is "mail"; write "off" or "proxmox"\n'))
 
 
 class WithDaemon(DaemonTest):

@@ -78,9 +78,10 @@ class JobCommandTest(DaemonTest):
         self.assertEqual(directory, "/")
         names = {line.split("=")[0] for line in variables}
         self.assertEqual(names - {"PWD", "OLDPWD", "SHLVL", "_"},
-                         {"PATH", "LANG", "VMAD_JOB", "VMAD_STATE", "VMAD_ARCHIVE", "VMAD_VMID", "VMAD_STORAGE"})
-        for line in ("VMAD_JOB=1", "VMAD_STATE=done", f"VMAD_ARCHIVE={archive.path}", "VMAD_VMID=100",
-                     "VMAD_STORAGE=nas"):
+                         {"PATH", "LANG", "VMAD_JOB", "VMAD_KIND", "VMAD_STATE", "VMAD_ARCHIVE", "VMAD_VMID",
+                          "VMAD_STORAGE", "VMAD_GUEST"})
+        for line in ("VMAD_JOB=1", "VMAD_KIND=repack", "VMAD_STATE=done", f"VMAD_ARCHIVE={archive.path}", "VMAD_VMID=100",
+                     "VMAD_STORAGE=nas", "VMAD_GUEST=made-up"):
             self.assertIn(line, variables)
 
     def test_failures_are_logged_and_the_job_stays_as_it_is(self):
@@ -184,8 +185,8 @@ class ServiceCommandTest(JobCommandTest):
             "--quiet", "--collect", "--pipe", "--wait", "--service-type=exec", "--property=ExitType=cgroup",
             "--property=RuntimeMaxSec=120", "--property=TimeoutStopSec=5",
             f"--description=vmad: {script} for job 1",
-            "--setenv=VMAD_JOB=1", "--setenv=VMAD_STATE=done", f"--setenv=VMAD_ARCHIVE={archive.path}",
-            "--setenv=VMAD_VMID=100", "--", script, str(self.dir), "$$HOME costs $$5", "--quiet"])
+            "--setenv=VMAD_JOB=1", "--setenv=VMAD_KIND=repack", "--setenv=VMAD_STATE=done", f"--setenv=VMAD_ARCHIVE={archive.path}",
+            "--setenv=VMAD_VMID=100", "--setenv=VMAD_GUEST=made-up", "--", script, str(self.dir), "$$HOME costs $$5", "--quiet"])
         self.assert_told(daemon)
 
     def test_a_unit_that_hangs_is_ended_by_the_service_manager(self):

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/path.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"
@@ -35,6 +36,14 @@ class FileCheck {
             warn(key, fmt::format("{} is not executable", command[0]));
     }
 
+    void require_way_to_notify() {
+        if (settings_.notify != settings::Notify::proxmox) return;
+        std::error_code unknown;
+        for (const auto* way : {"/usr/share/perl5/PVE/Notify.pm", "/usr/sbin/sendmail"})
+            if (std::filesystem::exists(base::system_path(way), unknown)) return;
+        warn("notify", "there is neither Proxmox VE's notification system nor sendmail");
+    }
+
     [[nodiscard]] std::vector<std::string> take_warnings() { return std::move(warnings_); }
 
   private:
@@ -61,6 +70,7 @@ std::vector<std::string> missing_files(const settings::Settings& settings) {
         check.require_directory("metrics_file", directory_of(settings.metrics_file));
     check.require_program("on_success", settings.on_success);
     check.require_program("on_failure", settings.on_failure);
+    check.require_way_to_notify();
     return check.take_warnings();
 }
 

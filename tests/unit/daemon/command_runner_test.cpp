@@ -35,6 +35,8 @@ struct Fixture {
         job.state = api::JobState::failed;
         job.vmid = 100;
         job.storage = "local";
+        job.guest = "web";
+        job.damaged = true;
     }
 
     std::string script(const std::string& name, const std::string& text) {
@@ -95,7 +97,7 @@ TEST_CASE("a command gets the job on stdin, its arguments, and a clean environme
     for (const auto* variable :
          {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n", "LANG=C.UTF-8\n",
           "VMAD_JOB=17\n", "VMAD_STATE=failed\n", "VMAD_ARCHIVE=/dump/a\nb.vma\n", "VMAD_VMID=100\n",
-          "VMAD_STORAGE=local\n"}) {
+          "VMAD_STORAGE=local\n", "VMAD_KIND=repack\n", "VMAD_GUEST=web\n", "VMAD_DAMAGED=1\n"}) {
         const auto at = environment.find(variable);
         INFO(variable);
         REQUIRE(at != std::string::npos);
