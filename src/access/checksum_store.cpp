@@ -149,6 +149,14 @@ class KeptChecksums {
     std::array<std::ptrdiff_t, vma::kDeviceSlots> by_id_{};  ///< one more than the place in the list
 };
 
+/// Whoever reads an lzo archive, or a gzip one as a stream, does not know where in the file a region is.
+bool lacks_places(const std::vector<DiskChecksums>& disks) {
+    for (const auto& disk : disks)
+        for (const auto& region : disk.regions)
+            if (region.stored_bytes == 0) return true;
+    return false;
+}
+
 /// Of an archive in which they are not known: what each region's content makes of the file.
 void share_out_stored_bytes(std::vector<DiskChecksums>& disks, std::uint64_t file_bytes) {
     std::uint64_t content = 0;
@@ -298,7 +306,7 @@ std::optional<std::vector<DiskChecksums>> checksums_of(io::FileSystem& fs, const
         return read_region_checksums(fs, archive, cancel, kMaxListedRegions);
     if (store == nullptr) return std::nullopt;
     auto disks = store->find(fs, archive);
-    if (disks && format == codec::ArchiveFormat::lzo)
+    if (disks && (format == codec::ArchiveFormat::lzo || lacks_places(*disks)))
         share_out_stored_bytes(*disks, static_cast<std::uint64_t>(fs.status(archive).st_size));
     return disks;
 }

@@ -21,6 +21,7 @@
 #include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
 #include "worker/new_since.hpp"
+#include "worker/verification.hpp"
 
 namespace vmad::worker {
 namespace {
@@ -306,10 +307,32 @@ WorkerResult result_of_failure(const std::string& version) {
     }
 }
 
+WorkerResult run_verification(io::FileSystem& fs, const api::WorkerOrder& order,
+                              const base::CancelFlag& cancel, const JobReports& reports) {
+    base::ProgressMeter meter({base::Stage::verifying}, kReportEvery,
+                              [&](const auto& whole) { reports.progress(job_progress(whole)); });
+    const access::ChecksumStore store(order.state_dir + "/regions");
+    const auto threads = order.threads != 0 ? order.threads : base::default_threads();
+    WorkerResult result;
+    std::string version;
+    try {
+        require_storage(fs, order.job);
+        result = verify_archive(fs, order, {{threads, &cancel, meter.sink()}, store}, version);
+        // It may have been unmounted in between.
+        if (result.state == JobState::vanished) require_storage(fs, order.job);
+    } catch (...) {
+        result = result_of_failure(version);
+    }
+    if (waits_in_vain(fs, order.job, result)) result = failed(result.reason + " Given up after a week.");
+    result.gone = gone_beside(fs, order);
+    return cleaned_up(std::move(result));
+}
+
 }  // namespace
 
 WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
                      const JobReports& reports) {
+    if (order.job.kind == api::JobKind::verify) return run_verification(fs, order, cancel, reports);
     base::ProgressMeter meter({base::Stage::repacking, base::Stage::verifying}, kReportEvery,
                               [&](const auto& whole) { reports.progress(job_progress(whole)); });
     repack::InPlaceOptions options;
