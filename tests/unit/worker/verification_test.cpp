@@ -1,0 +1,144 @@
+// What a verify job says of an archive, and what it leaves for the catalogue.
+#include "worker/verification.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include <doctest/doctest.h>
+
+#include "publish/inode_lock.hpp"
+#include "support/dump.hpp"
+#include "support/pretended_mount.hpp"
+#include "support/run_outcome.hpp"
+#include "support/temporary_directory.hpp"
+#include "worker/run_job.hpp"
+
+using namespace vmad;
+using support::outcome_of;
+namespace outcome = support::outcome;
+
+namespace {
+
+/// A file system that has no extended attributes.
+class NoAttributes : public support::PretendedMount {
+  public:
+    std::optional<std::string> attribute(const io::File&, const std::string&) override {
+        return std::nullopt;
+    }
+};
+
+/// A repacked archive, with what its repack left behind.
+struct Stage {
+    support::TemporaryDirectory archives{support::TemporaryDirectory::fast_base()};
+    support::TemporaryDirectory state{support::TemporaryDirectory::fast_base()};
+    NoAttributes fs;
+    base::CancelFlag cancel;
+    api::WorkerOrder order;
+    std::string name;
+
+    explicit Stage(const std::string& ending = ".vma")
+        : name("vzdump-qemu-100-2026_01_02-03_04_05" + ending) {
+        testing::Content dense;
+        dense.zero_fraction = 0;
+        const auto bytes = testing::dump(testing::plausible_guest({{"drive-scsi0", 5 << 20, dense}}));
+        archives.write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        order.job.id = 1;
+        order.job.path = archives / name;
+        order.job.announced = true;
+        order.state_dir = state.path();
+        order.threads = 2;
+        CHECK(outcome_of(run()) == outcome::done);
+        order.job.kind = api::JobKind::verify;
+    }
+    api::WorkerResult run() {
+        return worker::run_job(fs, order, cancel, {[](const auto&) {}, [](const auto&) {}});
+    }
+    void flip(std::size_t at) {
+        auto text = archives.read(name);
+        struct stat status {};
+        REQUIRE(::stat(order.job.path.c_str(), &status) == 0);
+        text[at] = static_cast<char>(text[at] ^ 4);
+        archives.write(name, text);
+        archives.set_modified(name, status.st_mtim);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a verify job finds an archive good, and says so in its record") {
+    Stage stage;
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::done);
+    CHECK(result.size_before == result.size_after);
+    REQUIRE(result.record);
+    CHECK(result.record->verdict == api::Verdict::good);
+    CHECK(result.record->digest.size() == 32);
+    CHECK(result.record->device_digests.count("drive-scsi0") == 1);
+    CHECK(result.record->verified_at == result.record->looked_at);
+    CHECK(result.record->size_bytes == result.size_after);
+    CHECK(result.cleaned_up);
+}
+
+TEST_CASE("a verify job names the region that went bad, and when it was last good") {
+    Stage stage;
+    stage.order.known = stage.run().record;
+    stage.order.known->verified_at = 77;
+    stage.flip(65536 + 512 + (2 << 20) + 512 + 5000);  // in the second region
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::failed);
+    CHECK(result.damaged);
+    CHECK_FALSE(result.refused_file.empty());
+    CHECK(result.damage == std::vector<api::DamagedPlace>{{"drive-scsi0", 2 << 20, 2 << 20}});
+    REQUIRE(result.record);
+    CHECK(result.record->verdict == api::Verdict::damaged);
+    CHECK(result.record->digest == stage.order.known->digest);
+    CHECK(result.record->verified_at == 77);
+    CHECK(result.record->fault == result.reason);
+    CHECK(result.reason.find("content digest mismatch") != std::string::npos);
+}
+
+TEST_CASE("a verify job gathers checksums where none are kept, so that the next one can name regions") {
+    Stage stage;
+    std::filesystem::remove_all(stage.state / "regions");
+    stage.order.known = stage.run().record;
+    stage.flip(65536 + 512 + 70000);
+    CHECK(stage.run().damage == std::vector<api::DamagedPlace>{{"drive-scsi0", 0, 2 << 20}});
+
+    // Without them it is the disk alone.
+    std::filesystem::remove_all(stage.state / "regions");
+    const auto result = stage.run();
+    CHECK(result.damage == std::vector<api::DamagedPlace>{{"drive-scsi0", 0, 5 << 20}});
+    CHECK(result.reason.find("nothing tells which regions") != std::string::npos);
+}
+
+TEST_CASE("a verify job waits for what a repack waits for, and writes nothing beside the archive") {
+    Stage stage;
+    {
+        const auto status = stage.fs.status(stage.fs.open(stage.order.job.path, O_RDONLY));
+        const auto lock =
+            publish::InodeLock::take(stage.fs, stage.state / "locks", publish::identity_of(status));
+        CHECK(outcome_of(stage.run()) == outcome::locked);
+    }
+    stage.order.job.announced = false;
+    CHECK(outcome_of(stage.run()) == outcome::too_recent);
+    stage.order.job.announced = true;
+    bool done = false;
+    stage.fs.before = [&](const support::Call& call) {
+        if (!done && call.operation == "read_at" && call.path.find(stage.name) != std::string::npos) {
+            done = true;
+            support::FaultFileSystem::fail(ESTALE, call);
+        }
+    };
+    CHECK(outcome_of(stage.run()) == outcome::retry);
+    stage.fs.before = nullptr;
+    stage.cancel.request();
+    CHECK(outcome_of(stage.run()) == outcome::stopped);
+    CHECK(stage.archives.names() == std::set<std::string>{stage.name});
+    stage.archives.remove(stage.name);
+    CHECK(outcome_of(stage.run()) == outcome::vanished);
+    stage.order.job.path = stage.archives / "none/a.vma";
+    stage.order.job.queued_at = std::time(nullptr);
+    CHECK(outcome_of(stage.run()) == outcome::no_storage);
+}
