@@ -33,15 +33,30 @@ std::optional<std::vector<DiskChecksums>> checksums_of(RegionCursor& cursor, con
 
 }  // namespace
 
+std::optional<StoredRegions> read_stored_regions(io::FileSystem& fs, const io::File& file,
+                                                 const base::CancelFlag& cancel, std::uint64_t max_regions) {
+    StoredRegions stored{.format = codec::format_of_file(fs, file)};
+    stored.has_checksums = stored.format == codec::ArchiveFormat::zstd;
+    try {
+        auto cursor = RegionCursor::open(fs, file);
+        if (!cursor) return std::nullopt;
+        stored.header_bytes = cursor->layout().header().size();
+        auto disks = checksums_of(*cursor, cancel, max_regions);
+        if (!disks) return std::nullopt;
+        stored.disks = std::move(*disks);
+        return stored;
+    } catch (const NotCanonical&) {
+        return std::nullopt;
+    }
+}
+
 std::optional<std::vector<DiskChecksums>> read_region_checksums(io::FileSystem& fs, const io::File& file,
                                                                 const base::CancelFlag& cancel,
                                                                 std::uint64_t max_regions) {
     if (codec::format_of_file(fs, file) != codec::ArchiveFormat::zstd) return std::nullopt;
-    try {
-        if (auto cursor = RegionCursor::open(fs, file)) return checksums_of(*cursor, cancel, max_regions);
-    } catch (const NotCanonical&) {
-    }
-    return std::nullopt;
+    auto stored = read_stored_regions(fs, file, cancel, max_regions);
+    if (!stored) return std::nullopt;
+    return std::move(stored->disks);
 }
 
 }  // namespace vmad::access

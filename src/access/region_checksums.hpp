@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/task.hpp"
+#include "codec/archive_format.hpp"
 #include "io/file_system.hpp"
 #include "vma/format.hpp"
 
@@ -28,6 +29,22 @@ struct DiskChecksums {
     vma::Device device;                   ///< with its canonical id
     std::vector<RegionChecksum> regions;  ///< ascending; all others are zero
 };
+
+/// Where the regions of a canonical archive stand in its file.
+struct StoredRegions {
+    codec::ArchiveFormat format = codec::ArchiveFormat::raw;
+    std::uint64_t header_bytes = 0;    ///< of the archive, before the first extent
+    bool has_checksums = false;        ///< else those of the regions are 0: a raw archive has none
+    std::vector<DiskChecksums> disks;  ///< in the order of the header
+};
+
+/// Nothing when the archive is neither a canonical raw one nor a canonical zstd one, or
+/// stores more regions than `max_regions`. Of a raw archive the
+/// header of each extent is read, of a zstd one the header and the seek table alone, so what they say may be
+/// wrong. Throws base::FormatError, base::Unsupported, base::SystemError, base::Cancelled.
+[[nodiscard]] std::optional<StoredRegions> read_stored_regions(io::FileSystem& fs, const io::File& file,
+                                                               const base::CancelFlag& cancel,
+                                                               std::uint64_t max_regions = UINT64_MAX);
 
 /// In the order of the header. Nothing when the archive is not a canonical zstd one, or stores more regions
 /// than `max_regions`. Only the header and the seek table are read, so what they say may be wrong. Throws

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <sys/file.h>
@@ -42,6 +43,22 @@ bool errno_is_one_of(std::initializer_list<int> numbers) {
 const char* opening(int flags) {
     if ((flags & O_CREAT) == 0) return "open";
     return (flags & O_ACCMODE) == O_RDWR ? "create for reading and writing" : "create";
+}
+
+/// FIDEDUPERANGE of one range: what the kernel has put into `request`, or an errno value below zero.
+std::int32_t share(const File& from, file_dedupe_range& request) {
+    if (restarted([&] { return ::ioctl(from.fd(), FIDEDUPERANGE, &request); }) != 0) return -errno;
+    return request.info[0].status;
+}
+
+DeviceExtent to_device_extent(const fiemap_extent& found) {
+    constexpr auto kWithoutPlace = FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |
+                                   FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED;
+    DeviceExtent extent{.offset = found.fe_logical, .bytes = found.fe_length};
+    if ((found.fe_flags & kWithoutPlace) == 0) extent.device_offset = found.fe_physical;
+    extent.is_encoded = (found.fe_flags & FIEMAP_EXTENT_ENCODED) != 0;
+    extent.is_shared = (found.fe_flags & FIEMAP_EXTENT_SHARED) != 0;
+    return extent;
 }
 
 /// The file system has no such operation, not for this file, or not in this way.
@@ -162,6 +179,40 @@ std::optional<std::size_t> FileSystem::copy_range(const File& from, std::uint64_
     if (count >= 0) return static_cast<std::size_t>(count);
     if (is_refusal(errno)) return std::nullopt;
     throw_file_error("copy to", to.path());
+}
+
+BlockSharing FileSystem::share_range(const File& from, std::uint64_t from_offset, const File& to,
+                                     std::uint64_t to_offset, std::uint64_t size_bytes) {
+    alignas(file_dedupe_range)
+        std::array<std::byte, sizeof(file_dedupe_range) + sizeof(file_dedupe_range_info)>
+            memory{};
+    auto* request = reinterpret_cast<file_dedupe_range*>(memory.data());
+    request->src_offset = from_offset;
+    request->src_length = size_bytes;
+    request->dest_count = 1;
+    request->info[0].dest_fd = to.fd();
+    request->info[0].dest_offset = to_offset;
+    const auto status = share(from, *request);
+    if (status == FILE_DEDUPE_RANGE_SAME) return {.bytes = request->info[0].bytes_deduped};
+    if (status == FILE_DEDUPE_RANGE_DIFFERS) return {.differs = true};
+    if (is_refusal(-status)) return {.refusal = -status};
+    errno = -status;
+    throw_file_error("share blocks of", to.path());
+}
+
+std::vector<DeviceExtent> FileSystem::extents(const File& file, std::uint64_t offset, std::uint64_t length) {
+    constexpr std::size_t kMostExtents = 256;
+    std::vector<std::uint64_t> memory((sizeof(fiemap) + kMostExtents * sizeof(fiemap_extent)) / 8 + 1);
+    auto* map = reinterpret_cast<fiemap*>(memory.data());
+    map->fm_start = offset;
+    map->fm_length = length;
+    map->fm_extent_count = kMostExtents;
+    if (restarted([&] { return ::ioctl(file.fd(), FS_IOC_FIEMAP, map); }) != 0) return {};
+    std::vector<DeviceExtent> found;
+    std::transform(map->fm_extents,
+                   map->fm_extents + std::min<std::size_t>(map->fm_mapped_extents, kMostExtents),
+                   std::back_inserter(found), to_device_extent);
+    return found;
 }
 
 void FileSystem::truncate(const File& file, std::uint64_t size_bytes) {

@@ -72,6 +72,23 @@ class File {
     std::string path_;
 };
 
+/// What came of an attempt to let two files share blocks.
+struct BlockSharing {
+    std::uint64_t bytes =
+        0;                 ///< that are shared now, from the beginning of the range; may be fewer than asked
+    bool differs = false;  ///< the two ranges have not the same content: nothing was done
+    int refusal = 0;       ///< the errno value of a refusal; 0: none
+};
+
+/// A run of bytes of a file that stands in one piece on the device, or did so when it was looked at.
+struct DeviceExtent {
+    std::uint64_t offset = 0;  ///< in the file
+    std::uint64_t bytes = 0;
+    std::optional<std::uint64_t> device_offset;  ///< none where it has no place yet, or one that is not told
+    bool is_encoded = false;  ///< compressed, for one: the device offset is that of the whole
+    bool is_shared = false;   ///< other files, or other places of this one, use the same blocks
+};
+
 class FileSystem {
   public:
     FileSystem() = default;
@@ -117,6 +134,16 @@ class FileSystem {
     [[nodiscard]] virtual std::optional<std::size_t> copy_range(const File& from, std::uint64_t from_offset,
                                                                 const File& to, std::uint64_t to_offset,
                                                                 std::size_t size_bytes);
+    /// FIDEDUPERANGE of ioctl_fideduperange(2): where both ranges have the same content, as the kernel finds
+    /// by comparing them, that of `to` takes the blocks of `from` from now on. No content changes, and no
+    /// time. `to` may be open for reading only, by its owner or root.
+    [[nodiscard]] virtual BlockSharing share_range(const File& from, std::uint64_t from_offset,
+                                                   const File& to, std::uint64_t to_offset,
+                                                   std::uint64_t size_bytes);
+    /// FS_IOC_FIEMAP: what stands where of the range, ascending, without holes. At most some hundred extents,
+    /// so the range may go on behind the last of them; none when it is a hole, or cannot be found out.
+    [[nodiscard]] virtual std::vector<DeviceExtent> extents(const File& file, std::uint64_t offset,
+                                                            std::uint64_t length);
     virtual void truncate(const File& file, std::uint64_t size_bytes);
     /// fsync(2), of a file or of a directory.
     virtual void sync(const File& file);

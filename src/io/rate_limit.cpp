@@ -152,4 +152,12 @@ std::size_t RateLimitedFileSystem::write_at(const File& file, std::span<const io
     return count;
 }
 
+BlockSharing RateLimitedFileSystem::share_range(const File& from, std::uint64_t from_offset, const File& to,
+                                                std::uint64_t to_offset, std::uint64_t size_bytes) {
+    const auto sharing = FileSystem::share_range(from, from_offset, to, to_offset, size_bytes);
+    // How far it has read where the ranges differ is not told.
+    limit_.take(2 * (sharing.differs ? size_bytes : sharing.bytes), cancel_);
+    return sharing;
+}
+
 }  // namespace vmad::io

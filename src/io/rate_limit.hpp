@@ -62,6 +62,9 @@ class RateLimitedFileSystem final : public FileSystem {
     [[nodiscard]] std::unique_ptr<ReadQueue> read_queue(const File& file, unsigned depth) override;
     [[nodiscard]] std::size_t write_at(const File& file, std::span<const iovec> from,
                                        std::uint64_t offset) override;
+    /// The kernel reads both ranges to compare them.
+    [[nodiscard]] BlockSharing share_range(const File& from, std::uint64_t from_offset, const File& to,
+                                           std::uint64_t to_offset, std::uint64_t size_bytes) override;
 
   private:
     const RateLimit& limit_;

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::uint64_t kReservedPart = 20;  // one in 20 is 5 %
 constexpr std::uint64_t kMaxReserveBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kXfs = 0x58465342;  // not in every linux/magic.h
 
 /// Blocks times block size; a sum beyond all numbers is as good as the largest.
 std::uint64_t size_of(std::uint64_t blocks, const struct statvfs& space) {
@@ -79,7 +80,7 @@ void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std
 bool keeps_inode_numbers(FileSystem& fs, const File& file) {
     // From linux/magic.h, but for those that are not in it.
     constexpr std::uint64_t kCeph = 0x00c36400, kGfs2 = 0x01161970, kZfs = 0x2fc12fc1, kJfs = 0x3153464a,
-                            kXfs = 0x58465342, kOcfs2 = 0x7461636f, kBcachefs = 0xca451a4e;
+                            kOcfs2 = 0x7461636f, kBcachefs = 0xca451a4e;
     static constexpr std::array kKeeping{
         std::uint64_t{EXT4_SUPER_MAGIC},
         kXfs,
@@ -100,6 +101,16 @@ bool keeps_inode_numbers(FileSystem& fs, const File& file) {
     };
     return std::find(kKeeping.begin(), kKeeping.end(), fs.type(file)) != kKeeping.end();
 }
+
+bool may_share_blocks(FileSystem& fs, const File& file) {
+    constexpr unsigned kPageBytes = 4096;
+    const auto type = fs.type(file);
+    if (type != kXfs && type != BTRFS_SUPER_MAGIC) return false;
+    const auto block_bytes = fs.space(file).f_bsize;
+    return block_bytes != 0 && kPageBytes % block_bytes == 0;
+}
+
+bool keeps_whole_extents(FileSystem& fs, const File& file) { return fs.type(file) == BTRFS_SUPER_MAGIC; }
 
 bool is_network_type(std::string_view mount_type) noexcept {
     // What FUSE programs call themselves varies: fuse.ceph, fuse.ceph-fuse.

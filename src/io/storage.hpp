@@ -26,6 +26,13 @@ void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std
 /// makes up, and for what is not known.
 [[nodiscard]] bool keeps_inode_numbers(FileSystem& fs, const File& file);
 
+/// True when `file` lies on XFS or btrfs, with blocks of at most 4096 bytes: whether this one shares blocks,
+/// which an XFS of an old format does not, the first attempt tells (FileSystem::share_range()).
+[[nodiscard]] bool may_share_blocks(FileSystem& fs, const File& file);
+
+/// True when an extent of `file` takes its whole room as long as any part of it is used: on btrfs.
+[[nodiscard]] bool keeps_whole_extents(FileSystem& fs, const File& file);
+
 /// True for the types of mounts that several machines share: "nfs4", "cifs", "fuse.sshfs", …
 [[nodiscard]] bool is_network_type(std::string_view mount_type) noexcept;
 

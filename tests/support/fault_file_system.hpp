@@ -121,6 +121,15 @@ class FaultFileSystem : public io::FileSystem {
                                           std::min(size_bytes, most_copied.value_or(size_bytes)));
         });
     }
+    io::BlockSharing share_range(const io::File& from, std::uint64_t from_offset, const io::File& to,
+                                 std::uint64_t to_offset, std::uint64_t size_bytes) override {
+        return step("share_range", to.path(),
+                    [&] { return FileSystem::share_range(from, from_offset, to, to_offset, size_bytes); });
+    }
+    std::vector<io::DeviceExtent> extents(const io::File& file, std::uint64_t offset,
+                                          std::uint64_t length) override {
+        return step("extents", file.path(), [&] { return FileSystem::extents(file, offset, length); });
+    }
     void truncate(const io::File& file, std::uint64_t size_bytes) override {
         step("truncate", file.path(), [&] { FileSystem::truncate(file, size_bytes); });
     }

@@ -82,5 +82,6 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_log_command();
 [[nodiscard]] std::unique_ptr<Command> make_hook_command();
 [[nodiscard]] std::unique_ptr<Command> make_settings_command();
+[[nodiscard]] std::unique_ptr<Command> make_share_command();
 
 }  // namespace vmad::ctl

@@ -258,21 +258,13 @@ class ScanCommand final : public Command {
         if (storage_.empty()) return places;
         const auto config = pve::StorageConfig::read(context.fs);
         for (const auto& warning : config.warnings(storage_)) context.console.message_once(warning);
-        for (const auto& storage : chosen_storages(config)) {
+        for (const auto& storage : chosen_storages(config, storage_)) {
             if (is_mounted(context.fs, storage))
                 places.push_back({storage.dump_directory, storage.id});
             else
                 scan.fail(not_mounted_text(storage));
         }
         return places;
-    }
-
-    [[nodiscard]] std::vector<pve::Storage> chosen_storages(const pve::StorageConfig& config) const {
-        if (storage_ != "all") return {backup_storage(config, storage_)};
-        std::vector<pve::Storage> chosen;
-        for (const auto& storage : config.storages())
-            if (storage.enabled && storage.holds_backups) chosen.push_back(storage);
-        return chosen;
     }
 
     std::vector<std::string> words_;

@@ -86,6 +86,14 @@ const pve::Storage& backup_storage(const pve::StorageConfig& config, const std::
     return storage;
 }
 
+std::vector<pve::Storage> chosen_storages(const pve::StorageConfig& config, const std::string& id) {
+    if (id != "all") return {backup_storage(config, id)};
+    std::vector<pve::Storage> chosen;
+    for (const auto& storage : config.storages())
+        if (storage.enabled && storage.holds_backups) chosen.push_back(storage);
+    return chosen;
+}
+
 bool is_mounted(io::FileSystem& fs, const pve::Storage& storage) {
     if (storage.mount_point.empty()) return true;
     std::error_code error;

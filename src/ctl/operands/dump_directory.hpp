@@ -26,6 +26,10 @@ struct DumpDirectory {
 /// enabled on this node, or not for backups.
 [[nodiscard]] const pve::Storage& backup_storage(const pve::StorageConfig& config, const std::string& id);
 
+/// That one; or, for "all", every one that is enabled on this node and for backups.
+[[nodiscard]] std::vector<pve::Storage> chosen_storages(const pve::StorageConfig& config,
+                                                        const std::string& id);
+
 /// False for a storage that is to be mounted, and is not.
 [[nodiscard]] bool is_mounted(io::FileSystem& fs, const pve::Storage& storage);
 [[nodiscard]] std::string not_mounted_text(const pve::Storage& storage);
