@@ -35,7 +35,8 @@ std::optional<std::vector<DiskChecksums>> checksums_of(RegionCursor& cursor, con
 
 std::optional<StoredRegions> read_stored_regions(io::FileSystem& fs, const io::File& file,
                                                  const base::CancelFlag& cancel, std::uint64_t max_regions) {
-    StoredRegions stored{.format = codec::format_of_file(fs, file)};
+    StoredRegions stored;
+    stored.format = codec::format_of_file(fs, file);
     stored.has_checksums = stored.format == codec::ArchiveFormat::zstd;
     try {
         auto cursor = RegionCursor::open(fs, file);

@@ -54,7 +54,9 @@ std::int32_t share(const File& from, file_dedupe_range& request) {
 DeviceExtent to_device_extent(const fiemap_extent& found) {
     constexpr auto kWithoutPlace = FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |
                                    FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED;
-    DeviceExtent extent{.offset = found.fe_logical, .bytes = found.fe_length};
+    DeviceExtent extent;
+    extent.offset = found.fe_logical;
+    extent.bytes = found.fe_length;
     if ((found.fe_flags & kWithoutPlace) == 0) extent.device_offset = found.fe_physical;
     extent.is_encoded = (found.fe_flags & FIEMAP_EXTENT_ENCODED) != 0;
     extent.is_shared = (found.fe_flags & FIEMAP_EXTENT_SHARED) != 0;

@@ -21,6 +21,7 @@
 #include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
 #include "worker/new_since.hpp"
+#include "worker/shared_blocks.hpp"
 #include "worker/verification.hpp"
 
 namespace vmad::worker {
@@ -271,6 +272,33 @@ void find_out_what_is_new(io::FileSystem& fs, const api::WorkerOrder& order,
     }
 }
 
+/// Lets the archive that was published share blocks with the backup before. The job is over, and as good
+/// without.
+void share_blocks(io::FileSystem& fs, const api::WorkerOrder& order, const access::ChecksumStore& store,
+                  WorkerResult& result, const base::CancelFlag& cancel, const JobReports& reports) {
+    if (!order.share_blocks || result.state != JobState::done) return;
+    base::ProgressMeter meter({base::Stage::sharing}, kReportEvery,
+                              [&](const auto& whole) { reports.progress(job_progress(whole)); });
+    try {
+        const auto shared = share_with_backup_before(fs, order.job.path,
+                                                     {.directories = order.directories,
+                                                      .lock_directory = order.state_dir + "/locks",
+                                                      .store = store,
+                                                      .reserve_bytes = order.reserve_bytes,
+                                                      .task = {1, &cancel, meter.sink()}});
+        if (!shared) return;
+        result.shared_bytes = shared->bytes;
+        if (reports.log)
+            reports.log(fmt::format("{} are in blocks shared with {}", base::format_size(shared->bytes),
+                                    shared->archive));
+    } catch (const base::Cancelled&) {
+    } catch (const base::Error& error) {
+        if (reports.log)
+            reports.log(fmt::format("blocks are not shared with the backup before: {}", error.what()));
+    } catch (const std::bad_alloc&) {
+    }
+}
+
 /// What the exception in flight means for the job. `version`: of the file that was read, or empty.
 WorkerResult result_of_failure(const std::string& version) {
     try {
@@ -390,6 +418,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
     base::append_sentence(result.warning, warning);
     find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
+    share_blocks(fs, order, store, result, cancel, reports);
     result.gone = gone_beside(fs, order);
     return result;
 }
