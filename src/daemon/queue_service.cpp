@@ -57,7 +57,7 @@ QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settin
       queue_(spool_, started_at_),
       subscriptions_([this](std::uint64_t id, bool awaited) { runner_.set_awaited(id, awaited); }),
       commands_(event),
-      metrics_(event, [this] { return status(); }),
+      metrics_(event, [this] { return metrics_text(status(), {}); }),
       incoming_again_(event, [this] { take_incoming(); }),
       retention_(event, [this] { forget_old_jobs(); }),
       runner_(event, fs, queue_, settings_, spool_.is_paused(),
