@@ -84,6 +84,13 @@ std::string what_was_done(const Job& job) {
     return text;
 }
 
+/// ": 37 MiB new since vzdump-qemu-100-2026_11_27-02_00_00.vma.zst"
+std::string what_is_new(const Job& job) {
+    if (!job.since) return "";
+    return fmt::format("{}{} new since {}", job.state == JobState::done ? ", " : ": ",
+                       base::format_size(job.since->new_bytes), job.since->archive);
+}
+
 /// Of syslog, as the journal has them.
 int priority_of(LogLevel level) {
     switch (level) {
@@ -135,6 +142,7 @@ Fields fields_of(const Job& job, LogLevel level, std::string_view message) {
 void log_event(const Job& job, const Event& event) {
     auto text = fmt::format("job {}: {}: {}", job.id, event.name, job.path);
     if (job.state == JobState::done) text += ": " + what_was_done(job);
+    if (job.state == JobState::done || job.state == JobState::unchanged) text += what_is_new(job);
     if (job.state == JobState::waiting || job.state == JobState::failed) text += ": " + job.reason;
     text = base::printable(text);
     if (!logs_to_journal()) return log(event.level, text);
@@ -144,6 +152,10 @@ void log_event(const Job& job, const Event& event) {
         fields.add_known("VMAD_SIZE_BEFORE", job.size_before);
         fields.add_known("VMAD_SIZE_AFTER", job.size_after);
         fields.add("VMAD_DURATION_SEC", duration_of(job).count());
+    }
+    if (job.since && api::is_final(job.state)) {
+        fields.add("VMAD_NEW_BYTES", job.since->new_bytes);
+        fields.add("VMAD_NEW_SINCE", job.since->archive);
     }
     fields.send();
 }

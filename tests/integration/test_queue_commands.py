@@ -64,23 +64,23 @@ done    1234 archives, 4.0 TiB → 3.0 TiB
         last success 3 h ago, {iso(totals["last_success_at"])}
         last failure 2 d ago, {iso(totals["last_failure_at"])}""")
         self.assertEqual(active, """\
-ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE            WHEN  SIZE
-17   117  web    2024-02-29  nas      zst     running     5 min ago     -
+ID  VMID  GUEST  BACKUP      STORAGE  STATE            WHEN  SIZE  FORMAT
+17   117  web    2024-02-29  nas      running     5 min ago     -  zst
     42 %, 3.0 of 7.0 GiB, 212 MiB/s, 1 min 3 s left
-18   118  -      2024-02-29  -        zst     publishing    1 h ago     -""")
+18   118  -      2024-02-29  -        publishing    1 h ago     -  zst""")
         self.assertEqual(recent, """\
-ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE        WHEN     SIZE
-16   116  -      2024-02-29  -        zst     failed    1 h ago        -
+ID  VMID  GUEST  BACKUP      STORAGE  STATE        WHEN     SIZE  FORMAT
+16   116  -      2024-02-29  -        failed    1 h ago        -  zst
     at byte 5: \\x1b[2J is bad
-15   115  -      2024-02-29  -        zst     done      1 d ago  3.0 GiB
-14   114  -      2024-02-29  -        zst     vanished  2 d ago        -
+15   115  -      2024-02-29  -        done      1 d ago  3.0 GiB  zst
+14   114  -      2024-02-29  -        vanished  2 d ago        -  zst
 """)
         lines = waiting.splitlines()
         self.assertEqual(len(lines), 1 + 4 * 5 + 1)
-        self.assertRegex(lines[1], r"^20   120  -      2024-02-29  -        zst     waiting  in \d\d min     -$")
+        self.assertRegex(lines[1], r"^20   120  -      2024-02-29  -        waiting  in \d\d min     -  zst$")
         self.assertEqual("".join(line.strip() for line in lines[2:5]), "there is no room:" + "x" * 100)
         self.assertEqual(lines[-1], 'and 2 more; see "vmactl list --state waiting"')
-        self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status"])
+        self.assertEqual([call["method"] for call in daemon.calls], [QUEUE + "Status", QUEUE + "Guests"])
 
     def test_it_fits_the_terminal(self):
         self.daemon_with(WAITING, self.BUSY)
@@ -100,7 +100,7 @@ ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE        WHEN     SIZE
         self.assertRegex(self.succeed("status"),
                          r"^daemon  vmad 0\.1\.0, pid 4711, 2 workers\nup      3 h( 1 min)?, since \S+\n"
                          r"jobs    no pending jobs\ndone    0 archives\n$")
-        self.assertEqual(len(daemon.calls), 1)
+        self.assertEqual(len(daemon.calls), 2)
 
     def test_every_hold(self):
         said = {}
@@ -148,6 +148,8 @@ ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE        WHEN     SIZE
         def answer(call):
             if call["method"] == QUEUE + "List":
                 return replies_of(WAITING)
+            if call["method"] == QUEUE + "Guests":
+                return [{"parameters": {}}]
             answers.append(call)
             return [{"parameters": {"status": self.BUSY}}] if len(answers) < 3 else None
         self.daemon(answer)
@@ -164,6 +166,8 @@ ID  VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE        WHEN     SIZE
         asked = []
 
         def answer(call):
+            if call["method"] == QUEUE + "Guests":
+                return [{"parameters": {}}]
             asked.append(time.monotonic())
             return [{"parameters": {"status": self.BUSY}}] if len(asked) < 2 else None
         self.daemon(answer)
@@ -182,8 +186,8 @@ class ListTest(QueueCommandTest):
         self.daemon_with(jobs, None)
         lines = self.succeed("list").splitlines()
         self.assertEqual(len(lines), 10001)
-        self.assertEqual(lines[0], "   ID   VMID  GUEST  BACKUP      STORAGE  FORMAT  STATE      WHEN  SIZE")
-        self.assertEqual(lines[-1], "10000  10100  -      2024-02-29  -        zst     queued  1 h ago     -")
+        self.assertEqual(lines[0], "   ID   VMID  GUEST  BACKUP      STORAGE  STATE      WHEN  SIZE  FORMAT")
+        self.assertEqual(lines[-1], "10000  10100  -      2024-02-29  -        queued  1 h ago     -  zst")
         self.assertEqual(self.succeed_json("list"), jobs)
 
     def test_states(self):

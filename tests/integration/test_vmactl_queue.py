@@ -90,7 +90,7 @@ class PausedTest(QueueTest):
 
     def test_list(self):
         lines = self.succeed("list").splitlines()
-        self.assertEqual(lines[0].split(), ["ID", "VMID", "GUEST", "BACKUP", "STORAGE", "FORMAT", "STATE", "WHEN", "SIZE"])
+        self.assertEqual(lines[0].split(), ["ID", "VMID", "GUEST", "BACKUP", "STORAGE", "STATE", "WHEN", "SIZE", "FORMAT"])
         for line, job, path in zip(lines[1:], self.ids, self.paths, strict=True):
             words = line.split()
             self.assertEqual((words[0], words[1], "queued" in words), (str(job), path.name[12:15], True))

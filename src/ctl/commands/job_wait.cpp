@@ -13,6 +13,7 @@
 #include "base/path.hpp"
 #include "base/units.hpp"
 #include "ctl/text/job_text.hpp"
+#include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "pve/hook_caller.hpp"
 
@@ -150,8 +151,9 @@ std::size_t report_unfinished(Context& context, const api::WaitCall& call) {
 void print(Context& context, const api::Job& job) {
     if (context.options.json) return print_json(context.console, job);
     auto line = fmt::format("job {}: {}: {}", job.id, api::to_string(job.state), job.path);
-    if (const auto sizes = sizes_text(job); !sizes.empty() && job.state == api::JobState::done)
-        line += fmt::format(", {}", sizes);
+    const auto result = result_text(job, now());
+    if (!result.empty() && (job.state == api::JobState::done || job.since))
+        line += fmt::format(", {}", result);
     if (!job.reason.empty()) line += ": " + job.reason;
     context.console.print(context.console.paint(colour_of(job.state), printable(line)) + "\n");
 }

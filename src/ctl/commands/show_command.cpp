@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "access/device_choice.hpp"
 #include "base/units.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/operands/job_argument.hpp"
@@ -53,7 +54,7 @@ std::string exact_size(std::uint64_t bytes) {
 std::string description(const api::Job& job, std::int64_t now, const Console& console) {
     std::string text;
     const auto line = [&](std::string_view label, std::string_view value, Colour colour = Colour::none) {
-        auto head = fmt::format("{}:", label);
+        auto head = label.empty() ? "" : fmt::format("{}:", label);
         for (const auto& part : wrapped(printable(value), console.width() - kLabelWidth)) {
             text += fmt::format("{:<{}}{}\n", head, kLabelWidth, console.paint(colour, part));
             head.clear();
@@ -82,6 +83,11 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     if (job.size_before) line("Size before", exact_size(*job.size_before));
     if (job.size_after) line("Size after", exact_size(*job.size_after));
     line("Saving", saving_text(job));
+    if (job.since) {
+        line("New", fmt::format("{}, {}", new_text(job, now), job.since->archive));
+        for (const auto& disk : job.since->disks)
+            line("", fmt::format("{}: {}", access::short_name(disk.disk), growth_text(disk)));
+    }
     line("Announced", job.announced ? "yes" : "no; it must be unmodified for a minute");
     if (job.run_again) line("Run again", "yes, it was queued again while running");
     if (job.attempts != 0) line("Attempts", fmt::format("{} without a result", job.attempts));

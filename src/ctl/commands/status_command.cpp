@@ -106,7 +106,15 @@ class StatusCommand final : public Command {
     static std::string report(const Context& context, const Console& console) {
         const auto status = context.daemon().status();
         if (context.options.json) return nlohmann::json(status).dump() + "\n";
-        return status_text(status, hook_warning(context.fs), now(), console);
+        return status_text(status, hook_warning(context.fs), now(), console) +
+               growth_table(guests(context), console);
+    }
+
+    /// Nice to have: what is wrong, the status has told already.
+    static std::vector<api::GuestSummary> guests(const Context& context) try {
+        return context.daemon().guests();
+    } catch (const base::Error&) {
+        return {};
     }
 
     static ExitCode check(Context& context) {

@@ -14,6 +14,7 @@
 #include "ctl/text/archive_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/text_table.hpp"
+#include "pve/backup_name.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -75,6 +76,41 @@ std::string saving_text(const api::Job& job) {
     return fmt::format("{:.1f} % {}", std::abs(saved), saved < 0 ? "more" : "saved");
 }
 
+std::string share_text(std::uint64_t part, std::uint64_t whole) {
+    if (part == 0 || whole == 0) return "0 %";
+    const auto percent = 100 * static_cast<double>(part) / static_cast<double>(whole);
+    return percent < 1 ? "< 1 %" : fmt::format("{:.0f} %", percent);
+}
+
+std::string new_text(const api::Job& job, std::int64_t now) {
+    if (!job.since) return {};
+    const auto before = job.since->archive_at;
+    const auto made = pve::backup_time_of(job.path).value_or(now);
+    const auto when = day_begin(before) == day_begin(made)
+                          ? clock_time(static_cast<std::uint64_t>(before)).substr(0, 5)
+                          : day_text(before, now);
+    if (job.since->new_bytes == 0) return fmt::format("nothing new since {}", when);
+    return fmt::format("{} new since {} ({})", base::format_size(job.since->new_bytes), when,
+                       share_text(job.since->new_bytes, job.size_after.value_or(0)));
+}
+
+std::string result_text(const api::Job& job, std::int64_t now) {
+    if (!job.since || !job.size_after) return sizes_text(job);
+    return fmt::format("{}, {}", base::format_size(*job.size_after), new_text(job, now));
+}
+
+std::string growth_text(const api::DiskGrowth& disk) {
+    if (disk.new_bytes == 0 || !disk.largest) return "nothing";
+    const auto& largest = *disk.largest;
+    const auto place = fmt::format(
+        "{}at {} to {}", largest.partition.empty() ? "" : fmt::format("in partition {}, ", largest.partition),
+        base::format_size(largest.offset), base::format_size(largest.offset + largest.bytes));
+    if (largest.new_bytes == disk.new_bytes)
+        return fmt::format("{}, {}", base::format_size(disk.new_bytes), place);
+    return fmt::format("{}, {} of it {}", base::format_size(disk.new_bytes),
+                       base::format_size(largest.new_bytes), place);
+}
+
 std::string elapsed_text(const api::Job& job) {
     if (!job.started_at || !job.ended_at) return {};
     return base::format_duration(std::chrono::seconds(*job.ended_at - *job.started_at));
@@ -120,26 +156,29 @@ ProgressView progress_view(const api::Job& job) {
 
 std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now, const Console& console) {
     if (jobs.empty()) return {};
-    TextTable table({{"ID", Align::right},
-                     {"VMID", Align::right},
-                     {.title = "GUEST", .shrinks = true, .keeps_begin = true},
-                     {"BACKUP"},
-                     {.title = "STORAGE", .shrinks = true, .keeps_begin = true},
-                     {.title = "FORMAT", .drops = true},
-                     {"STATE"},
-                     {"WHEN", Align::right},
-                     {.title = "SIZE", .align = Align::right, .drops = true}});
+    const bool has_new = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job.since; });
+    std::vector<TextTable::Column> columns{{"ID", Align::right},
+                                           {"VMID", Align::right},
+                                           {.title = "GUEST", .shrinks = true, .keeps_begin = true},
+                                           {"BACKUP"},
+                                           {.title = "STORAGE", .shrinks = true, .keeps_begin = true},
+                                           {"STATE"},
+                                           {"WHEN", Align::right}};
+    if (has_new) columns.push_back({.title = "NEW", .align = Align::right, .drops = true});
+    columns.push_back({.title = "SIZE", .align = Align::right, .drops = true});
+    columns.push_back({.title = "FORMAT", .drops = true});
+    TextTable table(std::move(columns));
     for (const auto& job : jobs) {
         const auto cells = archive_cells(job.path, now);
-        table.add({{fmt::format("{}", job.id)},
-                   {job.vmid ? vmid_text(job) : cells.vmid},
-                   {known(job.guest)},
-                   {cells.time},
-                   {known(job.storage)},
-                   {cells.format},
-                   {api::to_string(job.state), colour_of(job.state)},
-                   {when_text(job, now)},
-                   {size_of(job) ? base::format_size(*size_of(job)) : "-"}});
+        std::vector<TextTable::Cell> row{
+            {fmt::format("{}", job.id)}, {job.vmid ? vmid_text(job) : cells.vmid},
+            {known(job.guest)},          {cells.time},
+            {known(job.storage)},        {api::to_string(job.state), colour_of(job.state)},
+            {when_text(job, now)}};
+        if (has_new) row.push_back({job.since ? base::format_size(job.since->new_bytes) : "-"});
+        row.push_back({size_of(job) ? base::format_size(*size_of(job)) : "-"});
+        row.push_back({cells.format});
+        table.add(std::move(row));
         if (!has_backup_name(job.path)) table.add_note(job.path);
         if (job.progress) table.add_note(progress_text(*job.progress));
         table.add_note(job.reason);

@@ -30,6 +30,18 @@ namespace vmad::ctl {
 /// "3 % saved", "1 % more"; empty when a size is not known or was 0.
 [[nodiscard]] std::string saving_text(const api::Job& job);
 
+/// "3 %", "< 1 %"; of nothing 0 %.
+[[nodiscard]] std::string share_text(std::uint64_t part, std::uint64_t whole);
+
+/// "37 MiB new since 27 Nov (3 %)", or since "02:00" of the same day; empty where there is no backup before.
+[[nodiscard]] std::string new_text(const api::Job& job, std::int64_t now);
+
+/// "1.2 GiB, 37 MiB new since 27 Nov (3 %)"; as sizes_text() where there is no backup before.
+[[nodiscard]] std::string result_text(const api::Job& job, std::int64_t now);
+
+/// Where a disk has grown: "30 MiB, 21 MiB of it in 2 (ext4), at 12.3 to 12.6 GiB".
+[[nodiscard]] std::string growth_text(const api::DiskGrowth& disk);
+
 /// How long the last run took: "2 min 5 s"; empty when it did not run.
 [[nodiscard]] std::string elapsed_text(const api::Job& job);
 

@@ -9,11 +9,13 @@
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
+#include "ctl/text/text_table.hpp"
 
 namespace vmad::ctl {
 namespace {
 
 constexpr std::size_t kWaitingShown = 5;
+constexpr std::size_t kGuestsShown = 10;
 constexpr std::size_t kLabelWidth = 8;
 
 std::string counts_text(const api::JobCounts& counts) {
@@ -107,6 +109,37 @@ std::string status_text(const api::Status& status, const HookWarning& hook, std:
                         const Console& console) {
     return header(status, hook, now, console) + section(status.active, now, console) +
            waiting_table(status, now, console) + section(status.recent, now, console);
+}
+
+std::string growth_table(std::vector<api::GuestSummary> guests, const Console& console) {
+    std::erase_if(guests, [](const auto& guest) { return guest.week_backups == 0; });
+    if (std::all_of(guests.begin(), guests.end(), [](const auto& guest) { return !guest.last_new_bytes; }))
+        return {};
+    std::stable_sort(guests.begin(), guests.end(),
+                     [](const auto& a, const auto& b) { return a.week_new_bytes > b.week_new_bytes; });
+    TextTable table({{"VMID", TextTable::Align::right},
+                     {.title = "GUEST", .shrinks = true, .keeps_begin = true},
+                     {.title = "STORAGE", .shrinks = true, .keeps_begin = true},
+                     {"NEW, LAST 24 H", TextTable::Align::right},
+                     {"NEW, LAST 7 DAYS", TextTable::Align::right}});
+    const auto cell = [](std::uint64_t backups, std::uint64_t part, std::uint64_t whole) {
+        if (backups == 0) return TextTable::Cell{"-"};
+        return TextTable::Cell{fmt::format("{} of {}", base::format_size(part), base::format_size(whole))};
+    };
+    const auto known = [](const std::string& text) { return text.empty() ? "-" : text; };
+    const auto shown = std::min(guests.size(), kGuestsShown);
+    for (std::size_t i = 0; i < shown; ++i) {
+        const auto& guest = guests[i];
+        table.add({{guest.vmid ? fmt::format("{}", *guest.vmid) : "-"},
+                   {known(guest.guest)},
+                   {known(guest.storage)},
+                   cell(guest.day_backups, guest.day_new_bytes, guest.day_bytes),
+                   cell(guest.week_backups, guest.week_new_bytes, guest.week_bytes)});
+    }
+    auto text = "\n" + table.render(console);
+    if (guests.size() > shown)
+        text += fmt::format("and {} more; see \"vmactl report\"\n", guests.size() - shown);
+    return text;
 }
 
 }  // namespace vmad::ctl

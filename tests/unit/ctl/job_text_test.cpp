@@ -4,6 +4,7 @@
 
 #include "ctl/operands/job_argument.hpp"
 #include "ctl/text/archive_text.hpp"
+#include "pve/backup_name.hpp"
 
 using namespace vmad;
 using namespace vmad::ctl;
@@ -86,6 +87,49 @@ TEST_CASE("a saving is of the size before") {
         CHECK(saving_text(job) == row.saving);
         CHECK(sizes_text(job) == row.sizes);
     }
+}
+
+TEST_CASE("what is new says of how much, and since when") {
+    constexpr std::int64_t kDay = std::int64_t{24} * 60 * 60;
+    constexpr std::uint64_t kMiB = 1 << 20;
+    auto job = job_in(JobState::done);
+    const auto made = pve::backup_time_of(job.path).value();
+    job.size_before = 1300 * kMiB;
+    job.size_after = 1229 * kMiB;
+    CHECK(new_text(job, made).empty());
+    CHECK(result_text(job, made) == "1.3 GiB → 1.2 GiB");
+    struct Row {
+        std::uint64_t bytes;
+        std::int64_t before;
+        const char* text;
+    };
+    const Row rows[] = {
+        {37 * kMiB, made - 2 * kDay, "37 MiB new since 27 Feb (3 %)"},
+        {kMiB, made - 2 * kDay, "1.0 MiB new since 27 Feb (< 1 %)"},
+        {1229 * kMiB, made - 90 * kDay, "1.2 GiB new since 1 Dec 2023 (100 %)"},
+        {0, made - kDay, "nothing new since 28 Feb"},
+        {37 * kMiB, made - 3600, "37 MiB new since 12:05 (3 %)"},
+    };
+    for (const auto& row : rows) {
+        job.since = {.archive = "vzdump-qemu-100-2024_02_27-13_05_09.vma",
+                     .archive_at = row.before,
+                     .new_bytes = row.bytes};
+        CHECK(new_text(job, made) == row.text);
+        CHECK(result_text(job, made) == std::string("1.2 GiB, ") + row.text);
+    }
+}
+
+TEST_CASE("where a disk has grown") {
+    constexpr std::uint64_t kMiB = 1 << 20;
+    api::DiskGrowth disk{.disk = "drive-scsi0", .bytes = 1024 * kMiB};
+    CHECK(growth_text(disk) == "nothing");
+    disk.new_bytes = 30 * kMiB;
+    disk.largest = {
+        .offset = 200 * kMiB, .bytes = 64 * kMiB, .new_bytes = 21 * kMiB, .partition = "2 (ext4)"};
+    CHECK(growth_text(disk) == "30 MiB, 21 MiB of it in partition 2 (ext4), at 200 MiB to 264 MiB");
+    disk.largest->new_bytes = disk.new_bytes;
+    disk.largest->partition = "";
+    CHECK(growth_text(disk) == "30 MiB, at 200 MiB to 264 MiB");
 }
 
 TEST_CASE("progress says what is known") {

@@ -167,15 +167,77 @@ TEST_CASE("a table of jobs names backups by guest and time, and wraps reasons") 
     strange.vmid.reset();
     strange.path = "/mnt/pve/nas/dump/" + std::string(80, 'x') + ".vma";
     CHECK(job_table({waiting, job, strange}, kNow, console_of(80)) ==
-          "   ID  VMID  GUEST  BACKUP       STORAGE  FORMAT  STATE          WHEN     SIZE\n"
-          "    7   100  web    02-29 13:05  nas      zst     waiting    in 5 min  4.0 GiB\n"
+          "   ID  VMID  GUEST  BACKUP       STORAGE  STATE          WHEN     SIZE  FORMAT\n"
+          "    7   100  web    02-29 13:05  nas      waiting    in 5 min  4.0 GiB  zst\n"
           "    12 GiB are missing on /mnt/pve/nas: the copy needs 30 GiB, and 18 GiB may be\n"
           "    used there\n"
-          "12345   100  -      02-29 13:05  -        zst     queued   59 min ago        -\n"
-          "    8     -  -      -            -        vma     queued   59 min ago        -\n"
+          "12345   100  -      02-29 13:05  -        queued   59 min ago        -  zst\n"
+          "    8     -  -      -            -        queued   59 min ago        -  vma\n"
           "    /mnt/pve/nas/dump/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n"
           "    xxxxxxxxxxxxxxxxxxxxxx.vma\n");
     CHECK(job_table({}, kNow, console_of(80)).empty());
+}
+
+TEST_CASE("a table of jobs says what is new where that is known, and keeps it longer than the size") {
+    api::Job job;
+    job.id = 12;
+    job.vmid = 100;
+    job.path = "/mnt/pve/nas/dump/vzdump-qemu-100-2024_02_29-13_05_09.vma.zst";
+    job.state = JobState::done;
+    job.guest = "mail";
+    job.storage = "nas";
+    job.ended_at = kNow - 59 * 60;
+    job.size_after = UINT64_C(5) << 30;
+    auto next = job;
+    next.id = 13;
+    next.since = {.archive = "b", .archive_at = kNow, .new_bytes = 37 << 20};
+    CHECK(job_table({job, next}, kNow, console_of(90)) ==
+          "ID  VMID  GUEST  BACKUP       STORAGE  STATE        WHEN     NEW     SIZE  FORMAT\n"
+          "12   100  mail   02-29 13:05  nas      done   59 min ago       -  5.0 GiB  zst\n"
+          "13   100  mail   02-29 13:05  nas      done   59 min ago  37 MiB  5.0 GiB  zst\n");
+    CHECK(job_table({next}, kNow, console_of(64)) ==
+          "ID  VMID  GUEST  BACKUP       STORAGE  STATE        WHEN     NEW\n"
+          "13   100  mail   02-29 13:05  nas      done   59 min ago  37 MiB\n");
+}
+
+TEST_CASE("what is new in a day and in a week stands by guest, the most first") {
+    std::vector<api::GuestSummary> guests{{.vmid = 100,
+                                           .storage = "nas",
+                                           .guest = "web",
+                                           .week_backups = 7,
+                                           .week_bytes = UINT64_C(7) << 30,
+                                           .week_new_bytes = 212 << 20,
+                                           .last_new_bytes = 1 << 20},
+                                          {.vmid = 101,
+                                           .storage = "nas",
+                                           .guest = "mail",
+                                           .day_backups = 1,
+                                           .day_bytes = UINT64_C(5) << 30,
+                                           .day_new_bytes = 37 << 20,
+                                           .week_backups = 7,
+                                           .week_bytes = UINT64_C(35) << 30,
+                                           .week_new_bytes = 999 << 20},
+                                          {.vmid = 102, .backups = 3}};
+    CHECK(growth_table(guests, console_of(80)) ==
+          "\n"
+          "VMID  GUEST  STORAGE     NEW, LAST 24 H    NEW, LAST 7 DAYS\n"
+          " 101  mail   nas      37 MiB of 5.0 GiB   999 MiB of 35 GiB\n"
+          " 100  web    nas                      -  212 MiB of 7.0 GiB\n");
+    guests[0].last_new_bytes.reset();
+    CHECK(growth_table(guests, console_of(80)).empty());
+    CHECK(growth_table({}, console_of(80)).empty());
+    guests.assign(5000, {.vmid = 999'999'999,
+                         .storage = std::string(40, 's'),
+                         .guest = std::string(60, 'g'),
+                         .day_backups = 1,
+                         .day_bytes = 1023 << 20,
+                         .day_new_bytes = 1023 << 20,
+                         .week_backups = 1,
+                         .week_bytes = 1023 << 20,
+                         .last_new_bytes = 5});
+    const auto text = growth_table(guests, console_of(80));
+    check_width(text, 80);
+    CHECK(text.ends_with("and 4990 more; see \"vmactl report\"\n"));
 }
 
 TEST_CASE("law: no table and no width loses a part of a reason") {

@@ -64,6 +64,11 @@ TEST_CASE("what is done says sizes, duration and rate") {
     CHECK(logged(job) == Lines{"info: job 17: done: /dump/a.vma: 30 GiB -> 15 GiB in 2 min, 256 MiB/s"});
     job.ended_at = 1000;
     CHECK(logged(job) == Lines{"info: job 17: done: /dump/a.vma: 30 GiB -> 15 GiB in 0 s"});
+    job.since = {.archive = "b.vma", .archive_at = 500, .new_bytes = 37 << 20};
+    CHECK(logged(job) ==
+          Lines{"info: job 17: done: /dump/a.vma: 30 GiB -> 15 GiB in 0 s, 37 MiB new since b.vma"});
+    job.state = JobState::unchanged;
+    CHECK(logged(job) == Lines{"info: job 17: unchanged: /dump/a.vma: 37 MiB new since b.vma"});
 }
 
 TEST_CASE("a path cannot make up lines or steer a terminal") {
