@@ -108,8 +108,9 @@ engine::RepackResult write_copy(io::FileSystem& fs, codec::ArchiveSource& source
 
 }  // namespace
 
-InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
-    const auto& task = options.repack.task;
+InPlaceResult replace_in_place(
+    io::FileSystem& fs, const std::string& path, const InPlaceOptions& options,
+    const std::function<std::optional<Replacement>(const io::File& original)>& make) {
     auto opened = publish::open_target(fs, publish::open_entry(fs, path, options.directories),
                                        options.announced, std::time(nullptr));
     if (std::holds_alternative<publish::Vanished>(opened)) return {.outcome = InPlaceOutcome::vanished};
@@ -123,12 +124,8 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
-    if (!edits_configs(fs, target.file, options.repack) &&
-        verify::canonical_by_headers(fs, target.file, {task.threads, task.cancel, {}}) ==
-            verify::Canonical::yes) {
-        report_configs(fs, target.file, options.repack);
-        return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
-    }
+    const auto content = make(target.file);
+    if (!content) return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
     if (options.before_copy) options.before_copy(size);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
@@ -136,22 +133,20 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
     engine::RepackResult result;
     std::string warning;
     try {
-        auto source = codec::ArchiveSource::of_file(fs, replacement.original(), options.source_cache,
-                                                    {task.threads, task.cancel});
         const auto read_back = verify::fitting_read_back(fs, replacement.temporary());
         if (options.read_back_chosen) options.read_back_chosen(read_back);
-        verify::CopyVerification verification(fs, replacement.temporary(), source.format(), task, read_back);
+        verify::CopyVerification verification(fs, replacement.temporary(), content->format,
+                                              options.repack.task, read_back);
         engine::OrderedWriter writer(
             fs, replacement.temporary(),
             {.require_space = [&](std::uint64_t bytes) { replacement.require_space(bytes); },
              .on_device = [&](std::uint64_t bytes) { verification.written(bytes); }});
         auto repack_options = options.repack;
-        repack_options.format = source.format();
+        repack_options.format = content->format;
         repack_options.spill.beside = &replacement.directory();
         repack_options.spill.reserve_beside = options.reserve_bytes;
-        result = write_copy(fs, source, replacement.original(), writer, std::move(repack_options));
-        warning = source.warning();
-        if (warning.empty()) warning = codec::name_warning(path, source.format());
+        result = content->write(replacement.original(), writer, std::move(repack_options), warning);
+        if (warning.empty()) warning = codec::name_warning(path, content->format);
         replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
@@ -174,6 +169,27 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
             .reread_bytes = result.reread_bytes,
             .spilled_bytes = result.spilled_bytes,
             .warning = std::move(warning)};
+}
+
+InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
+    const auto& task = options.repack.task;
+    return replace_in_place(fs, path, options, [&](const io::File& archive) -> std::optional<Replacement> {
+        if (!edits_configs(fs, archive, options.repack) &&
+            verify::canonical_by_headers(fs, archive, {task.threads, task.cancel, {}}) ==
+                verify::Canonical::yes) {
+            report_configs(fs, archive, options.repack);
+            return std::nullopt;
+        }
+        return Replacement{.format = codec::format_of_file(fs, archive),
+                           .write = [&](const io::File& original, engine::OrderedWriter& writer,
+                                        engine::RepackOptions repack, std::string& warning) {
+                               auto source = codec::ArchiveSource::of_file(fs, original, options.source_cache,
+                                                                           {task.threads, task.cancel});
+                               auto result = write_copy(fs, source, original, writer, std::move(repack));
+                               warning = source.warning();
+                               return result;
+                           }};
+    });
 }
 
 std::optional<RecoveredInPlace> recover_in_place(io::FileSystem& fs, const std::string& path,

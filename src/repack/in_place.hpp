@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/ordered_writer.hpp"
 #include "engine/repack.hpp"
 #include "publish/replace_file.hpp"
 #include "verify/copy_verification.hpp"
@@ -57,6 +58,22 @@ struct InPlaceResult {
     std::string warning{};
     std::int64_t ready_in_seconds = 0;  ///< of too_recent
 };
+
+/// What takes the place of an archive.
+struct Replacement {
+    codec::ArchiveFormat format = codec::ArchiveFormat::raw;
+    /// Writes it, in this format, to `writer`; `original` is the archive. Appends to `warning`. The copy is
+    /// read back and compared with the result.
+    std::function<engine::RepackResult(const io::File& original, engine::OrderedWriter& writer,
+                                       engine::RepackOptions options, std::string& warning)>
+        write;
+};
+
+/// Replaces an archive by what `make` decides on while it is open and locked; the archive stays as it is
+/// where that is nothing. What `make` throws is passed on. Otherwise as repack_in_place().
+[[nodiscard]] InPlaceResult replace_in_place(
+    io::FileSystem& fs, const std::string& path, const InPlaceOptions& options,
+    const std::function<std::optional<Replacement>(const io::File& original)>& make);
 
 struct RecoveredInPlace {
     InPlaceOutcome outcome = InPlaceOutcome::unchanged;

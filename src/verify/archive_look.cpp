@@ -107,7 +107,7 @@ Damage damage_of(const vma::Header& header, const access::FoundArchive& found, c
 }
 
 Damage find_damage(io::FileSystem& fs, const io::File& file, const LookOptions& options,
-                   const KnownDigest& known) {
+                   const KnownDigest& known, std::shared_ptr<const access::FoundArchive>& into) {
     const auto format = likely_format(fs, file);
     const auto header = canonical_header(fs, file, format);
     if (!header) {
@@ -124,7 +124,9 @@ Damage find_damage(io::FileSystem& fs, const io::File& file, const LookOptions& 
     auto found = access::search_extents(fs, file, format, canon::Layout(*header),
                                         expected ? &*expected : nullptr, options.task);
     settle_doubt(found, format, known);
-    return damage_of(*header, found, known);
+    auto damage = damage_of(*header, found, known);
+    into = std::make_shared<const access::FoundArchive>(std::move(found));
+    return damage;
 }
 
 /// Throws base::InvalidArchive when the archive is not what it was published as.
@@ -237,7 +239,7 @@ ArchiveLook look_at_archive(io::FileSystem& fs, const io::File& file, const Look
         look.fault = std::current_exception();
     }
     if (look.fault && is_same_version(before, fs.status(file)))
-        look.damage = find_damage(fs, file, options, known);
+        look.damage = find_damage(fs, file, options, known, look.found);
     look.changed = !is_same_version(before, fs.status(file));
     return look;
 }

@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,6 +78,8 @@ struct ArchiveLook {
     std::optional<Survey> survey{};  ///< of an archive that can be read by all rules
     std::exception_ptr fault{};      ///< base::InvalidArchive, or the I/O error of a block; null: it is good
     Damage damage{};
+    /// What a search has found, of a canonical archive with a fault whose header can be read.
+    std::shared_ptr<const access::FoundArchive> found{};
     DigestOrigin digest_origin = DigestOrigin::none;
     std::string warning{};  ///< that attribute and record disagree; or empty
     bool changed = false;   ///< somebody wrote to the file meanwhile: nothing of the above counts
