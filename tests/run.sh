@@ -90,7 +90,7 @@ test_package() {
 
 next_step "Dependencies"
 # The programs are for the integration tests, which skip what needs one that is missing.
-programs="restic, borgbackup, rsync, btrfs-progs, dosfstools, e2fsprogs, fdisk, fish, lvm2, ntfs-3g, prometheus"
+programs="restic, borgbackup, rsync, btrfs-progs, chromium, dosfstools, e2fsprogs, fdisk, fish, lvm2, ntfs-3g, prometheus"
 programs+=", qemu-system-x86, qemu-utils, xfsprogs, zsh"
 install_dependencies "$build_dir/apt.log" "build-essential, $programs, $(build_dependencies)"
 

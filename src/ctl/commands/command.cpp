@@ -25,6 +25,7 @@ const std::vector<CommandEntry>& command_table() {
         {"list", "Show the queue", make_list_command},
         {"show", "Show jobs in detail", make_show_command},
         {"monitor", "Show changes of jobs as they happen", make_monitor_command},
+        {"report", "Report sizes, growth and problems of backups", make_report_command},
         {"add", "Queue archives", make_add_command},
         {"scan", "Find and queue archives that are not canonical", make_scan_command},
         {"wait", "Wait for jobs to finish", make_wait_command},

@@ -71,6 +71,7 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_list_command();
 [[nodiscard]] std::unique_ptr<Command> make_show_command();
 [[nodiscard]] std::unique_ptr<Command> make_monitor_command();
+[[nodiscard]] std::unique_ptr<Command> make_report_command();
 [[nodiscard]] std::unique_ptr<Command> make_add_command();
 [[nodiscard]] std::unique_ptr<Command> make_scan_command();
 [[nodiscard]] std::unique_ptr<Command> make_wait_command();
