@@ -162,7 +162,11 @@ class CleanPackageTest(SystemTest):
                        "/usr/share/zsh/vendor-completions/_vmactl; "
                        "grep -q ' engine /usr/share/bash-completion/completions/vmactl$' "
                        "/usr/share/fish/vendor_completions.d/vmactl.fish; "
-                       "sh -n /usr/lib/vmad/vzdump-announce")
+                       "sh -n /usr/lib/vmad/vzdump-announce; perl -c /usr/lib/vmad/notify 2>/dev/null")
+
+    def test_files_for_other_programs(self):
+        self.box.shell("cd /usr/share/pve-manager/templates/default; ls vmad-subject.txt.hbs vmad-body.txt.hbs "
+                       "vmad-body.html.hbs; cd /usr/share/vmad; ls vmad.dashboard.json vmad.rules.yml")
 
     def test_completion(self):
         """It is found on demand, by the name of the program."""

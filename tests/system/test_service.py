@@ -142,6 +142,19 @@ class ServiceTest(SystemTest):
         told = json.loads(self.box.read("/etc/vmad-told"))
         self.assertEqual((told["id"], told["path"], told["state"]), (number, path, "failed"))
 
+    def test_notifications(self):
+        self.settings('notify = "proxmox"\n')
+        self.box.put("/usr/sbin/sendmail", "#!/bin/sh\ncat >/etc/vmad-mail.new; mv /etc/vmad-mail.new /etc/vmad-mail\n",
+                     mode=0o755)
+        path = self.archive(100)
+        self.box.shell(f"truncate --size=-1 {path}; touch --date='-1 hour' {path}")
+        number = self.add(path)
+        self.assertEqual(self.wait_for_job(path)["state"], "failed")
+        self.box.wait_until(lambda: self.box.run("test", "-e", "/etc/vmad-mail").returncode == 0, "the mail is sent")
+        mail = self.box.read("/etc/vmad-mail")
+        self.assertRegex(mail, r"(?m)^Subject: vmad \(.*\): the backup of VM 100.* is damaged$")
+        self.assertIn(self.box.output("vmactl", "show", str(number)).split("\nQueued:")[0], mail)
+
     def test_journal(self):
         path = self.archive(300)
         number = self.add(path)
