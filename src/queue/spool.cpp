@@ -75,8 +75,10 @@ Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
     lock_ = fs.open_at(state_, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     if (!fs.try_lock(lock_)) throw base::Error("another vmad is using " + state_dir);
     fs.make_directory(state_.entry("queue"), kDirectoryMode);
+    fs.make_directory(state_.entry("archives"), kDirectoryMode);
     fs.make_directory(state_.entry("incoming"), kDirectoryMode);
     queue_ = open_directory(fs, state_.entry("queue"));
+    archives_ = open_directory(fs, state_.entry("archives"));
     incoming_ = open_directory(fs, state_.entry("incoming"));
     // A job is only as durable as the directories above it.
     io::sync_where_known(fs, state_);

@@ -2,6 +2,7 @@
 //
 //     lock            held (flock) by the one daemon that uses the directory
 //     queue/ID.json   one file per job: api::Job's JSON form without its progress
+//     archives/       what is known of archives (queue/catalogue.hpp)
 //     incoming/       what the hook left (queue/incoming.hpp)
 //     totals.json     api::Totals of the ended jobs; some that are still in queue/ may be missing in it
 //     paused          is there while the administrator wants no job to start
@@ -64,6 +65,7 @@ class Spool {
     /// Durable when it returns.
     void set_paused(bool paused);
 
+    [[nodiscard]] const io::File& archives_directory() const noexcept { return archives_; }
     [[nodiscard]] const io::File& incoming_directory() const noexcept { return incoming_; }
 
   private:
@@ -71,6 +73,7 @@ class Spool {
     io::File state_;
     io::File lock_;
     io::File queue_;
+    io::File archives_;
     io::File incoming_;
 };
 

@@ -38,9 +38,10 @@ TEST_CASE("what is missing of the state directory is made, for root only") {
     const std::string state = (parent / "vmad");
     io::FileSystem fs;
     Spool spool(fs, state);
-    CHECK(names_in(parent / "vmad") == std::set<std::string>{"incoming", "lock", "queue"});
+    CHECK(names_in(parent / "vmad") == std::set<std::string>{"archives", "incoming", "lock", "queue"});
     CHECK(mode_of(state) == 0700);
     CHECK(mode_of(state + "/queue") == 0700);
+    CHECK(mode_of(state + "/archives") == 0700);
     CHECK(mode_of(state + "/incoming") == 0700);
     CHECK(mode_of(state + "/lock") == 0600);
     spool.save(job(1));
@@ -212,7 +213,7 @@ TEST_CASE("a pause and the totals are kept, and what an interrupted write left i
     CHECK(spool.load_totals(bad).last_failure_at == 5);
     CHECK(bad.empty());
     CHECK(names_in(state.path()) ==
-          std::set<std::string>{"incoming", "lock", "paused", "queue", "totals.json"});
+          std::set<std::string>{"archives", "incoming", "lock", "paused", "queue", "totals.json"});
     spool.set_paused(false);
     CHECK_FALSE(spool.is_paused());
 }
