@@ -1,5 +1,6 @@
 #include "daemon/job_runner.hpp"
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/error.hpp"
@@ -21,7 +22,8 @@ constexpr std::int64_t kLookForVzdumpSeconds = 2;
 /// A worker that is silent for so long may hang in a share; whether it does, nobody can say.
 constexpr std::int64_t kStalledAfterSeconds = std::int64_t{10} * 60;
 
-/// Of each directory, that a worker looks for.
+/// Of each directory, that a worker looks for: backups of the guest, and failed archives.
+constexpr std::size_t kMostBackupsBeside = 400;
 constexpr std::size_t kMostFailedBeside = 100;
 
 std::int64_t now() { return std::time(nullptr); }
@@ -37,15 +39,17 @@ void log_worker_line(const api::Job& job, std::string_view line) {
 
 }  // namespace
 
-JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
+JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue, queue::Catalogue& catalogue,
                      const settings::Settings& settings, bool paused, Callbacks callbacks)
     : event_(event),
       fs_(fs),
       queue_(queue),
+      catalogue_(catalogue),
       settings_(settings),
       callbacks_(std::move(callbacks)),
       paused_(paused),
       rate_(io::RateLimit::create()),
+      verify_rate_(io::RateLimit::create()),
       mounts_(event, fs, [this] { mounts_changed(); }),
       schedule_(
           [this](const std::string& path) {
@@ -58,14 +62,24 @@ JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue,
           look_for_stalled_workers();
           start_what_can();
       }) {
-    rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
+    set_rates();
     for (const auto& [id, job] : queue_.jobs()) schedule_.update(job);
 }
 
 void JobRunner::settings_changed() {
-    rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
+    set_rates();
     schedule_.set_workers(settings_.workers);
     start_what_can();
+}
+
+void JobRunner::set_rates() {
+    rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
+    verify_rate_.set_bytes_per_second(settings_.verify_bwlimit_bytes_per_second.value_or(0));
+}
+
+const io::RateLimit& JobRunner::rate_for(const Job& job) const {
+    const bool has_its_own = settings_.verify_bwlimit_bytes_per_second.has_value();
+    return job.kind == api::JobKind::verify && has_its_own ? verify_rate_ : rate_;
 }
 
 void JobRunner::pause(bool now) {
@@ -92,30 +106,51 @@ void JobRunner::stop() {
     if (workers_.empty()) sd_event_exit(event_, 0);
 }
 
-std::optional<JobRunner::Held> JobRunner::held() const {
-    if (paused_) return Held{api::Hold::paused, {}};
-    const auto& window = settings_.start_window;
-    if (window && !window->contains(now())) return Held{api::Hold::start_window, window->next_opening(now())};
+JobRunner::Holds JobRunner::holds() const {
+    if (paused_) return {Held{api::Hold::paused, {}}, Held{api::Hold::paused, {}}};
+    const auto by_window = [](const std::optional<settings::StartWindow>& window) -> std::optional<Held> {
+        if (!window || window->contains(now())) return std::nullopt;
+        return Held{api::Hold::start_window, window->next_opening(now())};
+    };
+    Holds holds{by_window(settings_.start_window),
+                by_window(settings_.verify_window ? settings_.verify_window : settings_.start_window)};
+    if (holds.repacks && holds.verifies) return holds;
     try {
-        if (settings_.defer_while_vzdump_runs && pve::vzdump_runs(fs_)) return Held{api::Hold::vzdump, {}};
+        if (!settings_.defer_while_vzdump_runs || !pve::vzdump_runs(fs_)) return holds;
+        for (auto* held : {&holds.repacks, &holds.verifies})
+            if (!*held) *held = Held{api::Hold::vzdump, {}};
     } catch (const base::Error& error) {
         log_warning("cannot check whether vzdump is running, so jobs do not wait for it", error.what());
     }
-    return std::nullopt;
+    return holds;
+}
+
+std::int64_t JobRunner::look_for_end_of(const Holds& holds) const {
+    std::optional<std::int64_t> first;
+    for (const auto& held : {holds.repacks, holds.verifies}) {
+        if (!held) continue;
+        const auto end = held->until.value_or(now() + kLookForVzdumpSeconds);
+        first = std::min(first.value_or(end), end);
+    }
+    return first.value_or(now());
 }
 
 void JobRunner::start_what_can() {
     if (stopping_) return;
     // Whether a backup runs is looked up only when there is a job that it could hold.
     while (schedule_.next(now())) {
-        const auto hold = held();
-        if (hold && hold->why == api::Hold::paused) break;
-        const auto choice = hold ? queue::Schedule::Choice::awaited : queue::Schedule::Choice::any;
-        const auto id = schedule_.next(now(), choice);
+        const auto hold = holds();
+        if (paused_) break;
+        const auto choice = [](const std::optional<Held>& held) {
+            return held ? queue::Schedule::Choice::awaited : queue::Schedule::Choice::any;
+        };
+        const auto id = schedule_.next(now(), choice(hold.repacks), choice(hold.verifies));
         if (!id) {
-            alarm_.at(hold->until.value_or(now() + kLookForVzdumpSeconds));
+            alarm_.at(look_for_end_of(hold));
             break;
         }
+        // It goes on when that worker is gone.
+        if (abandon_verify_beside(*queue_.find(*id))) break;
         try {
             start(*id);
         } catch (const base::Error& error) {
@@ -124,31 +159,38 @@ void JobRunner::start_what_can() {
             break;
         }
     }
+    halt_and_go_on();
     if (const auto time = schedule_.look_again_at()) alarm_.at(*time);
+}
+
+void JobRunner::halt_and_go_on() {
+    for (const auto& [id, halted] : schedule_.halted()) {
+        const auto worker = workers_.find(id);
+        if (worker == workers_.end() || halted == halted_.contains(id)) continue;
+        worker->second->set_halted(halted);
+        if (halted)
+            halted_.insert(id);
+        else
+            halted_.erase(id);
+        heard_of(id);
+        callbacks_.progressed(with_progress(*queue_.find(id)));
+    }
+}
+
+bool JobRunner::abandon_verify_beside(const Job& job) {
+    const auto* verify = queue_.find(job.path, api::JobKind::verify);
+    if (job.kind == api::JobKind::verify || verify == nullptr || !workers_.contains(verify->id)) return false;
+    abandon(verify->id);
+    return true;
 }
 
 void JobRunner::start(std::uint64_t id) {
     const auto& job = queue_.start(id, mount_point_of(queue_.find(id)->path), now());
     try {
         changed(job);
+        halt_and_go_on();
         heard_of(id);
-        workers_[id] = std::make_unique<WorkerProcess>(
-            event_, order_for(job), rate_,
-            WorkerProcess::Callbacks{
-                [this, id](const api::JobProgress& progress) {
-                    heard_of(id);
-                    progress_[id] = progress;
-                    callbacks_.progressed(with_progress(*queue_.find(id)));
-                },
-                [this, id](const api::WorkerGuest& guest) {
-                    heard_of(id);
-                    queue_.name_guest(id, guest.name);
-                },
-                [this, id](const api::WorkerRecord& record) { keep_record(id, record); },
-                [this, id](const std::string& line) { log_worker_line(*queue_.find(id), line); },
-                [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {
-                    worker_ended(id, {result, how});
-                }});
+        start_worker(job);
     } catch (const base::Error& error) {
         workers_.erase(id);
         run_ends_[id] = {
@@ -159,16 +201,42 @@ void JobRunner::start(std::uint64_t id) {
     }
 }
 
+void JobRunner::start_worker(const Job& job) {
+    const auto id = job.id;
+    workers_[id] = std::make_unique<WorkerProcess>(
+        event_, order_for(job), rate_for(job),
+        WorkerProcess::Callbacks{
+            [this, id](const api::JobProgress& progress) {
+                heard_of(id);
+                progress_[id] = progress;
+                callbacks_.progressed(with_progress(*queue_.find(id)));
+            },
+            [this, id](const api::WorkerGuest& guest) {
+                heard_of(id);
+                queue_.name_guest(id, guest.name);
+            },
+            [this, id](const api::WorkerRecord& record) { keep_record(id, record); },
+            [this, id](const std::string& line) { log_worker_line(*queue_.find(id), line); },
+            [this, id](const std::optional<api::WorkerResult>& result, const std::string& how) {
+                worker_ended(id, {result, how});
+            }});
+}
+
 api::WorkerOrder JobRunner::order_for(const Job& job) const {
     auto job_to_run = job;
     if (const auto* refusal = queue_.space_refusal_for(job)) job_to_run.space_refusal = *refusal;
+    auto beside = catalogue_.beside(job.path, job.vmid, kMostBackupsBeside);
+    for (auto& path : queue_.failed_beside(job.path, kMostFailedBeside))
+        if (std::find(beside.begin(), beside.end(), path) == beside.end()) beside.push_back(std::move(path));
+    const auto* known = catalogue_.find(job.path);
     return {.job = std::move(job_to_run),
             .directories = settings_.directories,
             .state_dir = settings_.state_dir,
             .recover_only = queue::only_recovers(job),
             .threads = settings_.threads,
             .memory_bytes = settings_.memory_bytes,
-            .known_beside = queue_.failed_beside(job.path, kMostFailedBeside),
+            .known = known != nullptr ? std::optional(*known) : std::nullopt,
+            .known_beside = std::move(beside),
             .share_blocks = settings_.share_blocks == settings::ShareBlocks::automatic,
             .spill_dir = settings_.spill_dir,
             .zstd_level = settings_.zstd_level,
@@ -187,6 +255,7 @@ void JobRunner::worker_ended(std::uint64_t id, RunEnd end) {
     workers_.erase(id);
     heard_at_.erase(id);
     progress_.erase(id);
+    halted_.erase(id);
     // Killed because it did not stop in time: that is no death of its own.
     if (abandoned_.erase(id) != 0 && !end.result) end.result = api::WorkerResult{.state = JobState::queued};
     run_ends_[id] = std::move(end);
@@ -198,13 +267,14 @@ void JobRunner::worker_ended(std::uint64_t id, RunEnd end) {
 void JobRunner::report_run_ends() {
     for (auto next = run_ends_.begin(); next != run_ends_.end();) {
         const auto current = next++;
-        const auto& [id, end] = *current;
+        auto& [id, end] = *current;
         const Job& before = *queue_.find(id);
         try {
             if (!end.result)
                 log_about_job(before, LogLevel::error, "the worker died (" + end.how + ")");
             else if (!end.result->warning.empty())
                 log_about_job(before, LogLevel::warning, end.result->warning);
+            if (end.result) keep_findings(before, *end.result);
             const auto finished =
                 end.result ? queue_.finish(id, *end.result, now()) : queue_.worker_died(id, end.how, now());
             run_ends_.erase(current);
@@ -218,6 +288,15 @@ void JobRunner::report_run_ends() {
     }
 }
 
+void JobRunner::keep_findings(const Job& job, api::WorkerResult& result) {
+    if (auto record = queue::record_after(catalogue_.find(job.path), job, result)) {
+        catalogue_.put(*record);
+        result.record = std::move(record);
+    }
+    if (result.state == JobState::vanished) (void)catalogue_.forget(job.path);
+    for (const auto& path : result.gone) (void)catalogue_.forget(path);
+}
+
 void JobRunner::heard_of(std::uint64_t id) {
     auto& heard_at = heard_at_[id];
     if (heard_at == 0) schedule_.set_stalled(id, false);
@@ -227,7 +306,7 @@ void JobRunner::heard_of(std::uint64_t id) {
 
 void JobRunner::look_for_stalled_workers() {
     for (auto& [id, heard_at] : heard_at_) {
-        if (heard_at == 0) continue;
+        if (heard_at == 0 || halted_.contains(id)) continue;
         if (now() < heard_at + kStalledAfterSeconds) {
             alarm_.at(heard_at + kStalledAfterSeconds);
             continue;
@@ -263,6 +342,7 @@ std::vector<Job> JobRunner::active() const {
 Job JobRunner::with_progress(const Job& job) const {
     Job result = job;
     if (const auto found = progress_.find(job.id); found != progress_.end()) result.progress = found->second;
+    result.paused = halted_.contains(job.id);
     return result;
 }
 

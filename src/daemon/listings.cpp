@@ -1,42 +1,34 @@
 #include "daemon/listings.hpp"
 
-#include <algorithm>
+#include <utility>
 
 namespace vmad::daemon {
 namespace {
 
 /// Some 100 KB, and a millisecond of work.
-constexpr unsigned kJobsInPortion = 100;
+constexpr unsigned kRepliesInPortion = 100;
 
 }  // namespace
 
-void Listings::start(varlink::Request request, const api::ListCall& call) {
-    listings_.push_front({std::move(request), call.states});
+void Listings::start(varlink::Request request, Next next) {
+    listings_.push_front({std::move(request), std::move(next)});
     const auto self = listings_.begin();
     self->request.when_gone([this, self] { listings_.erase(self); });
+    self->held = self->next();
     send_portion(self);
 }
 
 void Listings::send_portion(std::list<Listing>::iterator listing) {
-    const auto wanted = [&](const api::Job& job) {
-        const auto& states = listing->states;
-        return states.empty() || std::find(states.begin(), states.end(), job.state) != states.end();
-    };
-    unsigned sent = 0;
-    for (auto next = queue_.jobs().upper_bound(listing->last_id); next != queue_.jobs().end(); ++next) {
-        if (sent == kJobsInPortion) {
+    for (unsigned sent = 0; listing->held; ++sent) {
+        if (sent == kRepliesInPortion) {
             listing->request.when_drained([this, listing] { send_portion(listing); });
             return;
         }
-        listing->last_id = next->first;
-        if (!wanted(next->second)) continue;
-        if (listing->held) {
-            listing->request.reply_continues(api::JobReply{listing->held});
-            ++sent;
-        }
-        listing->held = runner_.with_progress(next->second);
+        auto following = listing->next();
+        if (!following) break;
+        listing->request.reply_continues(std::exchange(*listing->held, *std::move(following)));
     }
-    listing->request.reply(api::JobReply{listing->held});
+    listing->request.reply(listing->held.value_or(nlohmann::json::object()));
     listings_.erase(listing);
 }
 

@@ -11,6 +11,7 @@
 #include "api/queue_interface.hpp"
 #include "base/error.hpp"
 #include "base/path.hpp"
+#include "daemon/guest_summaries.hpp"
 #include "daemon/job_log.hpp"
 #include "daemon/log.hpp"
 #include "io/temporary_name.hpp"
@@ -55,20 +56,22 @@ QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settin
       started_at_(now()),
       spool_(spool),
       queue_(spool_, started_at_),
+      catalogue_(fs, spool_.archives_directory()),
       subscriptions_([this](std::uint64_t id, bool awaited) { runner_.set_awaited(id, awaited); }),
       commands_(event),
       metrics_(event, [this] { return metrics_text(status(), {}); }),
       incoming_again_(event, [this] { take_incoming(); }),
       retention_(event, [this] { forget_old_jobs(); }),
-      runner_(event, fs, queue_, settings_, spool_.is_paused(),
+      runner_(event, fs, queue_, catalogue_, settings_, spool_.is_paused(),
               {[this](const Job& job) { changed(job); },
                [this](const Job& job) {
                    subscriptions_.notify_progress(job);
                    update_status_line();
                }}),
-      listings_(queue_, runner_),
       server_(event, std::move(listening), server_options()) {
     for (const auto& bad : queue_.bad_files()) log_error(bad.name + ": set aside", bad.reason);
+    for (const auto& bad : catalogue_.bad_files())
+        log_error("archives/" + bad.name + ": set aside", bad.reason);
     // Watched before it is read, so that no file can fall in between.
     sd_event_source* source = nullptr;
     varlink::check_event(sd_event_add_inotify(event, &source, spool_.incoming_directory().path().c_str(),
@@ -133,11 +136,7 @@ varlink::Interface QueueService::queue_interface() {
         request.reply(enqueue(api::parameters_as<api::EnqueueCall>(request.parameters())));
         runner_.start_what_can();
     };
-    methods["List"] = [this](Request& request) {
-        const auto call = api::parameters_as<api::ListCall>(request.parameters());
-        request.require_more();
-        listings_.start(std::move(request), call);
-    };
+    methods["List"] = [this](Request& request) { list(request); };
     methods["Show"] = [this](Request& request) {
         request.reply({{"job", show(api::parameters_as<api::JobCall>(request.parameters()))}});
     };
@@ -150,6 +149,11 @@ varlink::Interface QueueService::queue_interface() {
         (void)api::parameters_as<api::EmptyCall>(request.parameters());
         request.require_more();
         subscriptions_.monitor(std::move(request));
+    };
+    methods["Archives"] = [this](Request& request) { list_archives(request); };
+    methods["Guests"] = [this](Request& request) { list_guests(request); };
+    methods["Forget"] = [this](Request& request) {
+        request.reply(forget(api::parameters_as<api::ForgetCall>(request.parameters())));
     };
     methods["Cancel"] = [this](Request& request) {
         request.reply({{"job", cancel(api::parameters_as<api::JobCall>(request.parameters()).id)}});
@@ -192,9 +196,13 @@ std::optional<std::string> QueueService::refusal_of(const std::string& path) con
 api::EnqueueReply QueueService::enqueue(const api::EnqueueCall& call) {
     const auto path = base::normal_path(call.path);
     if (const auto refusal = refusal_of(path)) throw api::path_refused(call.path, *refusal);
-    const auto [job, created, moved] =
-        queue_.enqueue({path, runner_.mount_point_of(path), call.storage, pve::vmid_of(path), call.file},
-                       call.announced, now());
+    const auto [job, created, moved] = queue_.enqueue({.path = path,
+                                                       .mount_point = runner_.mount_point_of(path),
+                                                       .storage = call.storage,
+                                                       .vmid = pve::vmid_of(path),
+                                                       .file = call.file,
+                                                       .kind = call.kind},
+                                                      call.announced, now());
     if (moved) changed(job);
     return {runner_.with_progress(job), created};
 }
@@ -217,6 +225,8 @@ api::Status QueueService::status() const {
     status.directories = settings_.directories;
     status.verify_every_seconds = settings_.verify_every_seconds;
     status.counts = queue_.counts();
+    status.verify_counts = queue_.counts(api::JobKind::verify);
+    status.archives = catalogue_.counts(settings_.verify_every_seconds, now());
     if (const auto held = runner_.held()) {
         status.hold = held->why;
         status.hold_until = held->until;
@@ -227,6 +237,53 @@ api::Status QueueService::status() const {
     for (const auto* job : queue_.oldest_waiting(api::kMaxWaitingJobs)) status.waiting.push_back(*job);
     for (const auto* job : queue_.recently_ended(api::kMaxRecentJobs)) status.recent.push_back(*job);
     return status;
+}
+
+void QueueService::list(varlink::Request& request) {
+    auto call = api::parameters_as<api::ListCall>(request.parameters());
+    request.require_more();
+    // Jobs that change while the list is on its way come as they are when it is their turn.
+    auto next = [this, states = std::move(call.states),
+                 last_id = std::uint64_t{0}]() mutable -> std::optional<nlohmann::json> {
+        for (auto job = queue_.jobs().upper_bound(last_id); job != queue_.jobs().end(); ++job) {
+            last_id = job->first;
+            if (states.empty() || std::find(states.begin(), states.end(), job->second.state) != states.end())
+                return api::JobReply{runner_.with_progress(job->second)};
+        }
+        return std::nullopt;
+    };
+    listings_.start(std::move(request), std::move(next));
+}
+
+void QueueService::list_archives(varlink::Request& request) {
+    (void)api::parameters_as<api::EmptyCall>(request.parameters());
+    request.require_more();
+    auto next = [this, last_path = std::string()]() mutable -> std::optional<nlohmann::json> {
+        const auto archive = catalogue_.entries().upper_bound(last_path);
+        if (archive == catalogue_.entries().end()) return std::nullopt;
+        last_path = archive->record.path;
+        return api::ArchiveReply{archive->record};
+    };
+    listings_.start(std::move(request), std::move(next));
+}
+
+void QueueService::list_guests(varlink::Request& request) {
+    (void)api::parameters_as<api::EmptyCall>(request.parameters());
+    request.require_more();
+    auto next = [guests = guest_summaries(queue_, catalogue_, now()),
+                 index = std::size_t{0}]() mutable -> std::optional<nlohmann::json> {
+        if (index == guests.size()) return std::nullopt;
+        return api::GuestReply{guests[index++]};
+    };
+    listings_.start(std::move(request), std::move(next));
+}
+
+api::ForgetReply QueueService::forget(const api::ForgetCall& call) {
+    api::ForgetReply reply;
+    for (const auto& path : call.paths)
+        if (catalogue_.forget(base::normal_path(path))) ++reply.forgotten;
+    if (reply.forgotten > 0) metrics_.changed();
+    return reply;
 }
 
 void QueueService::wait(varlink::Request& request) {
@@ -241,7 +298,8 @@ void QueueService::wait(varlink::Request& request) {
     }
     if (call.ids.empty() && call.paths.empty())
         for (const auto& [id, job] : queue_.jobs())
-            if (!api::is_final(job.state) && job.waiting_for != api::WaitReason::grace_period)
+            if (job.kind == api::JobKind::repack && !api::is_final(job.state) &&
+                job.waiting_for != api::WaitReason::grace_period)
                 jobs[id] = &job;
     if (jobs.empty()) return request.reply(api::JobReply{});
     subscriptions_.wait(std::move(request), jobs);
@@ -259,7 +317,7 @@ Job QueueService::cancel(std::uint64_t id) {
 
 Job QueueService::retry(std::uint64_t id) {
     // Its path may have a later one.
-    const auto before = *queue_.find(require(id).path);
+    const auto before = *queue_.find(require(id).path, require(id).kind);
     const auto& job = queue_.retry(id, now());
     if (job != before) changed(job);
     return runner_.with_progress(job);
@@ -317,7 +375,9 @@ void QueueService::changed(const Job& job) {
     metrics_.changed();
     update_status_line();
     const std::chrono::seconds limit(settings_.command_timeout_seconds);
-    if (job.state == JobState::done || job.state == JobState::unchanged)
+    const bool has_succeeded = job.state == JobState::done || job.state == JobState::unchanged;
+    // That an archive is still good is no news.
+    if (has_succeeded && job.kind == api::JobKind::repack)
         commands_.run(settings_.on_success, job, limit);
     else if (job.state == JobState::failed) {
         commands_.run(settings_.on_failure, job, limit);

@@ -19,6 +19,7 @@
 #include "daemon/metrics.hpp"
 #include "daemon/service_manager.hpp"
 #include "daemon/subscriptions.hpp"
+#include "queue/catalogue.hpp"
 #include "queue/queue.hpp"
 #include "queue/spool.hpp"
 #include "settings/settings.hpp"
@@ -54,6 +55,10 @@ class QueueService {
     [[nodiscard]] api::EnqueueReply enqueue(const api::EnqueueCall& call);
     [[nodiscard]] api::Job show(const api::JobCall& call) const;
     [[nodiscard]] api::Status status() const;
+    void list(varlink::Request& request);
+    void list_archives(varlink::Request& request);
+    void list_guests(varlink::Request& request);
+    [[nodiscard]] api::ForgetReply forget(const api::ForgetCall& call);
     void wait(varlink::Request& request);
     [[nodiscard]] api::Job cancel(std::uint64_t id);
     [[nodiscard]] api::Job retry(std::uint64_t id);
@@ -75,6 +80,7 @@ class QueueService {
     std::int64_t started_at_;
     queue::Spool& spool_;
     queue::Queue queue_;
+    queue::Catalogue catalogue_;
     Subscriptions subscriptions_;
     CommandRunner commands_;
     MetricsFile metrics_;

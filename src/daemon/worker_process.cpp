@@ -109,7 +109,15 @@ void WorkerProcess::watch(const base::UniqueFd& fd, sd_event_io_handler_t handle
 void WorkerProcess::stop() {
     if (patience_ || pid_ <= 0) return;
     ::kill(pid_, SIGTERM);
+    // One that stands still would never see it.
+    if (halted_) ::kill(pid_, SIGCONT);
     wait_for_end(kPatienceUsec);
+}
+
+void WorkerProcess::set_halted(bool halted) {
+    if (halted == halted_ || patience_ || pid_ <= 0) return;
+    halted_ = halted;
+    ::kill(pid_, halted ? SIGSTOP : SIGCONT);
 }
 
 void WorkerProcess::wait_for_end(std::uint64_t usec) {

@@ -45,7 +45,11 @@ class WorkerProcess {
     /// Kills a process that still runs.
     ~WorkerProcess();
 
-    /// Asks the process to end, kills it when it has not after two seconds, and gives it up after three more.
+    /// Makes the process stand still, or go on; no effect once it was asked to end.
+    void set_halted(bool halted);
+
+    /// Asks the process to end, halted or not, kills it when it has not after two seconds, and gives it up
+    /// after three more.
     void stop();
 
   private:
@@ -74,6 +78,7 @@ class WorkerProcess {
     std::optional<api::WorkerResult> result_;
     std::string fault_;  ///< why the worker was killed, when it broke the protocol
     bool killed_ = false;
+    bool halted_ = false;
     varlink::EventSource events_source_;
     varlink::EventSource errors_source_;
     varlink::EventSource exit_source_;
