@@ -163,12 +163,16 @@ InPlaceResult replace_in_place(
     }
     const auto outcome = outcome_of(replacement.publish(keep_original));
     base::append_sentence(warning, replacement.warning());
+    std::map<std::string, std::string> device_digests;
+    for (const auto& [name, digest] : result.fingerprint.devices) device_digests[name] = digest.to_hex();
     return {.outcome = outcome,
             .size_before = size,
             .size_after = result.result_bytes,
             .reread_bytes = result.reread_bytes,
             .spilled_bytes = result.spilled_bytes,
-            .warning = std::move(warning)};
+            .warning = std::move(warning),
+            .digest = result.fingerprint.digest.to_hex(),
+            .device_digests = std::move(device_digests)};
 }
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {

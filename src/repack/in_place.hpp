@@ -6,6 +6,7 @@
 // or the whole new archive.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ struct InPlaceResult {
     /// What was odd about how the archive was stored, or a file that was left beside it; or empty.
     std::string warning{};
     std::int64_t ready_in_seconds = 0;  ///< of too_recent
+    // Of an archive that was published: hexadecimal.
+    std::string digest{};
+    std::map<std::string, std::string> device_digests{};  ///< by name
 };
 
 /// What takes the place of an archive.

@@ -20,6 +20,7 @@
 #include "io/storage.hpp"
 #include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
+#include "worker/found_archive.hpp"
 #include "worker/new_since.hpp"
 #include "worker/shared_blocks.hpp"
 #include "worker/verification.hpp"
@@ -62,13 +63,18 @@ WorkerResult waits(WaitReason what, const std::string& reason) {
 
 WorkerResult is_locked() { return waits(WaitReason::locked, "another process is working on the archive"); }
 
+api::ArchiveRecord digests_of(const repack::InPlaceResult& result, const api::WorkerOrder& order) {
+    return {.path = order.job.path, .digest = result.digest, .device_digests = result.device_digests};
+}
+
 WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrder& order) {
     switch (result.outcome) {
         case repack::InPlaceOutcome::done:
             return {.state = JobState::done,
                     .size_before = result.size_before,
                     .size_after = result.size_after,
-                    .warning = result.warning};
+                    .warning = result.warning,
+                    .record = digests_of(result, order)};
         case repack::InPlaceOutcome::in_grace_period:
             return {.state = JobState::waiting,
                     .waiting_for = WaitReason::grace_period,
@@ -76,7 +82,8 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
                     .size_before = result.size_before,
                     .size_after = result.size_after,
                     .retry_after_seconds = order.grace_period_seconds,
-                    .warning = result.warning};
+                    .warning = result.warning,
+                    .record = digests_of(result, order)};
         case repack::InPlaceOutcome::unchanged:
             return {.state = JobState::unchanged,
                     .size_before = result.size_before,
@@ -417,6 +424,7 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     const bool over = result.cleaned_up || result.waiting_for == WaitReason::grace_period;
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
     base::append_sentence(result.warning, warning);
+    result.record = record_after_repack(fs, order, result);
     find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
     share_blocks(fs, order, store, result, cancel, reports);
     result.gone = gone_beside(fs, order);

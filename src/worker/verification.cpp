@@ -15,6 +15,7 @@
 #include "publish/inode_lock.hpp"
 #include "repack/partition_names.hpp"
 #include "verify/archive_look.hpp"
+#include "worker/found_archive.hpp"
 
 namespace vmad::worker {
 namespace {
@@ -84,11 +85,8 @@ class FoundChecksums {
 };
 
 /// What the catalogue is to know of the file as it is.
-api::ArchiveRecord record_of(const api::WorkerOrder& order, const struct stat& status) {
-    auto record = order.known.value_or(api::ArchiveRecord{});
-    record.path = order.job.path;
-    record.size_bytes = static_cast<std::uint64_t>(status.st_size);
-    record.modified_ns = publish::nanoseconds(status.st_mtim);
+api::ArchiveRecord record_of_look(const api::WorkerOrder& order, const struct stat& status) {
+    auto record = record_of(order, status);
     record.looked_at = std::time(nullptr);
     return record;
 }
@@ -142,7 +140,7 @@ bool is_io_error(const std::exception_ptr& fault) {
 WorkerResult good(const api::WorkerOrder& order, const verify::ArchiveLook& look, const struct stat& status) {
     WorkerResult result{.state = JobState::done, .warning = look.survey->warning};
     base::append_sentence(result.warning, look.warning);
-    auto record = record_of(order, status);
+    auto record = record_of_look(order, status);
     record.digest = look.survey->digest.to_hex();
     record.device_digests.clear();
     for (const auto& [name, digest] : look.survey->device_digests)
@@ -163,7 +161,7 @@ WorkerResult damaged(io::FileSystem& fs, const api::WorkerOrder& order, const io
     result.damage = damaged_places(fs, file, look.damage, options);
     const auto status = fs.status(file);
     result.refused_file = publish::file_version(publish::identity_of(status));
-    auto record = record_of(order, status);
+    auto record = record_of_look(order, status);
     // The digest that the damaged file holds is of no use; the one that it should have is.
     const auto known = verify::known_digest(fs, file, recorded_digest(order.known));
     if (known.origin == verify::DigestOrigin::attribute) {
