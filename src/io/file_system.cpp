@@ -63,6 +63,10 @@ DeviceExtent to_device_extent(const fiemap_extent& found) {
     return extent;
 }
 
+/// A list or value may grow between the call that tells its size and the one that reads it; some file systems
+/// say so for ever.
+constexpr int kTriesToRead = 100;
+
 /// The file system has no such operation, not for this file, or not in this way.
 bool is_unknown_operation(int number) { return number == ENOSYS || number == EOPNOTSUPP || number == EINVAL; }
 
@@ -346,12 +350,12 @@ void FileSystem::set_modified(const File& file, timespec modified) {
 }
 
 std::vector<std::string> FileSystem::attribute_names(const File& file) {
-    for (;;) {
+    for (int tries = 1;; ++tries) {
         const auto size = ::flistxattr(file.fd(), nullptr, 0);
         std::string list(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
         const auto length = size > 0 ? ::flistxattr(file.fd(), list.data(), list.size()) : size;
         if (length < 0) {
-            if (errno == ERANGE) continue;  // grew in between
+            if (errno == ERANGE && tries < kTriesToRead) continue;
             if (is_refusal(errno)) return {};
             throw_file_error("list the attributes of", file.path());
         }
@@ -365,7 +369,7 @@ std::vector<std::string> FileSystem::attribute_names(const File& file) {
 }
 
 std::optional<std::string> FileSystem::attribute(const File& file, const std::string& name) {
-    for (;;) {
+    for (int tries = 1;; ++tries) {
         const auto size = ::fgetxattr(file.fd(), name.c_str(), nullptr, 0);
         std::string value(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
         const auto length =
@@ -374,7 +378,7 @@ std::optional<std::string> FileSystem::attribute(const File& file, const std::st
             value.resize(static_cast<std::size_t>(length));
             return value;
         }
-        if (errno == ERANGE) continue;  // grew in between
+        if (errno == ERANGE && tries < kTriesToRead) continue;
         if (is_refusal(errno) || errno == ENODATA) return std::nullopt;
         throw_file_error("read attribute " + name + " of", file.path());
     }
