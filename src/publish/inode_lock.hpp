@@ -16,7 +16,7 @@ namespace vmad::publish {
 class InodeLock {
   public:
     /// Nothing when somebody else holds it. `directory` is made (0700) when it is not there, its parent must
-    /// be. `fs` outlives the lock.
+    /// be. `fs` outlives the lock. Throws base::SystemError, and base::Error where a file is not found again.
     [[nodiscard]] static std::optional<InodeLock> take(io::FileSystem& fs, const std::string& directory,
                                                        const FileIdentity& file);
 

@@ -20,6 +20,8 @@ constexpr std::string_view kRecordSuffix = ".json";
 constexpr std::string_view kLockSuffix = ".lock";
 /// A path of 4 KiB, escaped, and the record.
 constexpr std::size_t kMaxRecordBytes = 64 << 10;
+/// More than others can be in the way.
+constexpr int kMostLockTries = 100;
 
 std::string record_name(const std::string& stem) { return stem + std::string(kRecordSuffix); }
 std::string lock_name(const std::string& stem) { return stem + std::string(kLockSuffix); }
@@ -101,7 +103,12 @@ JournalEntry::~JournalEntry() {
 
 void JournalEntry::take_lock() {
     // Between the two calls a run that clears up may take it for a leftover, and remove it.
-    while (!(lock_ = lock_of(fs_, directory_, stem_))) stem_ = io::random_hex();
+    for (int tries = 0; tries < kMostLockTries; ++tries) {
+        if ((lock_ = lock_of(fs_, directory_, stem_))) return;
+        stem_ = io::random_hex();
+    }
+    throw base::Error(fmt::format("cannot lock {}: it is gone, or another file, each time",
+                                  directory_.entry(lock_name(stem_))));
 }
 
 void JournalEntry::keep(const RecoveryRecord& record) {

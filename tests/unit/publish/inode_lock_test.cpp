@@ -104,6 +104,19 @@ TEST_CASE("a lock on a file that the last holder has removed is not taken for th
     CHECK(InodeLock::take(fs, state / "locks", file(1, 1)));
 }
 
+TEST_CASE("where a lock file is never found again there is no lock, but an end") {
+    struct Hiding final : FileSystem {
+        std::optional<struct stat> status_at(const File&, const std::string&) override {
+            return std::nullopt;
+        }
+    } fs;
+    const TemporaryDirectory state(TemporaryDirectory::fast_base());
+    CHECK_THROWS_WITH_AS(
+        (void)InodeLock::take(fs, state / "locks", file(1, 1)),
+        ("cannot lock " + (state / "locks/1-1") + ": it is gone, or another file, each time").c_str(),
+        vmad::base::Error);
+}
+
 TEST_CASE("a link in the place of a lock file is not followed") {
     const TemporaryDirectory state;
     FileSystem fs;

@@ -201,3 +201,16 @@ TEST_CASE("a lock that is removed while it is taken is taken anew") {
     CHECK(fixture.recover().empty());
     CHECK(fixture.temporary.names().size() == 2);
 }
+
+TEST_CASE("where a lock file is never found again there is no record, but an end") {
+    struct Hiding final : io::FileSystem {
+        std::optional<struct stat> status_at(const io::File&, const std::string&) override {
+            return std::nullopt;
+        }
+    } fs;
+    Fixture fixture;
+    JournalEntry record(fs, fixture.directory, "/d/x.vma");
+    CHECK_THROWS_AS(record.keep(some_publication()), base::Error);
+    CHECK(fixture.recover().empty());
+    CHECK(fixture.temporary.names().empty());
+}
