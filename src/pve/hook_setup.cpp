@@ -153,6 +153,14 @@ std::string earlier_script(const HookNode& node, const ConfigFile& config, bool&
     return was_kept ? script : "";
 }
 
+/// Disabling that failed after its first step has left the link to the script that vzdump runs again.
+HookChange remove_leftover(const HookNode& node, const std::string& script) {
+    const auto directory = node.find(kHookDirectory, O_RDONLY | O_DIRECTORY);
+    if (!directory || node.fs().read_link(*directory, kEarlierScriptName) != script) return {};
+    io::remove_link_durably(node.fs(), *directory, kEarlierScriptName);
+    return {.changed = true, .earlier = script, .linked = true};
+}
+
 }  // namespace
 
 HookChange enable_hook(const HookNode& node) {
@@ -185,7 +193,7 @@ HookChange disable_hook(const HookNode& node) {
         const std::string script(vzdump_script(config_text));
         return !script.empty() && node.is_hook(script);
     };
-    if (!is_hook(text)) return change;
+    if (!is_hook(text)) return remove_leftover(node, std::string(vzdump_script(text)));
     change.earlier = earlier_script(node, config, change.linked);
     auto restored =
         change.earlier.empty() ? without_vzdump_script(text) : with_vzdump_script(text, change.earlier);

@@ -26,8 +26,8 @@ struct HookChange {
 /// run, base::UsageError when the earlier script cannot be run from kHookDirectory, base::SystemError.
 [[nodiscard]] HookChange enable_hook(const HookNode& node);
 
-/// Nothing changes where the script is not the hook. Throws base::Error when kEarlierScriptName is a link to
-/// what no script can be, base::SystemError.
+/// Where the script is not the hook, nothing changes but what an earlier call left that failed. Throws
+/// base::Error when kEarlierScriptName is a link to what no script can be, base::SystemError.
 [[nodiscard]] HookChange disable_hook(const HookNode& node);
 
 }  // namespace vmad::pve

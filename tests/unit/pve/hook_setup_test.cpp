@@ -176,6 +176,7 @@ TEST_CASE("law: whichever operation fails, the file is wholly old or new, and th
                         (void)node.disable();
                     }
                     CHECK(node.config() == config);
+                    CHECK(node.link().empty());
                     if (finished) break;
                 }
             }
