@@ -35,7 +35,7 @@ NewFile::~NewFile() {
 
 void NewFile::publish() {
     if (entry_.empty()) {
-        fs_.link_unnamed(file_, directory_, name_);
+        name_unnamed(name_);
     } else {
         if (!take_name_by_link()) fs_.rename(directory_, temporary_, name_);
         fs_.unlink(directory_, temporary_);  // after the rename of one name of a file to another, both stay
@@ -43,12 +43,22 @@ void NewFile::publish() {
     entry_ = name_;
 }
 
+/// What reports an error may have been done all the same: what counts is what is there.
+void NewFile::name_unnamed(const std::string& name) {
+    try {
+        fs_.link_unnamed(file_, directory_, name);
+    } catch (const base::Error&) {
+        const auto named = fs_.status_at(directory_, name);
+        if (!named || named->st_ino != fs_.status(file_).st_ino) throw;
+    }
+}
+
 /// False where there are no hard links: then a name cannot be taken and refused in one step.
 bool NewFile::take_name_by_link() {
     try {
         if (fs_.link(directory_, temporary_, name_)) return true;
-    } catch (const base::SystemError& error) {
-        if (error.number() == EEXIST) throw;
+    } catch (const base::SystemError&) {
+        // Perhaps by this file.
     }
     const auto taken = fs_.status_at(directory_, name_);
     if (taken && taken->st_ino != fs_.status(file_).st_ino)
@@ -57,7 +67,7 @@ bool NewFile::take_name_by_link() {
 }
 
 void NewFile::replace() {
-    if (entry_.empty()) fs_.link_unnamed(file_, directory_, temporary_);
+    if (entry_.empty()) name_unnamed(temporary_);
     entry_ = temporary_;
     fs_.rename(directory_, temporary_, name_);
     entry_.clear();  // to remove it now would leave neither the old file nor the new

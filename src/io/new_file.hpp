@@ -37,6 +37,7 @@ class NewFile {
     }
 
   private:
+    void name_unnamed(const std::string& name);
     [[nodiscard]] bool take_name_by_link();
 
     FileSystem& fs_;
