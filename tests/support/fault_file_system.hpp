@@ -57,6 +57,7 @@ class FaultFileSystem : public io::FileSystem {
     template <typename Action>
     decltype(auto) step(std::string operation, std::string path, Action&& action) {
         const Call call{++count_, std::move(operation), std::move(path)};
+        const Current current(call);
         if (before) before(call);
         if constexpr (std::is_void_v<decltype(action())>) {
             action();
@@ -67,6 +68,9 @@ class FaultFileSystem : public io::FileSystem {
             return result;
         }
     }
+
+    /// The call that this thread is in; null when it is in none.
+    [[nodiscard]] static const Call* current() noexcept { return current_; }
 
     /// Throws what the seam throws for this error.
     [[noreturn]] static void fail(int error_number, const Call& call) {
@@ -249,6 +253,18 @@ class FaultFileSystem : public io::FileSystem {
     }
 
   private:
+    /// One call may make another.
+    class Current {
+      public:
+        explicit Current(const Call& call) : outer_(std::exchange(current_, &call)) {}
+        Current(const Current&) = delete;
+        Current& operator=(const Current&) = delete;
+        ~Current() { current_ = outer_; }
+
+      private:
+        const Call* outer_;
+    };
+
     /// A number is given when it is asked for, and goes with its file; by path, it is the name's.
     void renumber(const std::string& path, struct stat& status) {
         if (!S_ISREG(status.st_mode)) return;
@@ -269,6 +285,7 @@ class FaultFileSystem : public io::FileSystem {
     }
 
     std::map<std::string, ino_t> numbers_;  ///< by path
+    static inline thread_local const Call* current_ = nullptr;
     static inline std::atomic<ino_t> next_number_ = ino_t{1} << 40;
     std::atomic<unsigned> count_ = 0;  ///< the engine calls from several threads
 };

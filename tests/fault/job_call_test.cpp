@@ -1,0 +1,149 @@
+// A job of the daemon, from its order to its result, and the next run of it, on a file system that fails.
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include "call_matrix.hpp"
+#include "engine/engine_run.hpp"
+#include "io/temporary_name.hpp"
+#include "support/dump.hpp"
+#include "support/temporary_directory.hpp"
+#include "worker/run_job.hpp"
+
+using namespace vmad;
+using namespace vmad::fault;
+using api::JobState;
+using codec::ArchiveFormat;
+
+namespace {
+
+struct JobCase {
+    std::string title;
+    std::string archive;  ///< its name
+    ArchiveFormat format;
+    bool unnamed = true;
+    bool exchange = true;
+    bool links = true;
+};
+
+/// So much disorder that a small memory does not hold it.
+const std::string& original_of(ArchiveFormat format) {
+    static std::map<ArchiveFormat, std::string> originals;
+    auto& text = originals[format];
+    if (text.empty()) {
+        const auto guest = testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}});
+        const auto bytes = testing::stored_as(format, testing::dump(guest, {.shuffle = true}));
+        text = {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    }
+    return text;
+}
+
+class JobStage final : public Stage {
+  public:
+    explicit JobStage(const JobCase& job) : job_(job) {
+        archives_.write(job.archive, original_of(job.format));
+        order_.job.id = 1;
+        order_.job.path = archives_ / job.archive;
+        order_.job.mount_point = "/";
+        order_.job.announced = true;
+        order_.state_dir = state_.path();
+        order_.spill_dir = state_.path();
+        order_.memory_bytes = 0;
+        order_.threads = 2;
+        ::mkdir((state_ / "locks").c_str(), 0700);
+    }
+
+    std::string run(FailingFileSystem& fs) override {
+        fs.has_unnamed = job_.unnamed;
+        fs.has_exchange = job_.exchange;
+        fs.has_links = job_.links;
+        const base::CancelFlag cancel;
+        result_ = worker::run_job(
+            fs, order_, cancel,
+            {[this](const api::WorkerRecord& record) { order_.job.recovery = record.recovery; },
+             [](const api::JobProgress&) {}});
+        if (result_.cleaned_up) order_.job.recovery.clear();
+        return is_well() || is_of_the_archive() ? "" : result_.reason;
+    }
+
+    void check(const std::string&, const Failure& failure) override {
+        static std::map<std::string, std::string> canonical;
+        demand(archives_.has(job_.archive), "the archive is gone");
+        const auto now = archives_.read(job_.archive);
+        auto& expected = canonical[job_.title];
+        if (expected.empty()) expected = now;
+        demand(expected != original_of(job_.format), "it was not repacked");
+        demand(now == expected || now == original_of(job_.format), "the archive is neither old nor new");
+        if (is_well()) demand(now == expected, "the archive is not new");
+        demand(result_.state != JobState::running && result_.state != JobState::publishing &&
+                   result_.state != JobState::cancelled,
+               "the job has no result");
+        demand(is_well() || result_.state == JobState::vanished || !result_.reason.empty(),
+               "there is no reason");
+        if (hides_a_file(failure)) return;
+        if (order_.job.recovery.empty()) demand(is_clean(), "something is left, and no record of it");
+        FailingFileSystem healthy;
+        (void)run(healthy);
+        demand(is_well(), "the next run ends badly: " + result_.reason);
+        demand(archives_.read(job_.archive) == expected, "the next run leaves something else");
+        demand(is_clean(), "the next run leaves something beside it");
+    }
+
+  private:
+    [[nodiscard]] bool is_well() const {
+        return result_.state == JobState::done || result_.state == JobState::unchanged;
+    }
+    /// No call has failed, as far as the job can tell: so the reason names none.
+    [[nodiscard]] bool is_of_the_archive() const {
+        return result_.waiting_for == api::WaitReason::locked ||
+               result_.reason == "the archive was changed while it was repacked";
+    }
+    /// Empty lock files do no harm.
+    [[nodiscard]] bool is_clean() const {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(state_.path())) {
+            const auto name = entry.path().filename().string();
+            if (io::is_temporary_name(name) || io::is_reserved_name(name)) return false;
+        }
+        return archives_.names().size() == 1;
+    }
+
+    const JobCase& job_;
+    support::TemporaryDirectory archives_{support::TemporaryDirectory::fast_base()};
+    support::TemporaryDirectory state_{support::TemporaryDirectory::fast_base()};
+    api::WorkerOrder order_;
+    api::WorkerResult result_;
+};
+
+void run_case(const JobCase& job) {
+    fail_every_call(job.title, [&] { return std::make_unique<JobStage>(job); });
+}
+
+}  // namespace
+
+TEST_CASE("job: raw by exchange") { run_case({"job: raw by exchange", "a.vma", ArchiveFormat::raw}); }
+TEST_CASE("job: zst by link and rename") {
+    run_case({.title = "job: zst by link and rename",
+              .archive = "a.vma.zst",
+              .format = ArchiveFormat::zstd,
+              .exchange = false});
+}
+TEST_CASE("job: gz with a name by exchange") {
+    run_case({.title = "job: gz with a name by exchange",
+              .archive = "a.vma.gz",
+              .format = ArchiveFormat::gzip,
+              .unnamed = false});
+}
+TEST_CASE("job: raw with a name by link and rename") {
+    run_case({.title = "job: raw with a name by link and rename",
+              .archive = "a.vma",
+              .format = ArchiveFormat::raw,
+              .unnamed = false,
+              .exchange = false});
+}
+TEST_CASE("job: raw by bare rename") {
+    run_case({.title = "job: raw by bare rename",
+              .archive = "a.vma",
+              .format = ArchiveFormat::raw,
+              .unnamed = false,
+              .exchange = false,
+              .links = false});
+}
