@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from daemon_process import DaemonTest, needs_root, wait_until
+from daemon_process import Archive, DaemonTest, needs_root, wait_until
 from run_directory import with_run
 from support import SOURCE
 
@@ -122,6 +122,13 @@ class JournalTest(DaemonTest):
                                           r"[0-9.]+ MiB -> [0-9.]+ MiB in \d+ s(, [0-9.]+ [KMGi]*B/s)?$")
         ids = [record["MESSAGE_ID"] for record in self.journal.about(job["id"]) if "MESSAGE_ID" in record]
         self.assertEqual(ids, [event_ids()[name] for name in ("queued", "started", "done")])
+
+        self.assertNotIn("VMAD_NEW_BYTES", done)
+
+        next_day = Archive(self.dump / "vzdump-qemu-100-2026_01_02-02_00_00.vma")
+        done = self.journal.event(daemon.wait(daemon.add(next_day.path))["id"], "done")
+        self.assert_fields(done, VMAD_NEW_BYTES="0", VMAD_NEW_SINCE=archive.path.name)
+        self.assertTrue(done["MESSAGE"].endswith(f", 0 B new since {archive.path.name}"), done["MESSAGE"])
 
         again = daemon.wait(daemon.add(archive.path))["id"]
         unchanged = self.journal.event(again, "unchanged")

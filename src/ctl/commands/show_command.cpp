@@ -84,7 +84,8 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     if (job.size_after) line("Size after", exact_size(*job.size_after));
     line("Saving", saving_text(job));
     if (job.since) {
-        line("New", fmt::format("{}, {}", new_text(job, now), job.since->archive));
+        line("Compared", new_text(job, now));
+        line("", fmt::format("with {}", job.since->archive));
         for (const auto& disk : job.since->disks)
             line("", fmt::format("{}: {}", access::short_name(disk.disk), growth_text(disk)));
     }
