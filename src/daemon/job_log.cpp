@@ -40,13 +40,50 @@ constexpr Event kVanished{"vanished", LogLevel::info, "f53c1fe1ad674fb6a65b457e4
 constexpr Event kFailed{"failed", LogLevel::error, "70ad576030e446fe874bd6fcd62ea728"};
 constexpr Event kCancelled{"cancelled", LogLevel::info, "7a4c9e7b46264a5584b3215bfa5d2ad6"};
 
+// The same of verify jobs.
+constexpr Event kVerifyQueued{"queued to be verified", LogLevel::info, "c308a39b29954a2eb99161cb7bf93c09"};
+constexpr Event kVerifyStarted{"verification started", LogLevel::info, "4d9fc80ef34542d29af6c94030509fc0"};
+constexpr Event kVerifyWaiting{"verification waiting", LogLevel::warning, "c70c548855af4b819cefb1c657bdb0a1"};
+constexpr Event kVerifyWaitingAsUsual{kVerifyWaiting.name, LogLevel::info, kVerifyWaiting.message_id};
+constexpr Event kVerified{"verified", LogLevel::info, "4c401a7d9f4140afaf6bdc01d04905c6"};
+constexpr Event kDamaged{"damaged", LogLevel::error, "301b1a893505484891f5ed0abd44a5b5"};
+constexpr Event kVerifyFailed{"verification failed", LogLevel::error, "b36a0d9c33ca4bb98368c7aee56b3d74"};
+constexpr Event kVerifyVanished{"vanished before verification", LogLevel::info,
+                                "0fe6a47db9cd4bc19b0e5afa7c8e225d"};
+constexpr Event kVerifyCancelled{"verification cancelled", LogLevel::info,
+                                 "6e890fb75f2b43eba076c3b65a0ae064"};
+
 bool needs_nobody(std::optional<api::WaitReason> what) {
     return what == api::WaitReason::locked || what == api::WaitReason::too_recent ||
            what == api::WaitReason::grace_period;
 }
 
+const Event* verify_event_of(const Job& job) {
+    switch (job.state) {
+        case JobState::queued:
+            return &kVerifyQueued;
+        case JobState::running:
+            return &kVerifyStarted;
+        case JobState::publishing:
+            return nullptr;
+        case JobState::waiting:
+            return needs_nobody(job.waiting_for) ? &kVerifyWaitingAsUsual : &kVerifyWaiting;
+        case JobState::done:
+        case JobState::unchanged:
+            return &kVerified;
+        case JobState::vanished:
+            return &kVerifyVanished;
+        case JobState::failed:
+            return job.damaged ? &kDamaged : &kVerifyFailed;
+        case JobState::cancelled:
+            return &kVerifyCancelled;
+    }
+    return nullptr;
+}
+
 /// Nothing for a state that is no event.
 const Event* event_of(const Job& job) {
+    if (job.kind == api::JobKind::verify) return verify_event_of(job);
     switch (job.state) {
         case JobState::queued:
             return &kQueued;
@@ -74,12 +111,14 @@ std::chrono::seconds duration_of(const Job& job) {
     return std::chrono::seconds(job.ended_at.value_or(0) - job.started_at.value_or(0));
 }
 
-/// "30.0 GiB -> 29.8 GiB in 2 min 5 s, 246 MiB/s"
+/// "30.0 GiB -> 29.8 GiB in 2 min 5 s, 246 MiB/s", or without the second size.
 std::string what_was_done(const Job& job) {
     const auto before = job.size_before.value_or(0);
     const auto took = duration_of(job);
-    auto text = fmt::format("{} -> {} in {}", base::format_size(before),
-                            base::format_size(job.size_after.value_or(0)), base::format_duration(took));
+    auto text = base::format_size(before);
+    if (job.kind == api::JobKind::repack)
+        text += fmt::format(" -> {}", base::format_size(job.size_after.value_or(0)));
+    text += " in " + base::format_duration(took);
     if (took.count() > 0) text += ", " + base::format_rate(before, took);
     return text;
 }
@@ -135,6 +174,7 @@ Fields fields_of(const Job& job, LogLevel level, std::string_view message) {
     fields.add("VMAD_ARCHIVE", job.path);
     fields.add_known("VMAD_VMID", job.vmid);
     if (!job.storage.empty()) fields.add("VMAD_STORAGE", job.storage);
+    fields.add("VMAD_KIND", api::to_string(job.kind));
     fields.add("VMAD_STATE", api::to_string(job.state));
     return fields;
 }

@@ -22,7 +22,7 @@ ERROR, WARNING, INFO = "3", "4", "6"
 
 def event_ids():
     """By the name of the event."""
-    return dict(re.findall(r'constexpr Event k\w+\{"(\w+)", LogLevel::\w+, "(\w+)"\}', EVENTS.read_text()))
+    return dict(re.findall(r'constexpr Event k\w+\{"([\w ]+)", LogLevel::\w+,\s+"(\w+)"\}', EVENTS.read_text()))
 
 
 def catalog_entries():
@@ -210,7 +210,9 @@ class CatalogTest(unittest.TestCase):
     def test_every_event_is_explained_and_nothing_else(self):
         ids = event_ids()
         self.assertEqual(set(ids), {"queued", "started", "waiting", "done", "unchanged", "vanished", "failed",
-                                    "cancelled"})
+                                    "cancelled", "queued to be verified", "verification started",
+                                    "verification waiting", "verified", "damaged", "verification failed",
+                                    "vanished before verification", "verification cancelled"})
         self.assertEqual(sorted(ids.values()), sorted(catalog_entries()))
         for event_id in ids.values():
             self.assertRegex(event_id, r"^[0-9a-f]{32}$")

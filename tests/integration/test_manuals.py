@@ -115,7 +115,7 @@ class ManualTest(ProcessTest):
         self.assertGreater(len(methods), 5)
         self.assertEqual(re.findall(r"^\*([A-Z][a-z]\w*)\*$", section(source, "# INTERFACE"), re.M), methods)
         text = plain("vmad.8")
-        events = re.findall(r'constexpr Event \w+\{"(\w+)", [\w:]+, "(\w{32})"\};',
+        events = re.findall(r'constexpr Event \w+\{"([\w ]+)", [\w:]+,\s+"(\w{32})"\};',
                             (SOURCE / "src/daemon/job_log.cpp").read_text())
         for name, message_id in events:
             self.assertTrue(re.search(rf"^{name} +{message_id}$", text, re.M), name)
