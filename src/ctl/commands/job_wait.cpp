@@ -108,13 +108,20 @@ api::QueueClient connect(Context& context) {
     return daemon;
 }
 
+/// What is not named is waited for if something comes after it that wants repacked archives: verify jobs are
+/// not.
+bool concerns_all(const api::Job& job) {
+    return job.kind == api::JobKind::repack && !api::is_final(job.state) &&
+           job.waiting_for != api::WaitReason::grace_period;
+}
+
 std::set<std::uint64_t> unfinished_jobs(api::QueueClient& daemon,
                                         const std::function<bool(const api::Job&)>& concerns = {}) {
     using api::JobState;
     std::set<std::uint64_t> ids;
     for (const auto& job :
          daemon.list({JobState::queued, JobState::running, JobState::publishing, JobState::waiting}))
-        if (!api::is_final(job.state) && job.waiting_for != api::WaitReason::grace_period)
+        if (concerns_all(job))
             if (!concerns || concerns(job)) ids.insert(job.id);
     return ids;
 }
@@ -138,7 +145,8 @@ std::size_t report_unfinished(Context& context, const api::WaitCall& call) {
         for (const auto& job : daemon.list({})) {
             const bool is_over = api::is_final(job.state) || job.waiting_for == api::WaitReason::grace_period;
             const bool all = call.ids.empty() && call.paths.empty();
-            if (is_over || !(all || is_one_of(call.ids, job.id) || is_one_of(call.paths, job.path))) continue;
+            const bool is_named = is_one_of(call.ids, job.id) || is_one_of(call.paths, job.path);
+            if (is_over || !(all ? concerns_all(job) : is_named)) continue;
             context.console.message(unfinished_line(job, paused));
             ++count;
         }
@@ -150,7 +158,7 @@ std::size_t report_unfinished(Context& context, const api::WaitCall& call) {
 
 void print(Context& context, const api::Job& job) {
     if (context.options.json) return print_json(context.console, job);
-    auto line = fmt::format("job {}: {}: {}", job.id, api::to_string(job.state), job.path);
+    auto line = fmt::format("job {}: {}: {}", job.id, state_text(job), job.path);
     const auto result = result_text(job, now());
     if (!result.empty() && (job.state == api::JobState::done || job.since))
         line += fmt::format(", {}", result);

@@ -31,8 +31,17 @@ std::string backup_text(const api::Job& job) {
     return fmt::format("{}, {}", text, cells.format);
 }
 
+/// The state, or that a job is not one to repack.
+std::string event_text(const api::Job& job) {
+    if (job.kind == api::JobKind::verify && job.state == api::JobState::queued) return "to verify";
+    if (job.kind == api::JobKind::verify && job.state == api::JobState::running) return "verifying";
+    return state_text(job);
+}
+
 /// What is worth a line below that of a job that has changed.
 std::string details_of(const api::Job& job) {
+    if (job.state == api::JobState::done && job.kind == api::JobKind::verify)
+        return sizes_text(job) + (job.started_at ? ", in " + elapsed_text(job) : "");
     if (job.state == api::JobState::done) {
         const auto saving = saving_text(job);
         return sizes_text(job) + (saving.empty() ? "" : ", " + saving) +
@@ -57,7 +66,7 @@ class ChangeLog {
         seen.state = job.state;
         seen.reason = job.reason;
         if (changed) {
-            print_line(job, api::to_string(job.state), backup_text(job));
+            print_line(job, event_text(job), backup_text(job));
             if (const auto details = details_of(job); !details.empty()) print_details(printable(details));
         }
         if (job.progress) show_progress(job, seen);

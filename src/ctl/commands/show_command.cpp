@@ -69,19 +69,24 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
     line("VMID", vmid_text(job));
     line("Guest", job.guest);
     line("Storage", job.storage);
-    line("State", api::to_string(job.state), colour_of(job.state));
+    const bool verifies = job.kind == api::JobKind::verify;
+    if (verifies) line("Kind", "verify; the archive is only read");
+    line("State", state_text(job), colour_of(job.state));
     if (job.waiting_for) line("Waiting for", waiting_text(*job.waiting_for));
     line("Reason", job.reason);
+    for (const auto& place : job.damage) line("Damaged", place_text(place), Colour::red);
+    time("Last good", job.last_good_at);
     line("Hint", advice_for(job));
     line("Warning", job.warning);
     if (job.progress) line("Progress", progress_text(*job.progress));
+    if (job.paused) line("Paused", "while an archive is repacked on the same file system");
     time("Queued", job.queued_at);
     time("Started", job.started_at);
     time("Retry", job.retry_at);
     time("Finished", job.ended_at);
     line("Took", elapsed_text(job));
-    if (job.size_before) line("Size before", exact_size(*job.size_before));
-    if (job.size_after) line("Size after", exact_size(*job.size_after));
+    if (job.size_before) line(verifies ? "Size" : "Size before", exact_size(*job.size_before));
+    if (job.size_after && !verifies) line("Size after", exact_size(*job.size_after));
     line("Saving", saving_text(job));
     if (job.since) {
         line("Compared", new_text(job, now));

@@ -44,6 +44,14 @@ Colour colour_of(api::JobState state) noexcept {
     }
 }
 
+const char* state_text(const api::Job& job) noexcept {
+    if (job.kind == api::JobKind::verify) {
+        if (job.state == api::JobState::done) return "verified";
+        if (job.state == api::JobState::failed && job.damaged) return "damaged";
+    }
+    return api::to_string(job.state);
+}
+
 std::string job_label(const api::Job& job) { return archive_label(job.path, job.guest); }
 
 std::string vmid_text(const api::Job& job) { return job.vmid ? fmt::format("{}", *job.vmid) : ""; }
@@ -66,11 +74,12 @@ std::string when_text(const api::Job& job, std::int64_t now) {
 std::string sizes_text(const api::Job& job) {
     if (!job.size_before) return {};
     const auto before = base::format_size(*job.size_before);
+    if (job.kind == api::JobKind::verify) return before;
     return job.size_after ? fmt::format("{} → {}", before, base::format_size(*job.size_after)) : before;
 }
 
 std::string saving_text(const api::Job& job) {
-    if (!job.size_after || job.size_before.value_or(0) == 0) return {};
+    if (!job.size_after || job.size_before.value_or(0) == 0 || job.kind == api::JobKind::verify) return {};
     const auto before = static_cast<double>(*job.size_before);
     const auto saved = 100 * (before - static_cast<double>(*job.size_after)) / before;
     return fmt::format("{:.1f} % {}", std::abs(saved), saved < 0 ? "more" : "saved");
@@ -135,6 +144,8 @@ std::string advice_for(const api::Job& job) {
             if (job.waiting_for == api::WaitReason::grace_period) return {};
             return fmt::format("\"vmactl retry {0}\" retries now, \"vmactl cancel {0}\" cancels", job.id);
         case api::JobState::failed:
+            if (job.damaged && job.kind == api::JobKind::verify)
+                return fmt::format("try \"vmactl repair\"; \"vmactl cancel {}\" acknowledges", job.id);
             if (job.damaged)
                 return fmt::format("make another backup; \"vmactl cancel {}\" acknowledges", job.id);
             return fmt::format("\"vmactl retry {0}\" retries, \"vmactl cancel {0}\" acknowledges", job.id);
@@ -143,6 +154,14 @@ std::string advice_for(const api::Job& job) {
         default:
             return {};
     }
+}
+
+std::string place_text(const api::DamagedPlace& place) {
+    if (place.disk.empty()) return "header";
+    auto text = fmt::format("{}, {} at {} (byte {})", place.disk, base::format_size(place.bytes),
+                            base::format_size(place.offset), place.offset);
+    if (!place.partition.empty()) text += ", partition " + place.partition;
+    return text;
 }
 
 ProgressView progress_view(const api::Job& job) {
@@ -157,6 +176,8 @@ ProgressView progress_view(const api::Job& job) {
 std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now, const Console& console) {
     if (jobs.empty()) return {};
     const bool has_new = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job.since; });
+    const bool tells_kinds = std::any_of(
+        jobs.begin(), jobs.end(), [](const api::Job& job) { return job.kind != api::JobKind::repack; });
     std::vector<TextTable::Column> columns{{"ID", Align::right},
                                            {"VMID", Align::right},
                                            {.title = "GUEST", .shrinks = true, .keeps_begin = true},
@@ -167,20 +188,22 @@ std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now, const
     if (has_new) columns.push_back({.title = "NEW", .align = Align::right, .drops = true});
     columns.push_back({.title = "SIZE", .align = Align::right, .drops = true});
     columns.push_back({.title = "FORMAT", .drops = true});
+    if (tells_kinds) columns.insert(columns.begin() + 1, {"KIND"});
     TextTable table(std::move(columns));
     for (const auto& job : jobs) {
         const auto cells = archive_cells(job.path, now);
         std::vector<TextTable::Cell> row{
             {fmt::format("{}", job.id)}, {job.vmid ? vmid_text(job) : cells.vmid},
             {known(job.guest)},          {cells.time},
-            {known(job.storage)},        {api::to_string(job.state), colour_of(job.state)},
+            {known(job.storage)},        {state_text(job), colour_of(job.state)},
             {when_text(job, now)}};
         if (has_new) row.push_back({job.since ? base::format_size(job.since->new_bytes) : "-"});
         row.push_back({size_of(job) ? base::format_size(*size_of(job)) : "-"});
         row.push_back({cells.format});
+        if (tells_kinds) row.insert(row.begin() + 1, {api::to_string(job.kind)});
         table.add(std::move(row));
         if (!has_backup_name(job.path)) table.add_note(job.path);
-        if (job.progress) table.add_note(progress_text(*job.progress));
+        if (job.progress) table.add_note(progress_text(*job.progress) + (job.paused ? ", paused" : ""));
         table.add_note(job.reason);
     }
     return table.render(console);

@@ -14,6 +14,9 @@ namespace vmad::ctl {
 /// The colour for good, bad and unfinished states.
 [[nodiscard]] Colour colour_of(api::JobState state) noexcept;
 
+/// What a job has come to: its state, or of a verify job "verified" and "damaged".
+[[nodiscard]] const char* state_text(const api::Job& job) noexcept;
+
 /// "VM 104 web, 2026-01-31 02:00"; the name of a file that is no backup of vzdump's.
 [[nodiscard]] std::string job_label(const api::Job& job);
 
@@ -24,10 +27,10 @@ namespace vmad::ctl {
 /// again. "3 min ago", "in 5 min".
 [[nodiscard]] std::string when_text(const api::Job& job, std::int64_t now);
 
-/// "3.7 GiB → 3.6 GiB", as far as the sizes are known.
+/// "3.7 GiB → 3.6 GiB", as far as the sizes are known; of a verify job only one, which stays.
 [[nodiscard]] std::string sizes_text(const api::Job& job);
 
-/// "3 % saved", "1 % more"; empty when a size is not known or was 0.
+/// "3 % saved", "1 % more"; empty when a size is not known or was 0, and of a verify job.
 [[nodiscard]] std::string saving_text(const api::Job& job);
 
 /// "3 %", "< 1 %"; of nothing 0 %.
@@ -51,11 +54,15 @@ namespace vmad::ctl {
 /// What the administrator can do about a job, in one line; empty when it takes care of itself.
 [[nodiscard]] std::string advice_for(const api::Job& job);
 
+/// "drive-scsi0, 2.0 MiB at 1.3 GiB (byte 1363148800), partition 2 (ext4)", or "header".
+[[nodiscard]] std::string place_text(const api::DamagedPlace& place);
+
 /// What a progress line shows of a running job.
 [[nodiscard]] ProgressView progress_view(const api::Job& job);
 
-/// A line of titles and one for each job, with lines below it for the path where its name is not one of
-/// vzdump's, for the progress and for the reason; empty without jobs.
+/// A line of titles and one for each job, which says of what kind it is where not all are repacks; with lines
+/// below it for the path where its name is not one of vzdump's, for the progress and for the reason; empty
+/// without jobs.
 [[nodiscard]] std::string job_table(const std::vector<api::Job>& jobs, std::int64_t now,
                                     const Console& console);
 

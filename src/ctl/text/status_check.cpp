@@ -46,18 +46,29 @@ Check check_of(const api::Status& status, std::int64_t now) {
         result = CheckResult::warning;
         text = fmt::format("an unfinished job was queued {}, ", relative_time(*status.oldest_at, now));
     }
-    if (counts[failed] != 0) {
+    const auto& archives = status.archives;
+    if (archives.overdue != 0) {
+        result = CheckResult::warning;
+        text += fmt::format("{} overdue to be verified (see vmactl list --verified), ", archives.overdue);
+    }
+    const auto failed_jobs = counts[failed] + status.verify_counts[failed];
+    if (failed_jobs != 0) {
         result = CheckResult::critical;
-        text = fmt::format("{} failed (see vmactl list --state failed), ", counts[failed]) + text;
+        text = fmt::format("{} failed (see vmactl list --state failed), ", failed_jobs) + text;
+    }
+    if (archives.damaged != 0) {
+        result = CheckResult::critical;
+        text = fmt::format("{} damaged (see vmactl list --verified), ", archives.damaged) + text;
     }
     text += fmt::format("{} queued, {} running, {} waiting", counts[queued], active, counts[waiting]);
     if (status.hold == api::Hold::paused) text += ", paused";
     // 'label'=value[unit];[warning above];[critical above];[least];[most]; "c" marks a counter.
-    return check(result, text,
-                 fmt::format("queued={};;;0 running={};;;0;{} waiting={};;;0 failed={};;0;0 oldest={}s;{};;0 "
-                             "done={}c;;;0",
-                             counts[queued], active, status.workers, counts[waiting], counts[failed], age,
-                             kOldJobSeconds, status.totals.done));
+    return check(
+        result, text,
+        fmt::format("queued={};;;0 running={};;;0;{} waiting={};;;0 failed={};;0;0 oldest={}s;{};;0 "
+                    "done={}c;;;0 archives={};;;0 damaged={};;0;0 overdue={};0;;0",
+                    counts[queued], active, status.workers, counts[waiting], failed_jobs, age, kOldJobSeconds,
+                    status.totals.done, archives.known, archives.damaged, archives.overdue));
 }
 
 Check check_of(const Failure& failure) {

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kWaitingShown = 5;
 constexpr std::size_t kGuestsShown = 10;
 constexpr std::size_t kLabelWidth = 8;
+constexpr const char* kNoJobs = "no pending jobs";
 
 std::string counts_text(const api::JobCounts& counts) {
     std::string text;
@@ -24,7 +25,20 @@ std::string counts_text(const api::JobCounts& counts) {
                              api::JobState::waiting, api::JobState::failed})
         if (counts[state] != 0)
             text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[state], api::to_string(state));
-    return text.empty() ? "no pending jobs" : text;
+    return text.empty() ? kNoJobs : text;
+}
+
+std::string archives_text(const api::ArchiveCounts& archives) {
+    auto text = fmt::format("{} {}", archives.known, archives.known == 1 ? "archive" : "archives");
+    if (archives.damaged != 0) text += fmt::format(", {} damaged", archives.damaged);
+    if (archives.overdue != 0) text += fmt::format(", {} overdue", archives.overdue);
+    if (archives.damaged + archives.overdue != 0) text += " (vmactl list --verified)";
+    return text;
+}
+
+Colour colour_of(const api::ArchiveCounts& archives) {
+    if (archives.damaged != 0) return Colour::red;
+    return archives.overdue != 0 ? Colour::yellow : Colour::none;
 }
 
 std::string hold_text(const api::Status& status, std::int64_t now) {
@@ -78,6 +92,10 @@ std::string header(const api::Status& status, const HookWarning& hook, std::int6
     if (!hook.overriding_jobs.empty())
         line("hook", overriding_text(hook.overriding_jobs, console.width() - kLabelWidth), Colour::yellow);
     line("jobs", counts_text(status.counts));
+    if (const auto& jobs = status.verify_counts; counts_text(jobs) != kNoJobs)
+        line("verify", counts_text(jobs));
+    if (const auto& archives = status.archives; archives.known != 0)
+        line("known", archives_text(archives), colour_of(archives));
     if (status.oldest_at)
         line("oldest", fmt::format("queued {}", relative_and_iso_time(*status.oldest_at, now)));
     line("done", totals_text(status.totals));

@@ -132,6 +132,26 @@ TEST_CASE("where a disk has grown") {
     CHECK(growth_text(disk) == "30 MiB, at 200 MiB to 264 MiB");
 }
 
+TEST_CASE("a verify job has come to something else") {
+    auto job = job_in(JobState::done);
+    CHECK(state_text(job) == std::string("done"));
+    job.kind = api::JobKind::verify;
+    job.size_before = job.size_after = 4096;
+    CHECK(state_text(job) == std::string("verified"));
+    CHECK(sizes_text(job) == "4.0 KiB");
+    CHECK(saving_text(job) == "");
+    job.state = JobState::failed;
+    CHECK(state_text(job) == std::string("failed"));
+    CHECK(advice_for(job) == "\"vmactl retry 17\" retries, \"vmactl cancel 17\" acknowledges");
+    job.damaged = true;
+    CHECK(state_text(job) == std::string("damaged"));
+    CHECK(advice_for(job) == "try \"vmactl repair\"; \"vmactl cancel 17\" acknowledges");
+    CHECK(place_text({"drive-scsi0", UINT64_C(1363148800), 2 << 20, "2 (ext4)"}) ==
+          "drive-scsi0, 2.0 MiB at 1.3 GiB (byte 1363148800), partition 2 (ext4)");
+    CHECK(place_text({"drive-scsi0", 0, 512, ""}) == "drive-scsi0, 512 B at 0 B (byte 0)");
+    CHECK(place_text({"", 0, 65536, ""}) == "header");
+}
+
 TEST_CASE("progress says what is known") {
     api::JobProgress progress;
     progress.stage = "verifying";

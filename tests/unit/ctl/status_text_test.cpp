@@ -43,6 +43,8 @@ api::Job random_job(testing::Random& random, std::uint64_t id) {
     if (random.below(2) == 0) job.guest = std::string(random.below(80), 'g');
     if (random.below(2) == 0) job.storage = std::string(random.below(30), 's');
     if (random.below(2) == 0) job.reason = std::string(random.below(200), 'r');
+    if (random.below(2) == 0) job.kind = api::JobKind::verify;
+    job.damaged = job.paused = random.below(2) == 0;
     if (random.below(2) == 0)
         job.progress = api::JobProgress{"repacking", random.below(1 << 30), 1 << 30,
                                         random.below(UINT64_C(1) << 32), random.below(40'000)};
@@ -76,7 +78,11 @@ TEST_CASE("law: a status fits 80 columns, whatever there is") {
         status.started_at = kNow - static_cast<std::int64_t>(random.below(10'000'000));
         status.workers = static_cast<std::uint32_t>(random.below(100));
         for (std::size_t i = 0; i < api::kJobStateNames.size(); ++i)
-            status.counts[static_cast<JobState>(i)] = random.below(3) == 0 ? 0 : random.below(20'000);
+            for (auto* counts : {&status.counts, &status.verify_counts})
+                (*counts)[static_cast<JobState>(i)] = random.below(3) == 0 ? 0 : random.below(20'000);
+        for (auto* count : {&status.archives.known, &status.archives.damaged, &status.archives.overdue})
+            *count = random.below(3) == 0 ? 0 : random.below(20'000);
+        status.verify_counts[JobState::publishing] = 0;
         // No more than there are workers.
         status.counts[JobState::running] = random.below(100);
         status.counts[JobState::publishing] = random.below(100);
