@@ -23,9 +23,14 @@ class AddCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
         arguments.operand("ARCHIVE", words_, "Paths or Proxmox volume IDs (local:backup/...)").required();
-        arguments.flag("--announced", announced_,
-                       "Do not wait until they are old enough, and save\n"
-                       "the request if the daemon is away (for hooks)");
+        const auto announced = arguments.flag("--announced", announced_,
+                                              "Do not wait until they are old enough, and save\n"
+                                              "the request if the daemon is away (for hooks)");
+        arguments
+            .flag("--verify", verify_,
+                  "Verify them instead of repacking them: read them\n"
+                  "completely, and compare them with what was written")
+            .excludes(announced);
         arguments.option("--storage", storage_, "Proxmox storage ID of the archives (for hooks)")
             .help_text("ID");
         arguments.footer("Returns once the jobs are durably queued. Use \"vmactl wait\" to wait for them.");
@@ -65,7 +70,10 @@ class AddCommand final : public Command {
             try {
                 auto name = archive_name(context.fs, context.console, word);
                 if (!storage_.empty()) name.storage = storage_;
-                calls.push_back({absolute_path(name.path), announced_, name.storage});
+                calls.push_back({.path = absolute_path(name.path),
+                                 .announced = announced_,
+                                 .storage = name.storage,
+                                 .kind = verify_ ? api::JobKind::verify : api::JobKind::repack});
                 // vzdump has just made it, and its hook must not wait for a storage.
                 if (!announced_) require_archive(context.fs, calls.back().path);
             } catch (const base::Error&) {
@@ -137,6 +145,7 @@ class AddCommand final : public Command {
     std::vector<std::string> words_;
     std::string storage_;
     bool announced_ = false;
+    bool verify_ = false;
 };
 
 }  // namespace

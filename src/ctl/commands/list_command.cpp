@@ -1,11 +1,14 @@
-// vmactl list: shows the jobs of the queue.
+// vmactl list: shows the jobs of the queue, or with --verified what is known of the archives.
 
 #include <algorithm>
+
+#include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
 #include "ctl/commands/command.hpp"
 #include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
+#include "ctl/text/verification_text.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -18,21 +21,33 @@ class ListCommand final : public Command {
                           .help_text("STATE")
                           .repeatable()
                           .one_of(names);
-        arguments.flag("--all", all_, "Include finished jobs").excludes(states);
+        const auto all = arguments.flag("--all", all_, "Include finished jobs").excludes(states);
         arguments.option("--vmid", vmid_, "Show only jobs of this guest")
             .help_text("VMID")
             .between(1u, kMostVmid);
         arguments.option("--storage", storage_, "Show only jobs of this Proxmox storage").help_text("ID");
-        arguments.option("--since", since_, "Show only jobs queued or finished since TIME").help_text("TIME");
+        const auto since = arguments.option("--since", since_, "Show only jobs queued or finished since TIME")
+                               .help_text("TIME");
+        arguments
+            .flag("--verified", verified_,
+                  "Show by guest when its archives were verified,\n"
+                  "damaged ones first; with --vmid, by archive")
+            .excludes(states)
+            .excludes(all)
+            .excludes(since);
         arguments.footer(
             "By default, shows unfinished jobs; with --vmid, --storage or --since, finished\n"
             "ones as well. WHEN is the time when a job was queued, started or finished, or\n"
             "when a waiting job is retried. TIME is 2026-01-31, \"2026-01-31 12:00\", or an age\n"
             "such as 7d or 12h. States: queued, running, publishing, waiting, done,\n"
-            "unchanged, vanished, failed, cancelled.");
+            "unchanged, vanished, failed, cancelled.\n\n"
+            "With --verified, VERIFIED is when the archive was last found good, of several\n"
+            "the one that it is longest ago for. Overdue are those that were not read for one\n"
+            "and a half times verify_every. With --json: one archive per line.");
     }
 
     ExitCode run(Context& context) override {
+        if (verified_) return list_verified(context);
         // All are taken from the daemon before one is printed: a pager may take the output slowly, and a
         // daemon that hangs must not look the same.
         const auto since = since_.empty() ? INT64_MIN : since_time(since_, now());
@@ -46,6 +61,23 @@ class ListCommand final : public Command {
     }
 
   private:
+    [[nodiscard]] ExitCode list_verified(Context& context) const {
+        auto daemon = context.daemon();
+        const auto every_seconds = daemon.status().verify_every_seconds;
+        auto archives = daemon.archives();
+        std::erase_if(archives, [&](const api::ArchiveRecord& archive) {
+            return !(vmid_ == 0 || archive.vmid == vmid_) ||
+                   !(storage_.empty() || archive.storage == storage_);
+        });
+        if (context.options.json) {
+            for (const auto& archive : archives) context.console.print_json(archive);
+            return ExitCode::done;
+        }
+        const auto table = vmid_ != 0 ? verified_archives_table : verified_guests_table;
+        context.console.print(table(archives, every_seconds, now(), context.console));
+        return ExitCode::done;
+    }
+
     [[nodiscard]] std::vector<api::JobState> wanted_states() const {
         const bool all = all_ || vmid_ != 0 || !storage_.empty() || !since_.empty();
         std::vector<api::JobState> wanted;
@@ -71,6 +103,7 @@ class ListCommand final : public Command {
     std::string since_;
     unsigned vmid_ = 0;
     bool all_ = false;
+    bool verified_ = false;
 };
 
 }  // namespace

@@ -5,22 +5,28 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <functional>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "api/queue_client.hpp"
 #include "api/queue_interface.hpp"
+#include "base/path.hpp"
 #include "base/units.hpp"
 #include "ctl/commands/command.hpp"
+#include "ctl/commands/verification_scan.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_search.hpp"
 #include "ctl/operands/dump_directory.hpp"
 #include "ctl/text/local_time.hpp"
+#include "ctl/text/progress_bar.hpp"
 #include "ctl/text/text_table.hpp"
 #include "publish/file_identity.hpp"
 #include "pve/storage_config.hpp"
+#include "settings/settings.hpp"
 #include "varlink/protocol.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"
@@ -38,15 +44,14 @@ constexpr const char* kFooter =
     "With --json: one line per archive examined, {path, size_bytes, modified_at,\n"
     "canonical, job}; job is the job ID, or null if none was queued. An archive whose\n"
     "job has failed because of the archive itself is not queued again until it\n"
-    "changes.";
+    "changes.\n\n"
+    "With --verify, queues archives whether or not they are canonical, to be read and\n"
+    "compared with what was written, and has the daemon forget those that are gone.\n"
+    "LAST READ is when one was repacked, verified, or else modified. With --json: one\n"
+    "line per archive queued, {path, size_bytes, modified_at, read_at, job}, and per\n"
+    "archive forgotten, {path, forgotten}.";
 
 constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
-
-/// Where to look, and Proxmox's name for it, or none.
-struct Place {
-    std::string path;
-    std::string storage;
-};
 
 struct Candidate {
     FoundArchive archive;
@@ -67,38 +72,12 @@ Examined examine(io::FileSystem& fs, const std::string& path) {
     return {canonical, std::move(version)};
 }
 
-/// A line at the bottom of a terminal, redrawn not more than ten times a second, and gone with this object.
-class CountLine {
-  public:
-    explicit CountLine(Console& console) : console_(console) {}
-    CountLine(const CountLine&) = delete;
-    CountLine& operator=(const CountLine&) = delete;
-    ~CountLine() { clear(); }
-
-    void show(const std::string& text) {
-        const auto now = std::chrono::steady_clock::now();
-        if (!console_.shows_progress() || now - last_shown_ < std::chrono::milliseconds(100)) return;
-        last_shown_ = now;
-        console_.show_line(text);
-    }
-    void clear() noexcept {
-        if (last_shown_ != kNever) console_.show_line({});
-        last_shown_ = kNever;
-    }
-
-  private:
-    static constexpr std::chrono::steady_clock::time_point kNever{};
-
-    Console& console_;
-    std::chrono::steady_clock::time_point last_shown_ = kNever;
-};
-
 class Scan {
   public:
     Scan(Context& context, bool dry_run)
         : context_(context), line_(context.console), dry_run_(dry_run), now_(now()) {}
 
-    void search(const Place& place, std::int64_t since) {
+    void search(const SearchPlace& place, std::int64_t since) {
         find_archives(
             context_.fs, place.path,
             [&](FoundArchive archive) {
@@ -222,6 +201,25 @@ class Scan {
     ExitCode code_ = ExitCode::done;
 };
 
+/// What the settings say about verification, as the daemon has them.
+struct Schedule {
+    std::optional<std::int64_t> every_seconds;
+    std::vector<std::string> directories;  ///< empty: wherever archives are
+};
+
+/// Nothing when each archive is not to be verified now and then. Where the daemon is down, that is said by
+/// the files of its settings, so that its being down is no failure then.
+std::optional<Schedule> schedule(const Context& context) {
+    try {
+        const auto status = context.daemon().status();
+        if (!status.verify_every_seconds) return std::nullopt;
+        return Schedule{status.verify_every_seconds, status.directories};
+    } catch (const varlink::Unreachable&) {
+        if (settings::load_standard().settings.verify_every_seconds) throw;
+        return std::nullopt;
+    }
+}
+
 class ScanCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
@@ -231,13 +229,30 @@ class ScanCommand final : public Command {
         arguments.option("--since", since_, "Only archives modified since TIME").help_text("TIME");
         arguments.flag("--dry-run", dry_run_, "List the archives without queueing them");
         arguments.option("--limit", limit_, "Queue at most N archives").help_text("N").positive();
+        const auto verify =
+            arguments.flag("--verify", verify_, "Queue archives to be verified,\nleast recently read first");
+        arguments
+            .flag("--due", due_,
+                  "With --verify: only what is due (verify_every),\n"
+                  "a limited number a day; DIR defaults to all\n"
+                  "configured directories or storages")
+            .needs(verify);
         arguments.footer(kFooter);
     }
 
     ExitCode run(Context& context) override {
+        return verify_ ? queue_for_verification(context) : queue_for_repacking(context);
+    }
+
+  private:
+    using OnMissing = std::function<void(const pve::Storage&)>;
+
+    [[nodiscard]] ExitCode queue_for_repacking(Context& context) const {
         Scan scan(context, dry_run_);
-        const auto since = since_.empty() ? INT64_MIN : since_time(since_, now());
-        const auto places = find_places(context, scan);
+        const auto since = oldest_wanted();
+        require_place();
+        const auto places = find_places(
+            context, storage_, [&](const pve::Storage& storage) { scan.fail(not_mounted_text(storage)); });
         // The search may take long: fail before it if the daemon is down.
         if (!dry_run_) (void)context.daemon();
         for (const auto& place : places) scan.search(place, since);
@@ -246,24 +261,83 @@ class ScanCommand final : public Command {
         return scan.code();
     }
 
-  private:
-    [[nodiscard]] std::vector<Place> find_places(const Context& context, Scan& scan) const {
+    [[nodiscard]] ExitCode queue_for_verification(Context& context) const {
+        if (!due_) require_place();
+        const auto due = due_ ? schedule(context) : Schedule{};
+        if (!due) {
+            context.console.print("nothing is due: verify_every is off\n");
+            return ExitCode::done;
+        }
+        const bool named = !words_.empty() || !storage_.empty();
+        VerificationScan scan(context, {.every_seconds = due->every_seconds,
+                                        .since = oldest_wanted(),
+                                        .limit = limit_,
+                                        .dry_run = dry_run_,
+                                        .names_places = named});
+        const auto on_missing = [&](const pve::Storage& storage) {
+            scan.leave_out(storage.path);
+            // What is not there today is looked at another day, unless it was asked for.
+            if (named) return scan.fail(not_mounted_text(storage));
+            context.console.message(not_mounted_text(storage) + ", so its archives are left for later");
+        };
+        for (const auto& place : named ? find_places(context, storage_, on_missing)
+                                       : configured_places(context, due->directories, on_missing))
+            scan.search(place);
+        scan.finish();
+        return scan.code();
+    }
+
+    [[nodiscard]] std::int64_t oldest_wanted() const {
+        return since_.empty() ? INT64_MIN : since_time(since_, now());
+    }
+
+    void require_place() const {
         if (words_.empty() && storage_.empty())
             throw base::UsageError("name a directory, or a storage with --storage");
-        std::vector<Place> places;
+    }
+
+    /// What was named, and all enabled storages where `storage` is "all".
+    [[nodiscard]] std::vector<SearchPlace> find_places(const Context& context, const std::string& storage,
+                                                       const OnMissing& on_missing) const {
+        std::vector<SearchPlace> places;
         for (const auto& word : words_) {
             const auto name = archive_name(context.fs, context.console, word);
             places.push_back({absolute_path(name.path), name.storage});
         }
-        if (storage_.empty()) return places;
+        if (storage.empty()) return places;
         const auto config = pve::StorageConfig::read(context.fs);
-        for (const auto& warning : config.warnings(storage_)) context.console.message_once(warning);
-        for (const auto& storage : chosen_storages(config, storage_)) {
-            if (is_mounted(context.fs, storage))
-                places.push_back({storage.dump_directory, storage.id});
+        for (const auto& warning : config.warnings(storage)) context.console.message_once(warning);
+        for (const auto& chosen : chosen_storages(config, storage))
+            if (is_mounted(context.fs, chosen))
+                places.push_back({chosen.dump_directory, chosen.id});
             else
-                scan.fail(not_mounted_text(storage));
+                on_missing(chosen);
+        return places;
+    }
+
+    /// The storages that the daemon takes archives from, and `directories` beside them.
+    [[nodiscard]] std::vector<SearchPlace> configured_places(const Context& context,
+                                                             const std::vector<std::string>& directories,
+                                                             const OnMissing& on_missing) const {
+        const auto is_accepted = [&](const std::string& path) {
+            return directories.empty() ||
+                   std::any_of(directories.begin(), directories.end(), [&](const std::string& directory) {
+                       return path == directory || base::is_below(path, directory);
+                   });
+        };
+        std::vector<SearchPlace> places;
+        try {
+            places = find_places(context, "all", [&](const pve::Storage& storage) {
+                if (is_accepted(storage.dump_directory)) on_missing(storage);
+            });
+        } catch (const base::SystemError& error) {
+            if (error.number() != ENOENT) throw;  // there is no Proxmox VE
         }
+        std::erase_if(places, [&](const SearchPlace& place) { return !is_accepted(place.path); });
+        for (const auto& directory : directories)
+            if (std::none_of(places.begin(), places.end(),
+                             [&](const SearchPlace& place) { return place.path == directory; }))
+                places.push_back({directory, {}});
         return places;
     }
 
@@ -271,6 +345,8 @@ class ScanCommand final : public Command {
     std::string storage_;
     std::string since_;
     bool dry_run_ = false;
+    bool verify_ = false;
+    bool due_ = false;
     std::size_t limit_ = SIZE_MAX;
 };
 

@@ -16,6 +16,12 @@ struct FoundArchive {
     std::int64_t modified_ns = 0;  ///< since the epoch
 };
 
+/// Where to look, and Proxmox's name for it, or none.
+struct SearchPlace {
+    std::string path;
+    std::string storage;
+};
+
 /// True for a name that ends as vzdump's archives do (pve::kArchiveEndings), and is not hidden.
 [[nodiscard]] bool is_archive_name(std::string_view name) noexcept;
 

@@ -77,4 +77,16 @@ void ProgressBar::draw(const base::WholeProgress& progress) noexcept {
 
 base::ProgressSink ProgressBar::sink() { return console_.shows_progress() ? meter_.sink() : nullptr; }
 
+void CountLine::show(const std::string& text) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!console_.shows_progress() || now - last_shown_ < std::chrono::milliseconds(100)) return;
+    last_shown_ = now;
+    console_.show_line(text);
+}
+
+void CountLine::clear() noexcept {
+    if (last_shown_ != kNever) console_.show_line({});
+    last_shown_ = kNever;
+}
+
 }  // namespace vmad::ctl

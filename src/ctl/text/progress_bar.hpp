@@ -1,6 +1,7 @@
 // One line at the bottom of a terminal that shows the progress of a long task, and goes away with it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,6 +48,26 @@ class ProgressBar {
     std::string label_;
     bool drawn_ = false;
     base::ProgressMeter meter_;
+};
+
+/// A text in place of a bar, for a task that counts something else than bytes; redrawn not more than ten
+/// times a second, and gone with this object.
+class CountLine {
+  public:
+    /// `console` outlives it.
+    explicit CountLine(Console& console) : console_(console) {}
+    CountLine(const CountLine&) = delete;
+    CountLine& operator=(const CountLine&) = delete;
+    ~CountLine() { clear(); }
+
+    void show(const std::string& text);
+    void clear() noexcept;
+
+  private:
+    static constexpr std::chrono::steady_clock::time_point kNever{};
+
+    Console& console_;
+    std::chrono::steady_clock::time_point last_shown_ = kNever;
 };
 
 }  // namespace vmad::ctl
