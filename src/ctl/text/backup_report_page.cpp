@@ -12,6 +12,7 @@
 #include "ctl/text/archive_text.hpp"
 #include "ctl/text/backup_report_page_template.hpp"
 #include "ctl/text/backup_report_text.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_plot.hpp"

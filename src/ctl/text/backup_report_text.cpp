@@ -8,6 +8,7 @@
 #include "access/device_choice.hpp"
 #include "base/units.hpp"
 #include "ctl/text/archive_text.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_plot.hpp"
@@ -320,12 +321,6 @@ std::string growth_text(const api::NewSince& since) {
             fmt::format(", {} of it in {}", base::format_size(disk->largest->new_bytes),
                         stretch_text(disk->largest->bytes, disk->largest->offset, disk->largest->partition));
     return text;
-}
-
-std::string place_text(const api::DamagedPlace& place) {
-    if (place.disk.empty()) return "the header of the archive";
-    return fmt::format("{}: {}", printable(access::short_name(place.disk)),
-                       stretch_text(place.bytes, place.offset, place.partition));
 }
 
 std::string last_good_text(std::int64_t at, std::int64_t now) {

@@ -40,8 +40,6 @@ namespace vmad::ctl {
 [[nodiscard]] std::string slot_text(const BackupReport& report);
 /// "scsi0: 1.9 GiB new, 1.2 GiB of it in 2.0 GiB at 12 GiB, partition 2 (ext4)"; empty when it is not known
 [[nodiscard]] std::string growth_text(const api::NewSince& since);
-/// "scsi0: 2.0 MiB at 12 GiB, partition 2 (ext4)"
-[[nodiscard]] std::string place_text(const api::DamagedPlace& place);
 /// "last found good 3 d ago, 2026-11-26 02:00"
 [[nodiscard]] std::string last_good_text(std::int64_t at, std::int64_t now);
 /// "3 archives, one never verified", "1 archive, last verified 45 d ago"

@@ -9,10 +9,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "access/device_choice.hpp"
 #include "base/progress_meter.hpp"
 #include "base/units.hpp"
 #include "ctl/text/archive_text.hpp"
 #include "ctl/text/local_time.hpp"
+#include "ctl/text/printable_text.hpp"
 #include "ctl/text/text_table.hpp"
 #include "pve/backup_name.hpp"
 
@@ -157,11 +159,10 @@ std::string advice_for(const api::Job& job) {
 }
 
 std::string place_text(const api::DamagedPlace& place) {
-    if (place.disk.empty()) return "header";
-    auto text = fmt::format("{}, {} at {} (byte {})", place.disk, base::format_size(place.bytes),
-                            base::format_size(place.offset), place.offset);
-    if (!place.partition.empty()) text += ", partition " + place.partition;
-    return text;
+    if (place.disk.empty()) return "the header of the archive";
+    return fmt::format("{}: {} at {}{}{}", printable(access::short_name(place.disk)),
+                       base::format_size(place.bytes), base::format_size(place.offset),
+                       place.partition.empty() ? "" : ", partition ", printable(place.partition));
 }
 
 ProgressView progress_view(const api::Job& job) {

@@ -54,7 +54,7 @@ namespace vmad::ctl {
 /// What the administrator can do about a job, in one line; empty when it takes care of itself.
 [[nodiscard]] std::string advice_for(const api::Job& job);
 
-/// "drive-scsi0, 2.0 MiB at 1.3 GiB (byte 1363148800), partition 2 (ext4)", or "header".
+/// "scsi0: 2.0 MiB at 12 GiB, partition 2 (ext4)". Printable.
 [[nodiscard]] std::string place_text(const api::DamagedPlace& place);
 
 /// What a progress line shows of a running job.

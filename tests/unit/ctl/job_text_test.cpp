@@ -147,9 +147,9 @@ TEST_CASE("a verify job has come to something else") {
     CHECK(state_text(job) == std::string("damaged"));
     CHECK(advice_for(job) == "try \"vmactl repair\"; \"vmactl cancel 17\" acknowledges");
     CHECK(place_text({"drive-scsi0", UINT64_C(1363148800), 2 << 20, "2 (ext4)"}) ==
-          "drive-scsi0, 2.0 MiB at 1.3 GiB (byte 1363148800), partition 2 (ext4)");
-    CHECK(place_text({"drive-scsi0", 0, 512, ""}) == "drive-scsi0, 512 B at 0 B (byte 0)");
-    CHECK(place_text({"", 0, 65536, ""}) == "header");
+          "scsi0: 2.0 MiB at 1.3 GiB, partition 2 (ext4)");
+    CHECK(place_text({"drive-scsi0", 0, 512, ""}) == "scsi0: 512 B at 0 B");
+    CHECK(place_text({"", 0, 65536, ""}) == "the header of the archive");
 }
 
 TEST_CASE("progress says what is known") {
