@@ -59,7 +59,7 @@ QueueService::QueueService(sd_event* event, io::FileSystem& fs, settings::Settin
       catalogue_(fs, spool_.archives_directory()),
       subscriptions_([this](std::uint64_t id, bool awaited) { runner_.set_awaited(id, awaited); }),
       commands_(event),
-      metrics_(event, [this] { return metrics_text(status(), {}); }),
+      metrics_(event, [this] { return metrics_text(status(), guest_summaries(queue_, catalogue_, now())); }),
       incoming_again_(event, [this] { take_incoming(); }),
       retention_(event, [this] { forget_old_jobs(); }),
       runner_(event, fs, queue_, catalogue_, settings_, spool_.is_paused(),

@@ -158,6 +158,14 @@ class MetricsTest(DaemonTest):
         self.assertEqual(metrics.get("vmad_last_failure_timestamp_seconds"), failed["ended_at"])
         self.assertEqual(metrics.get("vmad_oldest_job_timestamp_seconds"), waiting["queued_at"])
         self.assertEqual(metrics.get("vmad_paused"), 1)
+        self.assertEqual(sum(metrics.get("vmad_archives", verdict=verdict)
+                             for verdict in ("good", "unverified", "damaged")), 3)
+        for vmid, archive, ended in ((100, archives[0], unchanged), (101, archives[1], done[1])):
+            guest = {"vmid": str(vmid), "storage": ""}
+            self.assertEqual(metrics.get("vmad_guest_info", guest="made-up", **guest), 1)
+            self.assertEqual(metrics.get("vmad_guest_archive_bytes", **guest), len(archive.new))
+            self.assertEqual(metrics.get("vmad_guest_backup_bytes", **guest), len(archive.new))
+            self.assertEqual(metrics.get("vmad_guest_last_success_timestamp_seconds", **guest), ended["ended_at"])
 
         # Totals survive a restart, and counters never fall.
         self.file.unlink()

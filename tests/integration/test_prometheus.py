@@ -16,7 +16,7 @@ import unittest
 import urllib.parse
 import urllib.request
 
-from daemon_process import PATIENCE, DaemonTest, wait_until
+from daemon_process import PATIENCE, Archive, DaemonTest, wait_until
 from support import SOURCE
 
 DASHBOARD = SOURCE / "config/vmad.dashboard.json"
@@ -176,8 +176,8 @@ class PrometheusTest(DaemonTest):
     def query(self, expression):
         return self.ask("query", query=expression)["result"]
 
-    def with_guest(self, text):
-        """With one guest more, of which everything is known."""
+    def with_damaged_guest(self, text):
+        """With one guest more, of which every figure that is no time is 1."""
         names = sorted(re.findall(r'"(vmad_guest_\w+)"', (SOURCE / "src/daemon/metrics.cpp").read_text()))
         for name in names:
             labels = 'vmid="900",storage="nas"' + (',guest="web"' if name == "vmad_guest_info" else "")
@@ -193,10 +193,13 @@ class PrometheusTest(DaemonTest):
         file = self.dir / "vmad.prom"
         self.write_settings(metrics_file=str(file))
         daemon = self.start()
-        archive = self.archive()
-        with daemon.client() as client:
-            job = client.call("org.vmad.Queue.Enqueue", path=str(archive.path), announced=True, storage="local")["job"]
-        self.assertEqual(daemon.wait(job["id"])["state"], "done")
+        for day in (1, 2):
+            archive = Archive(self.dump / f"vzdump-qemu-100-2026_01_0{day}-02_00_00.vma", seed=day)
+            with daemon.client() as client:
+                job = client.call("org.vmad.Queue.Enqueue", path=str(archive.path), announced=True,
+                                  storage="local")["job"]
+            job = daemon.wait(job["id"])
+            self.assertEqual(job["state"], "done")
         # One that waits, and is the oldest.
         daemon.wait(daemon.add(self.archive(vmid=101).path, announced=False), ("waiting",))
         self.assertEqual(daemon.stop(), 0)
@@ -204,7 +207,16 @@ class PrometheusTest(DaemonTest):
             result = subprocess.run(["promtool", "check", "metrics"], stdin=metrics, stdout=subprocess.PIPE, text=True,
                                     stderr=subprocess.STDOUT, timeout=PATIENCE)
         self.assertEqual((result.returncode, result.stdout), (0, ""))
-        file.write_text(self.with_guest(file.read_text()))
+        text = file.read_text()
+        for line in ('vmad_guest_info{vmid="100",storage="local",guest="made-up"} 1',
+                     'vmad_guest_archives{vmid="100",storage="local"} 2',
+                     f'vmad_guest_backup_bytes{{vmid="100",storage="local"}} {len(archive.new)}',
+                     f'vmad_guest_new_bytes{{vmid="100",storage="local"}} {job["since"]["new_bytes"]}',
+                     f'vmad_guest_last_success_timestamp_seconds{{vmid="100",storage="local"}} {job["ended_at"]}',
+                     'vmad_guest_damaged_archives{vmid="100",storage="local"} 0',
+                     'vmad_archives{verdict="damaged"} 0'):
+            self.assertIn(f"\n{line}\n", text)
+        file.write_text(self.with_damaged_guest(text))
 
         exporter = Exporter(file)
         self.addCleanup(exporter.close)
