@@ -19,11 +19,11 @@ constexpr std::int64_t kWeekSeconds = 7 * kDaySeconds;
 
 std::string directory_of(std::string_view path) { return std::string(path.substr(0, path.rfind('/'))); }
 
-/// The archive is canonical, which also is said of a job in its grace period: its end.
-bool has_succeeded(const Job& job) {
+/// It has made an archive canonical, which also is said of a job in its grace period. An archive that was so
+/// already is no new backup: a scan finds the same ones every time.
+bool has_repacked(const Job& job) {
     return job.kind == api::JobKind::repack && job.ended_at &&
-           (job.state == JobState::done || job.state == JobState::unchanged ||
-            job.waiting_for == api::WaitReason::grace_period);
+           (job.state == JobState::done || job.waiting_for == api::WaitReason::grace_period);
 }
 
 class Summaries {
@@ -49,12 +49,11 @@ class Summaries {
             add_success(summary, *record.repacked_at, record.size_bytes, record.new_bytes);
     }
     void add(const Job& job) {
-        if (!has_succeeded(job) || *job.ended_at <= now_ - kWeekSeconds) return;
+        if (!has_repacked(job) || *job.ended_at <= now_ - kWeekSeconds) return;
         auto& summary = of(job.path, job.storage, job.vmid).first;
         if (summary.guest.empty()) summary.guest = job.guest;
         const auto new_bytes = job.since ? std::optional(job.since->new_bytes) : std::nullopt;
         add_success(summary, *job.ended_at, job.size_after, new_bytes);
-        if (job.state == JobState::unchanged) return;
         const auto size = job.size_after.value_or(0);
         ++summary.week_backups;
         summary.week_bytes += size;
