@@ -20,8 +20,9 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kCallBytes = 16 * kMiB;
 /// Shorter runs are not worth the pieces that they make of a file.
 constexpr std::uint64_t kLeastRunBytes = 64 * 1024;
-/// Runs are gathered for so much of the file.
-constexpr std::uint64_t kBatchBytes = 64 * kMiB;
+/// Runs are gathered for so much of the file. A stop waits for these: a part of them would not free a whole
+/// extent.
+constexpr std::uint64_t kBatchBytes = 32 * kMiB;
 /// The largest extent of btrfs.
 constexpr std::uint64_t kMostExtentBytes = 128 * kMiB;
 /// Less than this part of an extent is not worth moving the rest.
@@ -111,7 +112,6 @@ class Sharer {
     std::uint64_t share(const io::File& from, const CommonRun& run) {
         std::uint64_t shared = 0;
         for (std::uint64_t done = 0; done < run.bytes;) {
-            options_.task.cancel_flag().check();
             const CommonRun part{run.from + done, run.to + done, std::min(kCallBytes, run.bytes - done)};
             const auto result = fs_.share_range(from, part.from, newer_, part.to, part.bytes);
             if (result.refusal != 0) throw Refused{result.refusal};
@@ -189,7 +189,6 @@ class Sharer {
     void copy(const Range& range, std::uint64_t to) {
         buffer_.resize(kMiB);
         for (auto at = range.begin; at < range.end;) {
-            options_.task.cancel_flag().check();
             const auto piece = std::span(buffer_).first(std::min(kMiB, range.end - at));
             const auto count = io::read_fully_at(fs_, newer_, piece, at);
             if (count == 0) return;
@@ -263,7 +262,7 @@ BlockSharingResult share_blocks(io::FileSystem& fs, const io::File& directory, c
 
     BlockSharingResult result;
     Sharer sharer(fs, directory, older, newer, options);
-    CommonRuns runs(fs, older, newer, [&](const CommonRun& run) { sharer.add(run); });
+    CommonRuns runs(fs, older, newer, to->format, [&](const CommonRun& run) { sharer.add(run); });
     const auto size = static_cast<std::uint64_t>(fs.status(newer).st_size);
     try {
         for (const auto& pair : common_regions(*from, *to)) {

@@ -18,6 +18,9 @@ constexpr std::uint64_t kMostFilling = 2 * kPage;
 /// More than a region takes, stored in any way: what a damaged table has beyond that is not read.
 constexpr std::uint64_t kMostCompared = 2 * canon::kMaxRegionExtent;
 
+/// Less of a compressed region is not worth reading the rest.
+constexpr std::uint64_t kLeastPrefix = 64 * 1024;
+
 constexpr std::uint64_t page_down(std::uint64_t offset) { return offset / kPage * kPage; }
 constexpr std::uint64_t page_up(std::uint64_t offset) { return page_down(offset + kPage - 1); }
 
@@ -63,10 +66,12 @@ std::vector<RegionPair> common_regions(const access::StoredRegions& older,
     return pairs;
 }
 
-CommonRuns::CommonRuns(io::FileSystem& fs, const io::File& older, const io::File& newer, Sink found)
+CommonRuns::CommonRuns(io::FileSystem& fs, const io::File& older, const io::File& newer,
+                       codec::ArchiveFormat format, Sink found)
     : fs_(fs),
       older_(older),
       newer_(newer),
+      is_compressed_(format != codec::ArchiveFormat::raw),
       found_(std::move(found)),
       older_map_(fs, older),
       newer_map_(fs, newer) {}
@@ -76,13 +81,29 @@ void CommonRuns::add(const RegionPair& pair) {
     if (pair.from % kPage != pair.to % kPage) return;
     const auto inner = inner_pages(range);
     const auto shared = bytes_in_same_place(older_map_, inner.from, newer_map_, inner.to, inner.bytes);
+    if (shared == 0) look_again();
+    doubtful_.reset();
     if (shared != 0 && (shared == inner.bytes || !pair.is_equal)) {
         shared_before_bytes_ += shared;  // an earlier run has seen to it
+        if (shared != inner.bytes) doubtful_ = pair;
         return;
     }
     if (!pair.is_equal) return compare(pair);
     // The same content in frames of other sizes was compressed by another level.
     if (difference(pair.from_bytes, pair.to_bytes) <= kMostFilling) add_equal(range);
+}
+
+void CommonRuns::finish() {
+    look_again();
+    close_range();
+}
+
+/// An earlier run shares in the order of the file: it may have ended in the middle of the last pair of which
+/// anything is shared.
+void CommonRuns::look_again() {
+    if (!doubtful_) return;
+    compare(*doubtful_);
+    doubtful_.reset();
 }
 
 void CommonRuns::add_equal(const CommonRun& range) {
@@ -100,13 +121,13 @@ void CommonRuns::close_range() {
     if (range_.bytes == 0) return;
     auto run = inner_pages(range_);
     const auto begin = page_down(range_.to);
-    if (begin < run.to && begin >= given_to_ && is_same_page(run.from - kPage, begin)) {
+    if (begin < run.to && begin >= given_to_ && is_same(run.from - kPage, begin, kPage)) {
         run.from -= kPage;
         run.to -= kPage;
         run.bytes += kPage;
     }
     const auto end = run.to + run.bytes;
-    if (end < range_.to + range_.bytes && is_same_page(run.from + run.bytes, end)) run.bytes += kPage;
+    if (end < range_.to + range_.bytes && is_same(run.from + run.bytes, end, kPage)) run.bytes += kPage;
     range_ = {};
     give(run);
 }
@@ -116,18 +137,23 @@ void CommonRuns::give(CommonRun run) {
     run = {run.from + again, run.to + again, run.bytes - again};
     if (run.bytes == 0) return;
     given_to_ = run.to + run.bytes;
+    if (bytes_in_same_place(older_map_, run.from, newer_map_, run.to, run.bytes) == run.bytes) return;
     found_(run);
 }
 
-bool CommonRuns::is_same_page(std::uint64_t from, std::uint64_t to) {
-    std::array<std::byte, kPage> older;
-    std::array<std::byte, kPage> newer;
-    return io::read_fully_at(fs_, older_, older, from) == kPage &&
-           io::read_fully_at(fs_, newer_, newer, to) == kPage && older == newer;
+bool CommonRuns::is_same(std::uint64_t from, std::uint64_t to, std::size_t bytes) {
+    std::vector<std::byte> older(bytes);
+    std::vector<std::byte> newer(bytes);
+    return io::read_fully_at(fs_, older_, older, from) == bytes &&
+           io::read_fully_at(fs_, newer_, newer, to) == bytes && older == newer;
 }
 
 void CommonRuns::compare(const RegionPair& pair) {
     if (pair.from_bytes > kMostCompared || pair.to_bytes > kMostCompared) return;
+    // Behind the first change, compressed bytes have nothing in common.
+    if (is_compressed_ &&
+        !is_same(pair.from, pair.to, std::min({pair.from_bytes, pair.to_bytes, kLeastPrefix})))
+        return;
     older_bytes_.resize(pair.from_bytes);
     newer_bytes_.resize(pair.to_bytes);
     older_bytes_.resize(io::read_fully_at(fs_, older_, older_bytes_, pair.from));

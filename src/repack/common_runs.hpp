@@ -43,35 +43,39 @@ class CommonRuns {
   public:
     using Sink = std::function<void(const CommonRun&)>;
 
-    /// Gives each run to `found`, in the order of the newer file. What the arguments refer to outlives this
-    /// object.
-    CommonRuns(io::FileSystem& fs, const io::File& older, const io::File& newer, Sink found);
+    /// Of archives of `format`. Gives each run to `found`, in the order of the newer file. What the arguments
+    /// refer to outlives this object.
+    CommonRuns(io::FileSystem& fs, const io::File& older, const io::File& newer, codec::ArchiveFormat format,
+               Sink found);
 
     /// Looks at a pair; they come in the order of the newer file. Throws base::SystemError.
     void add(const RegionPair& pair);
     /// After the last one.
-    void finish() { close_range(); }
+    void finish();
 
     /// Of the newer file, in the same place as in the older one already.
     [[nodiscard]] std::uint64_t shared_before_bytes() const noexcept { return shared_before_bytes_; }
 
   private:
+    void look_again();
     void add_equal(const CommonRun& range);
     void close_range();
     void give(CommonRun run);
     void compare(const RegionPair& pair);
     void match_pages(const CommonRun& inner, std::uint64_t from_end);
-    [[nodiscard]] bool is_same_page(std::uint64_t from, std::uint64_t to);
+    [[nodiscard]] bool is_same(std::uint64_t from, std::uint64_t to, std::size_t bytes);
 
     io::FileSystem& fs_;
     const io::File& older_;
     const io::File& newer_;
+    bool is_compressed_;
     Sink found_;
     DeviceMap older_map_;
     DeviceMap newer_map_;
     CommonRun range_;             ///< equal, of any number of bytes: not given yet
     std::uint64_t given_to_ = 0;  ///< in the newer file
     std::uint64_t shared_before_bytes_ = 0;
+    std::optional<RegionPair> doubtful_;  ///< the last pair, when an earlier run has shared a part of it
     std::vector<std::byte> older_bytes_;  ///< of the pair that is compared
     std::vector<std::byte> newer_bytes_;
 };
