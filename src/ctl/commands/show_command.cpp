@@ -94,6 +94,9 @@ std::string description(const api::Job& job, std::int64_t now, const Console& co
         for (const auto& disk : job.since->disks)
             line("", fmt::format("{}: {}", access::short_name(disk.disk), growth_text(disk)));
     }
+    if (job.shared_bytes)
+        line("Shared",
+             fmt::format("{} in blocks of the backup before", base::format_size(*job.shared_bytes)));
     line("Announced", job.announced ? "yes" : "no; it must be unmodified for a minute");
     if (job.run_again) line("Run again", "yes, it was queued again while running");
     if (job.attempts != 0) line("Attempts", fmt::format("{} without a result", job.attempts));
