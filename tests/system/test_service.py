@@ -1,6 +1,8 @@
 """The units under a booted systemd: start, stop, restart, reload, watchdog, sandbox, journal, reboot."""
 
 import json
+import pathlib
+import tempfile
 import unittest
 
 from system_test import DUMP, OTHER_SAMPLE, SAMPLE, SystemTest
@@ -141,6 +143,28 @@ class ServiceTest(SystemTest):
         self.assertIn(f"{number} told", log)
         told = json.loads(self.box.read("/etc/vmad-told"))
         self.assertEqual((told["id"], told["path"], told["state"]), (number, path, "failed"))
+
+    def test_a_partition_is_named_inside_the_sandbox(self):
+        """By a child of the worker that becomes nobody."""
+        disk = bytearray(16 << 20)
+        disk[446 + 4] = 0x83
+        disk[446 + 8:446 + 16] = (2048).to_bytes(4, "little") + (14 * 2048).to_bytes(4, "little")
+        disk[510:512] = b"\x55\xaa"
+        for day in (1, 2):
+            disk[8 << 20] = day
+            with tempfile.NamedTemporaryFile() as image:
+                image.write(disk)
+                image.flush()
+                self.box.put("/root/disk.raw", pathlib.Path(image.name))
+            path = f"{DUMP}/vzdump-qemu-100-2026_01_0{day}-02_00_00.vma.zst"
+            # Compressed in one piece, as by vzdump.
+            self.box.shell("vmactl create --force /root/disk.vma --disk scsi0=raw:/root/disk.raw; "
+                           f"zstd -q /root/disk.vma -o {path}; touch --date='-1 hour' {path}")
+            self.add(path)
+            job = self.wait_for_job(path)
+        self.assertEqual(job["state"], "done")
+        [growth] = job["since"]["disks"]
+        self.assertEqual((growth["largest"]["offset"], growth["largest"]["partition"]), (8 << 20, "1 (Linux)"))
 
     def test_notifications(self):
         self.settings('notify = "proxmox"\n')

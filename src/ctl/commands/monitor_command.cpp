@@ -43,8 +43,8 @@ std::string details_of(const api::Job& job) {
     if (job.state == api::JobState::done && job.kind == api::JobKind::verify)
         return sizes_text(job) + (job.started_at ? ", in " + elapsed_text(job) : "");
     if (job.state == api::JobState::done) {
-        const auto saving = saving_text(job);
-        return sizes_text(job) + (saving.empty() ? "" : ", " + saving) +
+        const auto saving = job.since ? "" : saving_text(job);
+        return result_text(job, now()) + (saving.empty() ? "" : ", " + saving) +
                (job.started_at ? ", in " + elapsed_text(job) : "");
     }
     return job.reason;
