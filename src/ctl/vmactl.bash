@@ -225,7 +225,11 @@ _vmactl_offer_mounts() {
         [[ $type != fuse.vmad ]] || names+=("$(printf "${target//%/%%}")")
     done 2>/dev/null </proc/self/mounts
     _vmactl_offer "${names[@]}"
-    if ((${#COMPREPLY[@]} > 0)); then [[ -n $other_shell ]] || compopt -o filenames 2>/dev/null; else _vmactl_offer_paths; fi
+    if ((${#COMPREPLY[@]} == 0)); then
+        _vmactl_offer_paths
+    elif [[ -z $other_shell ]]; then
+        compopt -o filenames 2>/dev/null
+    fi
 }
 
 # Offers what a help text calls by this name.
@@ -255,7 +259,9 @@ _vmactl_offer_values() {
     'ID|all '*) _vmactl_offer_storages all ;;
     'TIME '*) _vmactl_offer 1d 7d 30d ;;
     'DURATION wait') _vmactl_offer 15min 1h 4h ;;
+    '[DURATION] status') _vmactl_offer 1s 5s 30s ;;
     'VMID '*) _vmactl_offer_guests ;;
+    'FORMAT create') _vmactl_offer raw zstd gzip lzo ;;
     'NAME=FILE '* | 'NAME=IMAGE '*) _vmactl_offer_named_files ;;
     'OUT '* | 'NEW '*) _vmactl_offer_archives ;;
     'NAME config') _vmactl_offer_configs ;;
@@ -274,7 +280,8 @@ _vmactl_offer_values() {
         ;;
     'FILE cp') _vmactl_offer_archives && _vmactl_offer_paths ;;
     'NAME ls' | 'NAME cp') _vmactl_offer_volumes ;;
-    'ARCHIVE '* | 'OLDER diff' | 'NEWER diff' | 'DIR scan' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
+    'DIR scan' | 'DIR share' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
+    'ARCHIVE '* | 'OLDER diff' | 'NEWER diff') _vmactl_offer_archives ;;
     'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;
     'FILE '* | 'PATH '*) _vmactl_offer_paths '*' ;;

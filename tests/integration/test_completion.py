@@ -3,6 +3,7 @@
 Run as: VMAD_BUILD=builddir python3 test_completion.py
 """
 
+import fnmatch
 import os
 import pty
 import re
@@ -182,6 +183,23 @@ class CompletionTest(DaemonTest):
             self.assertEqual(self.offered(f"vmactl {line}"), [], line)
         self.assertEqual(self.offered("vmactl scan --since 7"), ["7d"])
         self.assertEqual(self.offered("vmactl wait --timeout 1"), ["15min", "1h"])
+        self.assertEqual(self.offered("vmactl status --watch="), ["1s", "30s", "5s"])
+
+    def test_every_operand_and_value_is_known(self):
+        """What the help calls by a new name needs a line in the completion."""
+        cases = COMPLETION.read_text().split('case "$1 ${commands[*]}" in\n')[1].split("\n    esac\n")[0]
+        known = [pattern for labels in re.findall(r"^    ('.*?)\)(?: |$)", cases, re.M)
+                 for pattern in re.sub(r"'([^']*)'", r"\1", labels).replace("[", "[[]").split(" | ")]
+        nobody_can_guess = {"N", "SIZE", "LINES", "SECONDS"}
+        commands = [[command] for command in part_of_help(help_of(), "Commands")]
+        for command in commands:
+            text = help_of(*command)
+            commands += [[*command, action] for action in part_of_help(text, "Commands")]
+            options = re.search(r"^Options:\n((?:  .*\n)+)", text, re.M)[1]
+            values = re.findall(r"^  (?:-\w,)?--[\w-]+ (\S+)", options, re.M)
+            for word in {*part_of_help(text, "Operands"), *values} - nobody_can_guess:
+                self.assertTrue(any(fnmatch.fnmatchcase(f"{word} {' '.join(command)}", pattern) for pattern in known),
+                                f"{word} of vmactl {' '.join(command)}")
 
     def test_commands_to_be_helped_with(self):
         self.assertEqual(self.offered("vmactl help "), sorted(part_of_help(help_of(), "Commands")))
@@ -206,7 +224,7 @@ class CompletionTest(DaemonTest):
         (self.dump / "sub dir").mkdir()
         names = ["a.vma", "b.vma.zst", "c.vma.gz", "d.vma.lzo", "sub dir"]
         for command in ("add", "info", "verify", "repack", "repack --in-place", "repack a.vma", "extract", "mount",
-                        "diff", "diff a.vma", "scan", "wait"):
+                        "diff", "diff a.vma", "scan", "share", "wait"):
             with self.subTest(command):
                 self.assertEqual(self.offered(f"vmactl {command} dump/"), [f"dump/{name}" for name in names])
                 self.assertTrue(self.are_files)
@@ -283,6 +301,7 @@ class CompletionTest(DaemonTest):
         self.assertEqual(self.offered("vmactl create --disk scsi0=qcow2:dump/y.q", breaks=""),
                          ["scsi0=qcow2:dump/y.qcow2"])
         self.assertEqual(self.offered("vmactl create --disk sc"), [])
+        self.assertEqual(self.offered("vmactl create --format "), ["gzip", "lzo", "raw", "zstd"])
         self.assertEqual(self.offered("vmactl create dump/"), ["dump/x.vma"])
 
     def test_jobs(self):
