@@ -53,7 +53,8 @@ class LifeTest(SystemTest):
         self.assertEqual(job["state"], "done")
         self.assert_canonical(job["path"])
         self.assertTrue(self.is_active("vmad.service") and self.is_active("vmad.socket"))
-        for unit, state in (("vmad.service", "enabled"), ("vmad.socket", "enabled"), ("vmad-scan.timer", "disabled")):
+        for unit, state in (("vmad.service", "enabled"), ("vmad.socket", "enabled"), ("vmad-scan.timer", "disabled"),
+                            ("vmad-verify.timer", "enabled")):
             self.assertEqual(self.box.run("systemctl", "is-enabled", unit).stdout.strip(), state, unit)
 
     def test_2_upgrade_in_the_middle_of_a_job(self):

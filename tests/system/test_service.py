@@ -1,13 +1,18 @@
 """The units under a booted systemd: start, stop, restart, reload, watchdog, sandbox, journal, reboot."""
 
 import json
+<<<<<<< HEAD
 import pathlib
 import tempfile
+=======
+import re
+>>>>>>> eabebd4 (Try on a booted system what is told of a bit that flips)
 import unittest
 
 from system_test import DUMP, OTHER_SAMPLE, SAMPLE, SystemTest
 
-UNITS = ("vmad.service", "vmad.socket", "vmad-scan.service", "vmad-scan.timer")
+UNITS = ("vmad.service", "vmad.socket", "vmad-scan.service", "vmad-scan.timer", "vmad-verify.service",
+         "vmad-verify.timer")
 # So that a job is still running when something is done to it.
 SLOW = 'bwlimit = "64K"\n'
 
@@ -27,7 +32,7 @@ class ServiceTest(SystemTest):
         return path
 
     def test_ready(self):
-        self.assertEqual([self.is_active(unit) for unit in UNITS], [True, True, False, False])
+        self.assertEqual([self.is_active(unit) for unit in UNITS], [True, True, False, False, False, True])
         self.assertEqual(self.box.show("vmad.service", "NRestarts"), "0")
         self.assertIn("0 queued, 0 running", self.box.show("vmad.service", "StatusText"))
         self.assertEqual(self.box.output("stat", "-c", "%a %U", "/run/vmad", "/run/vmad/vmad.sock",
@@ -230,6 +235,68 @@ class ServiceTest(SystemTest):
         self.assertTrue(self.is_active("vmad-scan.timer"))
         self.box.output("systemctl", "disable", "--now", "vmad-scan.timer")
 
+    def run_verification(self):
+        """As its timer does."""
+        self.assertEqual(self.box.show("vmad-verify.timer", "Triggers"), "vmad-verify.service")
+        self.box.output("systemctl", "start", "vmad-verify.service")
+        self.assertEqual(self.box.show("vmad-verify.service", "Result"), "success")
+
+    def forget_that_it_was_verified(self):
+        """As if that were long ago."""
+        self.box.shell("systemctl stop vmad.socket vmad.service; "
+                       "perl -pi -e 's/(\"(?:verified|looked)_at\":) *\\d+/${1}1700000000/g' /var/lib/vmad/archives/*; "
+                       "systemctl start vmad.socket vmad.service")
+
+    def test_verification_is_off_by_default(self):
+        self.assertEqual(self.box.run("systemctl", "is-enabled", "vmad-verify.timer").stdout, "enabled\n")
+        self.run_verification()
+        # Nor does it start a daemon that was stopped.
+        self.box.output("systemctl", "stop", "vmad.socket", "vmad.service")
+        self.run_verification()
+        self.assertFalse(self.is_active("vmad.socket") or self.is_active("vmad.service"))
+        self.assertIn("nothing is due: verify_every is off", self.box.output("journalctl", "--unit=vmad-verify.service"))
+
+    def test_a_bit_that_flips_is_told(self):
+        self.settings('verify_every = "1d"\nmetrics_file = "/root/vmad.prom"\n'
+                      'on_failure = ["/bin/sh", "-c", "echo $VMAD_KIND $VMAD_STATE $VMAD_ARCHIVE >/etc/vmad-told"]\n')
+        paths = [self.archive(vmid, sample) for vmid, sample in ((100, SAMPLE), (101, OTHER_SAMPLE))]
+        for path in paths:
+            self.add(path)
+            self.assertEqual(self.wait_for_job(path)["state"], "done")
+        # Read when they were repacked, so not due.
+        self.run_verification()
+        self.assertEqual(len(self.jobs()), 2)
+        self.box.shell(f"touch -r {paths[0]} /root/stamp; perl -e 'open F, q(+<), $ARGV[0] or die; binmode F; "
+                       "seek F, -5000, 2; read F, $byte, 1; seek F, -1, 1; print F $byte ^ chr 1' "
+                       f"{paths[0]}; touch -r /root/stamp {paths[0]}")
+        self.forget_that_it_was_verified()
+        self.run_verification()
+        good = self.wait_for_job(paths[1])
+        damaged = self.wait_for_job(paths[0])
+        self.assertEqual([(job["kind"], job["state"]) for job in (good, damaged)],
+                         [("verify", "done"), ("verify", "failed")])
+        self.assertTrue(damaged["damaged"])
+        self.assertIn("\nDamaged:", self.box.output("vmactl", "show", str(damaged["id"])))
+        check = self.box.run("vmactl", "status", "--check")
+        self.assertEqual(check.returncode, 2)
+        self.assertTrue(check.stdout.startswith("VMAD CRITICAL - 1 damaged (see vmactl list --verified)"), check.stdout)
+        row = self.box.output("vmactl", "list", "--verified").splitlines()[1]
+        self.assertEqual((row.split()[0], row.split()[-1]), ("100", "damaged"))
+        explained = self.box.output("journalctl", "--catalog", f"VMAD_JOB={damaged['id']}", "VMAD_STATE=failed",
+                                    f"VMAD_ARCHIVE={paths[0]}")
+        self.assertIn("a backup is damaged", explained)
+        self.assertIn("vmactl repair", explained)
+        told = self.box.wait_until(lambda: self.box.run("cat", "/etc/vmad-told").stdout, "on_failure has run")
+        self.box.wait_until(lambda: self.box.read("/etc/vmad-told") == f"verify failed {paths[0]}\n", told)
+        self.box.wait_until(lambda: re.search(r'(?m)^vmad_guest_damaged_archives{.*vmid="100".*} 1$',
+                                              self.box.read("/root/vmad.prom")), "metrics tell")
+        # And no longer, once it is gone.
+        self.box.output("rm", paths[0])
+        self.run_verification()
+        self.box.output("vmactl", "cancel", str(damaged["id"]))
+        self.assertEqual(self.box.run("vmactl", "status", "--check").returncode, 0)
+        self.assertNotIn(paths[0], self.box.output("vmactl", "--json", "list", "--verified"))
+
     def test_compressed_archives(self):
         """lzop is a process of the worker's, inside the sandbox."""
         plain = self.archive(100)
@@ -255,8 +322,8 @@ class UnitFilesTest(SystemTest):
         self.assertEqual((result.returncode, result.stdout), (0, ""))
 
     def test_exposure(self):
-        for unit in ("vmad.service", "vmad-scan.service"):
-            result = self.box.run("systemd-analyze", "security", "--threshold=20", unit)
+        for unit in ("vmad.service", "vmad-scan.service", "vmad-verify.service"):
+            result = self.box.run("systemd-analyze", "security", "--threshold=23", unit)
             print(unit, result.stdout.strip().splitlines()[-1])
             self.assertEqual(result.returncode, 0, result.stdout)
 
