@@ -1,12 +1,9 @@
 """The units under a booted systemd: start, stop, restart, reload, watchdog, sandbox, journal, reboot."""
 
 import json
-<<<<<<< HEAD
 import pathlib
 import tempfile
-=======
 import re
->>>>>>> eabebd4 (Try on a booted system what is told of a bit that flips)
 import unittest
 
 from system_test import DUMP, OTHER_SAMPLE, SAMPLE, SystemTest
