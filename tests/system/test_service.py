@@ -2,8 +2,8 @@
 
 import json
 import pathlib
-import tempfile
 import re
+import tempfile
 import unittest
 
 from system_test import DUMP, OTHER_SAMPLE, SAMPLE, SystemTest
