@@ -74,11 +74,15 @@ class Chromium:
             raise AssertionError(f"{method}: {reply['error']}")
         return reply["result"]
 
-    def open(self, url, width=800, height=600, dark=False):
-        """Loads a page. What happened before is forgotten."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+    def set_width(self, width):
+        """In CSS pixels; a narrow one is a phone's."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=600, deviceScaleFactor=1,
                   mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia",
+
+    def open(self, url, width=800, dark=False):
+        """Loads a page. What happened before is forgotten."""
+        self.set_width(width)
+        self.call("Emulation.setEmulatedMedia", media="screen",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.events.clear()
         self.call("Page.navigate", url=url)
@@ -105,6 +109,3 @@ class Chromium:
         """Of the whole page."""
         image = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         pathlib.Path(path).write_bytes(base64.b64decode(image))
-
-    def print_to(self, path):
-        pathlib.Path(path).write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"]))

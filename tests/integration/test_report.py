@@ -16,8 +16,9 @@ import unittest
 from html.parser import HTMLParser
 
 import chromium
+from daemon_process import DaemonTest
 from made_up_daemon import DAY, HOUR, QUEUE, QueueCommandTest, job, replies_of
-from support import HANG_SECONDS, SOURCE, VMACTL
+from support import HANG_SECONDS, SOURCE, VMACTL, generate
 
 MIB, GIB = 1 << 20, 1 << 30
 NASTY = "<script>alert(1)</script>\" onload='x' \u202e\x1b[2J \u00fc\U0001f600 " + "w" * 120
@@ -263,6 +264,17 @@ class PageInChromium(HistoryTest):
                     for dark in (False, True):
                         with self.subTest(name, width=width, dark=dark):
                             self.look(browser, file, width, dark)
+                with self.subTest(name, medium="paper"):
+                    self.look_at_paper(browser)
+
+    def look_at_paper(self, browser):
+        """The page that was looked at in the dark, as it is printed on A4."""
+        browser.set_width(718)
+        browser.call("Emulation.setEmulatedMedia", media="print")
+        self.assertEqual(browser.evaluate("document.documentElement.scrollWidth"), 718)
+        self.assertEqual(browser.evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)")
+        cells = "[...document.querySelectorAll('td')].filter(e => getComputedStyle(e).display != 'table-cell').length"
+        self.assertEqual(browser.evaluate(cells), 0)
 
     def look(self, browser, file, width, dark):
         browser.open(file.as_uri(), width, dark=dark)
@@ -281,6 +293,59 @@ class PageInChromium(HistoryTest):
         # Each plot has a name for those who do not see it.
         unnamed = "document.querySelectorAll('svg:not([role=img]), svg:not([aria-label])').length"
         self.assertEqual(browser.evaluate(unnamed), 0)
+
+
+class ReportOfADaemon(DaemonTest):
+    """Real repacks, an archive that is none, and one that rots."""
+
+    def backup(self, vmid, days_ago, *changes):
+        stamp = time.strftime("%Y_%m_%d-02_00_00", time.localtime(time.time() - days_ago * DAY))
+        return generate(self.dump / f"vzdump-qemu-{vmid}-{stamp}.vma", "--disk", "drive-scsi0=24M",
+                        "--dump-seed", str(days_ago), *changes)
+
+    def report(self, *arguments):
+        code, output, messages = self.vmactl("--json", "report", *arguments)
+        self.assertEqual((code, messages), (0, ""))
+        return json.loads(output)
+
+    def test_what_was_repacked_is_reported(self):
+        daemon = self.start()
+        paths = [self.backup(100, days_ago, "--change", str(8 * (4 - days_ago))) for days_ago in (3, 2, 1)]
+        paths.append(self.backup(101, 1))
+        jobs = [daemon.wait(daemon.add(path)) for path in paths]
+        self.assertEqual([each["state"] for each in jobs], ["done"] * 4)
+        report = self.report()
+        self.assertEqual((report["backups"], report["compared_backups"]), (4, 2))
+        self.assertEqual(report["bytes"], sum(path.stat().st_size for path in paths))
+        self.assertEqual(report["new_bytes"], sum(each["since"]["new_bytes"] for each in jobs if "since" in each))
+        self.assertEqual((report["archives"], report["archive_bytes"], report["unverified"]), (4, report["bytes"], 0))
+        self.assertEqual([guest["vmid"] for guest in report["guests"]], [100, 101])
+        self.assertEqual({storage["storage"] for storage in report["storages"]}, {str(self.dump)})
+        growth, = report["growths"]
+        self.assertIn(growth["path"], map(str, paths[1:3]))
+        self.assertEqual(growth["since"], jobs[paths.index(pathlib.Path(growth["path"]))]["since"])
+
+        broken = self.backup(102, 1)
+        os.truncate(broken, 100_000)
+        rotten = paths[0]
+        data = bytearray(rotten.read_bytes())
+        data[len(data) // 2] ^= 1
+        status = rotten.stat()
+        rotten.write_bytes(data)
+        os.utime(rotten, ns=(status.st_atime_ns, status.st_mtime_ns))
+        with daemon.client() as client:
+            look = client.call("org.vmad.Queue.Enqueue", path=str(rotten), kind="verify")["job"]["id"]
+        for number in (daemon.add(broken), look):
+            self.assertEqual(daemon.wait(number)["state"], "failed")
+        report = self.report()
+        self.assertEqual([damage["path"] for damage in report["damages"]], [str(broken), str(rotten)])
+        place, = report["damages"][1]["places"]
+        self.assertEqual(place["disk"], "drive-scsi0")
+        self.assertEqual(report["failures"], [])
+        code, text, _ = self.vmactl("report")
+        self.assertEqual(code, 0)
+        for line in ("backups   4 of 2 guests, ", "failed    none\n", "damaged   2 archives\n"):
+            self.assertIn(line, text)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,9 @@ Backups backups_of(const ReportInput& input, const Guests& guests) {
     Backups backups;
     for (const auto& job : input.jobs)
         if (is_repacked(job)) note(backups[job.path], job, guests);
-    for (const auto& record : input.archives) note(backups[record.path], record, guests);
+    for (const auto& record : input.archives)
+        if (record.repacked_at || record.verdict != api::Verdict::damaged)
+            note(backups[record.path], record, guests);
     return backups;
 }
 

@@ -302,7 +302,7 @@ std::string sums_text(const BackupReport& report) {
 std::string uncompared_text(const BackupSums& sums) {
     const auto rest = sums.backups - sums.compared_backups;
     if (rest == 0 || sums.compared_backups == 0) return {};
-    return fmt::format("not counted as new: {} ({}) without one before", counted(rest, "backup"),
+    return fmt::format("not counted as new: {} ({}) without a previous one", counted(rest, "backup"),
                        base::format_size(sums.bytes - sums.compared_bytes));
 }
 

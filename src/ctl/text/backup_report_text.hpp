@@ -34,7 +34,7 @@ namespace vmad::ctl {
 [[nodiscard]] std::string kept_text(std::uint64_t archives, std::uint64_t bytes);
 /// "42 of 6 guests, 512 GiB, of it 37 GiB new (7 %)"
 [[nodiscard]] std::string sums_text(const BackupReport& report);
-/// "not counted as new: 2 backups (3.0 GiB) without one before"; or empty
+/// "not counted as new: 2 backups (3.0 GiB) without a previous one"; or empty
 [[nodiscard]] std::string uncompared_text(const BackupSums& sums);
 /// "per day", "per week", "per 14 days"
 [[nodiscard]] std::string slot_text(const BackupReport& report);

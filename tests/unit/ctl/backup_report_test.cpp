@@ -219,6 +219,9 @@ TEST_CASE("a backup counts once, at the time when it was made, with the last tha
 
     // Jobs are forgotten sooner than archives.
     CHECK(backup_report(input_of({}, {record})).sums == BackupSums{1, 900, 1, 900, 11});
+    // What was damaged from the start is none.
+    record.verdict = api::Verdict::damaged;
+    CHECK(backup_report(input_of({}, {record})).sums.backups == 0);
     // Neither what is older nor what a clock has made of the future.
     for (const auto at : {kNow - 8 * kDay, kNow + 2 * kDay})
         CHECK(backup_report(input_of({job_of(1, path_at(100, at))})).sums == BackupSums{});
