@@ -27,17 +27,15 @@
 namespace vmad::io {
 
 /// The disk or a quota is full (ENOSPC, EDQUOT), or would be filled beyond a reserve: worth waiting for.
-class NoSpace : public base::Error {
+class NoSpace : public base::SystemError {
   public:
-    /// `directory` is on the file system that has none.
+    /// `number` is the errno value of the call, ENOSPC for a reserve; `directory` is on the file system that
+    /// has none.
     explicit NoSpace(const std::string& sentence, int number = ENOSPC, std::string directory = {})
-        : Error(sentence), number_(number), directory_(std::move(directory)) {}
-    /// The errno value of the call, ENOSPC for a reserve.
-    [[nodiscard]] int number() const noexcept { return number_; }
+        : SystemError(number, sentence), directory_(std::move(directory)) {}
     [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
 
   private:
-    int number_;
     std::string directory_;
 };
 

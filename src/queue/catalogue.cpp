@@ -1,6 +1,7 @@
 #include "queue/catalogue.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <utility>
 
@@ -36,7 +37,7 @@ std::optional<std::uint64_t> number_in(const std::string& name) {
 ArchiveRecord read_record(io::FileSystem& fs, const io::File& directory, const std::string& name) {
     if (!number_in(name)) throw base::Error("not the name of a record");
     const auto text = io::read_small_file(fs, directory, name, kRecordLimitBytes);
-    if (!text) throw base::Error("it is gone");
+    if (!text) throw base::SystemError(ENOENT, "open", directory.entry(name));
     try {
         return nlohmann::json::parse(*text).get<ArchiveRecord>();
     } catch (const nlohmann::json::exception& error) {

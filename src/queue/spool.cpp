@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <optional>
@@ -53,7 +54,7 @@ api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::stri
     const auto id = id_in(name);
     if (!id || name != file_name(*id)) throw base::Error("not the name of a job file");
     const auto text = io::read_small_file(fs, directory, name, kJobLimitBytes);
-    if (!text) throw base::Error("it is gone");
+    if (!text) throw base::SystemError(ENOENT, "open", directory.entry(name));
     auto job = parse<api::Job>(*text);
     if (job.id != *id) throw base::Error(fmt::format("it says that its id is {}", job.id));
     return job;
