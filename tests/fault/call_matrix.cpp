@@ -106,7 +106,7 @@ bool is_fitting(const Failure& failure) {
 }
 
 unsigned stride() {
-    constexpr unsigned kSampled = 31;
+    constexpr unsigned kSampled = 47;
     const char* wanted = std::getenv("VMAD_FAULTS");
     if (wanted == nullptr) return kSampled;
     return std::string(wanted) == "all" ? 1 : static_cast<unsigned>(std::max(1, std::atoi(wanted)));

@@ -34,6 +34,7 @@ class FailingFileSystem final : public support::PretendedMount {
     ~FailingFileSystem() override;
 
     void fail(const Failure& failure);
+    [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
     /// A call has failed.
     [[nodiscard]] bool was_hit() const noexcept { return was_hit_; }
     /// How many system calls each method has made.
