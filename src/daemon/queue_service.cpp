@@ -196,13 +196,18 @@ std::optional<std::string> QueueService::refusal_of(const std::string& path) con
 api::EnqueueReply QueueService::enqueue(const api::EnqueueCall& call) {
     const auto path = base::normal_path(call.path);
     if (const auto refusal = refusal_of(path)) throw api::path_refused(call.path, *refusal);
-    const auto [job, created, moved] = queue_.enqueue({.path = path,
-                                                       .mount_point = runner_.mount_point_of(path),
-                                                       .storage = call.storage,
-                                                       .vmid = pve::vmid_of(path),
-                                                       .file = call.file,
-                                                       .kind = call.kind},
-                                                      call.announced, now());
+    queue::Queue::Archive archive{.path = path,
+                                  .mount_point = runner_.mount_point_of(path),
+                                  .storage = call.storage,
+                                  .vmid = pve::vmid_of(path),
+                                  .file = call.file,
+                                  .kind = call.kind};
+    // A repack reads the name of the guest first; a verify job does not get that far when it fails.
+    if (const auto* known = catalogue_.find(path); known != nullptr && call.kind == api::JobKind::verify) {
+        archive.guest = known->guest;
+        if (archive.storage.empty()) archive.storage = known->storage;
+    }
+    const auto [job, created, moved] = queue_.enqueue(archive, call.announced, now());
     if (moved) changed(job);
     return {runner_.with_progress(job), created};
 }

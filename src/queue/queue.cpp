@@ -157,6 +157,7 @@ Queue::Enqueued Queue::enqueue(const Archive& archive, bool announced, std::int6
         job.queued_at = now;
         job.mount_point = archive.mount_point;
         job.storage = archive.storage;
+        job.guest = archive.guest;
         job.vmid = archive.vmid;
         if (archive.kind == JobKind::repack) job.recovery = open_recovery_of(archive.path);
         return {save(std::move(job)), true, true};

@@ -84,6 +84,7 @@ class Queue {
         std::optional<std::uint64_t> vmid{};
         std::string file{};  ///< which version of the file was seen, or empty
         api::JobKind kind = api::JobKind::repack;
+        std::string guest{};  ///< its name, if it is known already
     };
     struct Enqueued {
         const api::Job& job;

@@ -251,6 +251,20 @@ class DaemonNotifyTest(DaemonTest):
         self.assertEqual(*(re.sub(r"(now|\d+ s ago), .*", "", text)
                            for text in (shown, self.vmactl("show", str(job["id"]))[1])))
 
+        # A damaged one that is only looked at.
+        archive = self.archive(vmid=103)
+        daemon.wait(daemon.add(archive.path))
+        with open(archive.path, "r+b") as file:
+            file.truncate(len(archive.new) - 1)
+        with daemon.client() as client:
+            verification = client.call("org.vmad.Queue.Enqueue", path=str(archive.path), announced=True,
+                                       kind="verify")["job"]
+        self.assertEqual(daemon.wait(verification["id"])["state"], "failed")
+        wait_until(lambda: len(node.notifications()) > 1, "the damage is told of")
+        told = node.notifications()[1]
+        self.assertEqual((told["severity"], told["data"]["title"], told["data"]["kind"]),
+                         ("error", "the backup of VM 103 (made-up) is damaged", "verify"))
+
         # Not any more.
         self.write_settings()
         with daemon.client() as client:
@@ -260,8 +274,8 @@ class DaemonNotifyTest(DaemonTest):
         with daemon.client() as client:
             client.call("org.vmad.Queue.Reload")
         daemon.wait(daemon.add(self.damaged("vzdump-qemu-106-2026_01_01-02_00_00.vma")))
-        wait_until(lambda: len(node.notifications()) > 1, "the next failure is told of")
-        self.assertEqual([told["fields"]["vmid"] for told in node.notifications()], ["104", "106"])
+        wait_until(lambda: len(node.notifications()) > 2, "the next failure is told of")
+        self.assertEqual([told["fields"]["vmid"] for told in node.notifications()], ["104", "103", "106"])
 
     def test_a_node_that_cannot(self):
         node = Node(self.dir / "node")
