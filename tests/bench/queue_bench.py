@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What a daemon with a long queue costs, and how long its callers wait.
+"""What a daemon with a long queue and many known archives costs, and how long its callers wait.
 
-usage: queue_bench.py BUILD [--dir DIR] [--jobs N] [--calls N] [--idle SECONDS]
+usage: queue_bench.py BUILD [--dir DIR] [--archives N] [--jobs N] [--calls N] [--idle SECONDS]
 
 The queue is paused, so that nothing but the daemon runs. The directory should lie on the disk that is asked about:
 queueing includes the fsyncs of a job file.
@@ -90,6 +90,36 @@ class Daemon:
             (queue / f"{number}.json").write_text(json.dumps(job))
 
 
+    def fill_archives(self, count):
+        """While it does not run: `count` records of a hundred guests with two disks each, good ones."""
+        digests = {f"drive-scsi{number}": f"{number:032x}" for number in range(2)}
+        for number in range(1, count + 1):
+            vmid, day = 100 + number % 100, number // 100
+            record = {"path": f"/mnt/pve/nas/dump/vzdump-qemu-{vmid}-{2020 + day // 360}_{1 + day // 30 % 12:02}_"
+                              f"{1 + day % 30:02}-02_00_00.vma.zst",
+                      "storage": "nas", "vmid": vmid, "guest": f"guest-{vmid}.example.com", "digest": f"{number:032x}",
+                      "device_digests": digests, "backup_at": 1577836800 + 86400 * day, "size_bytes": 10 ** 10,
+                      "modified_ns": 10 ** 18, "new_bytes": 10 ** 8, "repacked_at": 1577836800, "verdict": "good",
+                      "verified_at": 1577836800, "looked_at": 1577836800, "mount_point": "/mnt/pve/nas"}
+            (self.directory / f"state/archives/{number}.json").write_text(json.dumps(record, indent=2))
+
+    def call_more(self, method):
+        with VarlinkClient(self.socket, timeout=60) as client:
+            return client.call_more(f"{QUEUE}.{method}")
+
+
+def report_archives(daemon, count):
+    daemon.fill_archives(count)
+    print(f"start-up, {count} archives: {1000 * daemon.start():.0f} ms")
+    daemon.report_memory(f"{count} archives")
+    assert len(daemon.call_more("Archives")) == count
+    report("Archives", 10, lambda _: daemon.call_more("Archives"))
+    report("Guests", 20, lambda _: daemon.call_more("Guests"))
+    report("Status", 100, lambda _: daemon.call(f"{QUEUE}.Status"))
+    daemon.report_memory("after them")
+    daemon.stop()
+
+
 def report_queueing(daemon, calls, where):
     missing = daemon.directory / "missing"
     report(f"Enqueue, a connection each{where}", calls,
@@ -101,6 +131,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--dir", default=None)
+    parser.add_argument("--archives", type=int, default=10000)
     parser.add_argument("--jobs", type=int, default=10000)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--idle", type=int, default=60)
@@ -113,6 +144,7 @@ def main():
             daemon.call(f"{QUEUE}.Pause")
             daemon.call(f"{QUEUE}.Enqueue", path=f"{directory}/missing/1.vma")
             daemon.stop()
+            report_archives(daemon, options.archives)
             daemon.fill(options.jobs)
             print(f"start-up, {options.jobs} jobs: {1000 * daemon.start():.0f} ms")
             daemon.report_memory(f"{options.jobs} jobs")
