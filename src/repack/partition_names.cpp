@@ -32,16 +32,23 @@ std::vector<std::string> names_by(const access::ArchiveIndex& index, const io::F
 
 }  // namespace
 
+ArchivePlace place_for_partition(const verify::DamagedStretch& stretch) {
+    if (stretch.is_somewhere || stretch.bytes == 0) return {};
+    return {stretch.disk, stretch.offset + std::min<std::uint64_t>(stretch.bytes, canon::kRegionBytes) - 1};
+}
+
 std::vector<std::string> partition_names(io::FileSystem& fs, const io::File& archive,
                                          std::span<const ArchivePlace> places,
-                                         const std::vector<access::DiskChecksums>* checksums,
-                                         const base::CancelFlag& cancel) {
+                                         const access::ChecksumStore& store, const base::CancelFlag& cancel) {
+    const bool any =
+        std::any_of(places.begin(), places.end(), [](const auto& place) { return !place.disk.empty(); });
+    if (!any) return std::vector<std::string>(places.size());
     try {
         base::TaskOptions task;
         task.cancel = &cancel;
+        const auto checksums = access::checksums_of(fs, archive, &store, cancel);
         const bool is_raw = codec::format_of_file(fs, archive) == codec::ArchiveFormat::raw;
-        auto index = is_raw && checksums != nullptr ? access::ArchiveIndex::of_known(fs, archive, *checksums)
-                                                    : nullptr;
+        auto index = is_raw && checksums ? access::ArchiveIndex::of_known(fs, archive, *checksums) : nullptr;
         if (!index) index = access::ArchiveIndex::read(fs, archive, task);
         return names_by(*index, archive, places, cancel);
     } catch (const base::Error&) {

@@ -153,14 +153,21 @@ bool is_same_version(const struct stat& a, const struct stat& b) {
 
 }  // namespace
 
+std::optional<RecordedDigest> recorded_digest(const std::string& digest,
+                                              std::map<std::string, std::string> devices,
+                                              std::uint64_t size_bytes, std::int64_t modified_ns) {
+    if (digest.empty()) return std::nullopt;
+    for (auto& [name, digits] : devices) digits = digits.substr(0, kDeviceDigits);
+    return RecordedDigest{{digest, std::move(devices)}, size_bytes, modified_ns};
+}
+
 KnownDigest known_digest(io::FileSystem& fs, const io::File& file,
                          const std::optional<RecordedDigest>& recorded) {
     KnownDigest known;
     known.published = published_digest(fs, file);
     if (known.published) known.origin = DigestOrigin::attribute;
     const auto status = fs.status(file);
-    if (!recorded || recorded->published.digest.empty() ||
-        recorded->size_bytes != static_cast<std::uint64_t>(status.st_size) ||
+    if (!recorded || recorded->size_bytes != static_cast<std::uint64_t>(status.st_size) ||
         recorded->modified_ns != publish::nanoseconds(status.st_mtim))
         return known;
     if (!known.published) return {DigestOrigin::record, recorded->published};

@@ -32,6 +32,13 @@ struct RecordedDigest {
     std::int64_t modified_ns = 0;
 };
 
+/// Of an archive with this digest and these of its devices, all of them in hexadecimal digits. Nothing where
+/// the digest is empty.
+[[nodiscard]] std::optional<RecordedDigest> recorded_digest(const std::string& digest,
+                                                            std::map<std::string, std::string> devices,
+                                                            std::uint64_t size_bytes,
+                                                            std::int64_t modified_ns);
+
 /// The digest that an archive should have; the attribute's where it has one.
 struct KnownDigest {
     DigestOrigin origin = DigestOrigin::none;

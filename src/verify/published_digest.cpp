@@ -14,7 +14,6 @@ namespace {
 constexpr char kAttribute[] = "user.vmad";
 /// An attribute of ext4 has to fit a block with all others. 64 bits tell a damage, which is no attack.
 constexpr std::size_t kMostDevices = 32;
-constexpr std::size_t kDeviceDigits = 16;
 
 }  // namespace
 

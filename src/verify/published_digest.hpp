@@ -19,6 +19,9 @@ namespace vmad::verify {
 [[nodiscard]] io::Attributes published_digest_attribute(const Fingerprint& fingerprint,
                                                         std::uint64_t size_bytes, const timespec& modified);
 
+/// So many digits of a device's digest tell it from others.
+inline constexpr std::size_t kDeviceDigits = 16;
+
 struct PublishedDigest {
     std::string digest;  ///< hexadecimal
     /// The first digits of those of its devices, by name; empty where there are too many for the attribute.

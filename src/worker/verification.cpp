@@ -24,19 +24,14 @@ using api::JobState;
 using api::WaitReason;
 using api::WorkerResult;
 
-/// As many digits as an attribute has.
-constexpr std::size_t kDeviceDigits = 16;
-
 WorkerResult waits(WaitReason what, const std::string& reason) {
     return {.state = JobState::waiting, .waiting_for = what, .reason = reason};
 }
 
 std::optional<verify::RecordedDigest> recorded_digest(const std::optional<api::ArchiveRecord>& known) {
-    if (!known || known->digest.empty()) return std::nullopt;
-    verify::RecordedDigest recorded{{known->digest, {}}, known->size_bytes, known->modified_ns};
-    for (const auto& [name, digest] : known->device_digests)
-        recorded.published.devices[name] = digest.substr(0, kDeviceDigits);
-    return recorded;
+    if (!known) return std::nullopt;
+    return verify::recorded_digest(known->digest, known->device_digests, known->size_bytes,
+                                   known->modified_ns);
 }
 
 /// Gathers the checksums of an archive that has no seek table while it is read.
@@ -100,19 +95,9 @@ std::vector<api::DamagedPlace> damaged_places(io::FileSystem& fs, const io::File
     for (const auto& stretch : damage.stretches) {
         if (places.size() == api::kMaxDamagedPlaces) break;
         places.push_back({stretch.disk, stretch.offset, stretch.bytes});
-        // The first partition begins within a region.
-        const auto region = std::min<std::uint64_t>(stretch.bytes, canon::kRegionBytes);
-        ends.push_back({stretch.is_somewhere ? "" : stretch.disk,
-                        stretch.offset + std::max<std::uint64_t>(region, 1) - 1});
+        ends.push_back(repack::place_for_partition(stretch));
     }
-    std::optional<std::vector<access::DiskChecksums>> checksums;
-    try {
-        checksums = access::checksums_of(fs, file, &options.store, options.task.cancel_flag());
-    } catch (const base::Error&) {
-        // It only helps.
-    }
-    const auto names = repack::partition_names(fs, file, ends, checksums ? &*checksums : nullptr,
-                                               options.task.cancel_flag());
+    const auto names = repack::partition_names(fs, file, ends, options.store, options.task.cancel_flag());
     for (std::size_t i = 0; i < places.size(); ++i) places[i].partition = names[i];
     return places;
 }

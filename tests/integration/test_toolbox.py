@@ -26,7 +26,7 @@ LARGE = ("--disk", "drive-scsi0=1G", "--shuffle")
 
 class CommandLineTest(ProcessTest):
     COMMANDS = ("status", "list", "show", "monitor", "add", "scan", "wait", "cancel", "retry", "pause", "resume", "reload",
-                "log", "hook", "settings", "info", "verify", "repack", "share", "extract", "diff", "mount", "umount", "create",
+                "log", "hook", "settings", "info", "verify", "repack", "repair", "share", "extract", "diff", "mount", "umount", "create",
                 "config", "help")
 
     def test_help_names_every_command_and_exit_code(self):

@@ -40,6 +40,7 @@ const std::vector<CommandEntry>& command_table() {
         {"info", "Show an archive's header", make_info_command},
         {"verify", "Verify archives", make_verify_command},
         {"repack", "Repack archives into canonical form", make_repack_command},
+        {"repair", "Repair an archive out of other backups", make_repair_command},
         {"share", "Let backups share the blocks they have in common", make_share_command},
         {"extract", "Extract disks and configs as files", make_extract_command},
         {"diff", "Compare two archives", make_diff_command},

@@ -59,6 +59,7 @@ struct CommandEntry {
 [[nodiscard]] std::unique_ptr<Command> make_info_command();
 [[nodiscard]] std::unique_ptr<Command> make_verify_command();
 [[nodiscard]] std::unique_ptr<Command> make_repack_command();
+[[nodiscard]] std::unique_ptr<Command> make_repair_command();
 [[nodiscard]] std::unique_ptr<Command> make_extract_command();
 [[nodiscard]] std::unique_ptr<Command> make_diff_command();
 [[nodiscard]] std::unique_ptr<Command> make_ls_command();

@@ -32,13 +32,13 @@ struct OutcomeText {
     ExitCode code;
 };
 
-OutcomeText text_of(InPlaceOutcome outcome, const char* unchanged_text) {
+OutcomeText text_of(InPlaceOutcome outcome, const InPlaceRun& run) {
     switch (outcome) {
         case InPlaceOutcome::done:
         case InPlaceOutcome::in_grace_period:
-            return {"done", "done", ExitCode::done};
+            return {"done", run.done_text, ExitCode::done};
         case InPlaceOutcome::unchanged:
-            return {"unchanged", unchanged_text, ExitCode::done};
+            return {"unchanged", run.unchanged_text, ExitCode::done};
         case InPlaceOutcome::vanished:
             return {"vanished", "no such file", ExitCode::failed};
         case InPlaceOutcome::changed:
@@ -55,7 +55,7 @@ OutcomeText text_of(InPlaceOutcome outcome, const char* unchanged_text) {
 
 void print_outcome(Context& context, const std::string& path, const repack::InPlaceResult& result,
                    Seconds elapsed, const InPlaceRun& run) {
-    const auto [name, text, code] = text_of(result.outcome, run.unchanged_text);
+    const auto [name, text, code] = text_of(result.outcome, run);
     const bool done = result.outcome == InPlaceOutcome::done;
     if (context.options.json) {
         nlohmann::json object{{"path", path}, {"outcome", name}, {"seconds", elapsed.count()}};
@@ -68,6 +68,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
         } else if (code != ExitCode::done) {
             object["error"] = text;
         }
+        if (!run.details.is_null()) object.update(run.details);
         return context.console.print_json(object);
     }
     if (code != ExitCode::done) return context.console.message(fmt::format("{}: {}", path, text));
@@ -83,7 +84,7 @@ void print_outcome(Context& context, const std::string& path, const repack::InPl
     context.console.print(printable(line) + "\n");
 }
 
-void print_failure(Context& context, const std::string& path, const Failure& failure) {
+void print_failure(Context& context, const std::string& path, const Failure& failure, const InPlaceRun& run) {
     if (!context.options.json) {
         const bool named = failure.message.find(path) != failure.message.npos;
         return context.console.message(named ? failure.message
@@ -94,6 +95,7 @@ void print_failure(Context& context, const std::string& path, const Failure& fai
                           {"error", failure.message}};
     if (!failure.rule.empty()) object["rule"] = failure.rule;
     if (failure.offset) object["offset"] = *failure.offset;
+    if (!run.details.is_null()) object.update(run.details);
     context.console.print_json(object);
 }
 
@@ -148,9 +150,9 @@ class Runner {
         }
         if (result) {
             print_outcome(context_, path, *result, std::chrono::steady_clock::now() - begin, run_);
-            return text_of(result->outcome, run_.unchanged_text).code;
+            return text_of(result->outcome, run_).code;
         }
-        print_failure(context_, path, failure);
+        print_failure(context_, path, failure, run_);
         return failure.code;
     }
 
@@ -163,7 +165,8 @@ class Runner {
         options.repack.task.progress = bar.sink();
         options.journal = [&record](const publish::RecoveryRecord& publication) { record.keep(publication); };
         try {
-            auto result = repack::repack_in_place(context_.fs, path, options);
+            auto result =
+                run_.work ? run_.work(path, options) : repack::repack_in_place(context_.fs, path, options);
             recover(record, path);
             return result;
         } catch (...) {

@@ -1,11 +1,15 @@
 // vmactl repack --in-place: archives one after the other, each replaced by its canonical form.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "ctl/commands/command.hpp"
 #include "engine/repack.hpp"
+#include "repack/in_place.hpp"
 
 namespace vmad::ctl {
 
@@ -21,7 +25,11 @@ struct InPlaceRun {
     std::string state_directory;
     engine::RepackOptions repack;  ///< without a progress sink: each archive gets a bar of its own
     bool verbose = false;
+    /// What is done to an archive with an absolute path; empty: repack::repack_in_place().
+    std::function<repack::InPlaceResult(const std::string& path, const repack::InPlaceOptions&)> work{};
+    const char* done_text = "done";
     const char* unchanged_text = "already canonical";  ///< for people, of an archive that is left as it is
+    nlohmann::json details{};  ///< more to say of the archive that was worked on last, in JSON
 };
 
 /// Recovers first what earlier runs left behind, then reports on each archive and continues after failures.

@@ -4,13 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "ctl/commands/command.hpp"
+#include "ctl/commands/known_archives.hpp"
 #include "ctl/failure.hpp"
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/archive_text.hpp"
+#include "ctl/text/damage_text.hpp"
 #include "ctl/text/printable_text.hpp"
-#include "verify/published_digest.hpp"
-#include "verify/survey.hpp"
+#include "repack/partition_names.hpp"
+#include "verify/archive_look.hpp"
 
 namespace vmad::ctl {
 namespace {
@@ -24,7 +26,9 @@ constexpr const char* kFooter =
     "restore to equal guests), format, device_count, extent_count, size_bytes (as\n"
     "stored), archive_bytes (uncompressed), ctime and, if there is one, warning.\n"
     "Others have error; invalid ones also rule (the ID of the violated rule) and, if\n"
-    "the fault has a place, offset.";
+    "the fault has a place, offset. If the damage of a disk can be told, damage lists\n"
+    "disk, offset, bytes and partition, and damage_note says more; last_good_at is\n"
+    "when the daemon last found the archive good.";
 
 nlohmann::json to_json(const verify::Survey& survey) {
     nlohmann::json out{{"result", "valid"},
@@ -49,6 +53,13 @@ std::string describe(const verify::Survey& survey) {
         count == 1 ? "device" : "devices", survey.digest.to_hex());
 }
 
+/// What is wrong with an archive beyond its first fault.
+struct Found {
+    verify::Damage damage;
+    std::vector<api::DamagedPlace> places;
+    std::optional<std::int64_t> last_good_at;
+};
+
 class VerifyCommand final : public Command {
   public:
     void define(Arguments& arguments) override {
@@ -59,21 +70,24 @@ class VerifyCommand final : public Command {
 
     ExitCode run(Context& context) override {
         const StopSignals signals;
+        KnownArchives known(context);
         auto code = ExitCode::done;
         for (std::size_t number = 1; auto& path : paths_) {
             const auto label = numbered_label(number++, paths_.size(), archive_label(path));
             std::optional<verify::Survey> survey;
             Failure failure;
+            Found found;
             try {
                 path = archive_name(context.fs, context.console, path).path;
-                survey = read(context, path, label, signals);
+                survey = path == kStandardStream ? read_stream(context, label, signals)
+                                                 : look_at(context, path, label, signals, known, found);
             } catch (const std::exception&) {
                 failure = current_failure();
             }
             if (survey) {
                 print_valid(context, path, *survey);
             } else {
-                print_bad(context, path, failure);
+                print_bad(context, path, failure, found);
                 code = worse(code, failure.code);
             }
         }
@@ -81,17 +95,51 @@ class VerifyCommand final : public Command {
     }
 
   private:
-    [[nodiscard]] verify::Survey read(Context& context, const std::string& path, const std::string& label,
-                                      const StopSignals& signals) const {
-        ArchiveInput input(context.fs, path, io::CacheUse::keep, {threads_, &signals.flag()});
+    [[nodiscard]] verify::Survey read_stream(Context& context, const std::string& label,
+                                             const StopSignals& signals) const {
+        ArchiveInput input(context.fs, kStandardStream, io::CacheUse::keep, {threads_, &signals.flag()});
         ProgressBar bar(context.console, label, {base::Stage::verifying});
-        auto survey = verify::survey(input.source(), task_options(threads_, signals, bar));
-        const auto published =
-            input.file() != nullptr ? verify::published_digest(context.fs, *input.file()) : std::nullopt;
-        if (published) published->require(survey.digest, survey.device_digests);
+        return verify::survey(input.source(), task_options(threads_, signals, bar));
+    }
+
+    /// Throws what is wrong with the archive, and sets `found` then.
+    [[nodiscard]] verify::Survey look_at(Context& context, const std::string& path, const std::string& label,
+                                         const StopSignals& signals, KnownArchives& known,
+                                         Found& found) const {
+        const auto file = open_archive(context.fs, path);
+        const auto record = known.find(absolute_path(path));
+        verify::ArchiveLook look;
+        {
+            ProgressBar bar(context.console, label, {base::Stage::verifying});
+            verify::LookOptions options{.task = task_options(threads_, signals, bar),
+                                        .recorded = recorded_digest(record)};
+            options.expected = [&](const io::File& archive) {
+                return access::checksums_of(context.fs, archive, &known.checksums(), signals.flag());
+            };
+            look = verify::look_at_archive(context.fs, file, options);
+        }
+        if (look.changed) throw base::Error(path + ": changed by another process meanwhile: try again");
+        if (!look.warning.empty()) context.console.message(fmt::format("{}: {}", path, look.warning));
+        if (look.fault) {
+            found = {look.damage, damaged_places(look.damage), std::nullopt};
+            if (record) found.last_good_at = record->verified_at;
+            name_partitions(context, file, found, known, signals);
+            std::rethrow_exception(look.fault);
+        }
+        auto survey = *std::move(look.survey);
         if (const auto warning = codec::name_warning(path, survey.format); !warning.empty())
             survey.warning += (survey.warning.empty() ? "" : "; ") + warning;
         return survey;
+    }
+
+    static void name_partitions(Context& context, const io::File& file, Found& found, KnownArchives& known,
+                                const StopSignals& signals) {
+        std::vector<repack::ArchivePlace> places;
+        for (std::size_t i = 0; i < found.places.size(); ++i)
+            places.push_back(repack::place_for_partition(found.damage.stretches[i]));
+        const auto names =
+            repack::partition_names(context.fs, file, places, known.checksums(), signals.flag());
+        for (std::size_t i = 0; i < names.size(); ++i) found.places[i].partition = names[i];
     }
 
     static void print_valid(Context& context, const std::string& path, const verify::Survey& survey) {
@@ -106,19 +154,25 @@ class VerifyCommand final : public Command {
     }
 
     /// A verdict on an archive is data; a failure to reach one is a message.
-    static void print_bad(Context& context, const std::string& path, const Failure& failure) {
+    static void print_bad(Context& context, const std::string& path, const Failure& failure,
+                          const Found& found) {
         const bool invalid = failure.code == ExitCode::invalid;
         const auto* result = !invalid ? "failed" : failure.rule.empty() ? "unsupported" : "invalid";
         if (context.options.json) {
             nlohmann::json object{{"path", path}, {"result", result}, {"error", failure.message}};
             if (!failure.rule.empty()) object["rule"] = failure.rule;
             if (failure.offset) object["offset"] = *failure.offset;
+            if (!found.places.empty()) object["damage"] = found.places;
+            if (!found.damage.note.empty()) object["damage_note"] = found.damage.note;
+            if (found.last_good_at) object["last_good_at"] = *found.last_good_at;
             context.console.print_json(object);
         } else if (invalid) {
             const auto line = printable(fmt::format("{}: {}: {}", path, result, failure.message));
-            context.console.print(context.console.paint(Colour::red, line) + "\n");
+            context.console.print(context.console.paint(Colour::red, line) + "\n" +
+                                  damage_text(found.damage, found.places, found.last_good_at));
         } else {
             context.console.message(failure.message);
+            context.console.print(damage_text(found.damage, found.places, found.last_good_at));
         }
     }
 
