@@ -15,6 +15,11 @@ constexpr std::size_t kChunk = std::size_t{4} << 20;
 /// Enough that the device always has the next read to work on.
 constexpr std::size_t kChunksAhead = 4;
 
+/// With one chunk there is nothing to read ahead, and the kernel takes its time to give up a queue.
+bool is_long(FileSystem& fs, const File& file, const WrittenBoundary* boundary) {
+    return boundary != nullptr || static_cast<std::uint64_t>(fs.status(file).st_size) > kChunk;
+}
+
 }  // namespace
 
 DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBoundary* boundary)
@@ -23,7 +28,8 @@ DirectSource::DirectSource(FileSystem& fs, const File& file, const WrittenBounda
       file_(file),
       boundary_(boundary),
       buffers_(kChunk, 0, (kChunksAhead + 1) * kChunk),
-      reads_(own_ ? fs.read_queue(own_, kChunksAhead) : waiting_reads(fs, file)) {}
+      reads_(own_ && is_long(fs, file, boundary) ? fs.read_queue(own_, kChunksAhead)
+                                                 : waiting_reads(fs, own_ ? own_ : file)) {}
 
 DirectSource::DirectSource(FileSystem& fs, const File& file) : DirectSource(fs, file, nullptr) {
     look_for_more({static_cast<std::uint64_t>(fs.status(file).st_size), true});

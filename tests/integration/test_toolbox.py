@@ -483,7 +483,9 @@ class InPlaceTest(ProcessTest):
         error = found.pop("error")
         self.assertIn(good["digest"], error)
         self.assertRegex(error, "^content digest mismatch: drive-[a-z0-9]+ was damaged since vmad wrote it ")
-        self.assertEqual(found, {"path": str(path), "result": "invalid", "rule": "content-digest"})
+        self.assertEqual(found, {"path": str(path), "result": "invalid", "rule": "content-digest",
+                                 "damage": [{"disk": error.split()[3], "offset": 0, "bytes": 1048576}],
+                                 "damage_note": "nothing tells which regions: no checksums of them are known"})
         self.assertTrue(self.vmactl("verify", path).stdout.startswith(f"{path}: invalid: content digest mismatch"))
 
     def test_a_name_that_says_another_format_is_warned_of(self):

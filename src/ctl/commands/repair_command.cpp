@@ -24,12 +24,12 @@ namespace vmad::ctl {
 namespace {
 
 constexpr const char* kFooter =
-    "Reads ARCHIVE, which vmad has repacked, for damaged regions of its disks, and takes\n"
-    "them from the other backups of the guest in the same directory, the nearest in time\n"
-    "first. The archive is replaced atomically, as by \"vmactl repack --in-place\", once\n"
-    "it has the digest that it was published with. Where no digest is known, each region\n"
-    "must have the checksum in the archive's seek table, and a message says so. Otherwise\n"
-    "nothing is changed. Exits with 6 if the archive cannot be repaired.";
+    "Reads ARCHIVE, which vmad has repacked, for damaged regions, and takes them from\n"
+    "the other backups of the guest in its directory, the nearest in time first. The\n"
+    "archive is replaced atomically, as by \"vmactl repack --in-place\", once it has\n"
+    "the digest that it was published with. Where no digest is known, each region\n"
+    "must have the checksum in the archive's seek table, and a message says so.\n"
+    "Otherwise nothing is changed. Exits with 6 if it cannot be repaired.";
 
 std::string name_in(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
