@@ -19,7 +19,7 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 /// What btrfs takes in one call. The files are locked for as long as it is compared.
 constexpr std::uint64_t kCallBytes = 16 * kMiB;
 /// Shorter runs are not worth the pieces that they make of a file.
-constexpr std::uint64_t kLeastRunBytes = 64 * 1024;
+constexpr std::uint64_t kLeastRunBytes = std::uint64_t{64} << 10;
 /// Runs are gathered for so much of the file. A stop waits for these: a part of them would not free a whole
 /// extent.
 constexpr std::uint64_t kBatchBytes = 32 * kMiB;

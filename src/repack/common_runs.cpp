@@ -19,7 +19,7 @@ constexpr std::uint64_t kMostFilling = 2 * kPage;
 constexpr std::uint64_t kMostCompared = 2 * canon::kMaxRegionExtent;
 
 /// Less of a compressed region is not worth reading the rest.
-constexpr std::uint64_t kLeastPrefix = 64 * 1024;
+constexpr std::uint64_t kLeastPrefix = std::uint64_t{64} << 10;
 
 constexpr std::uint64_t page_down(std::uint64_t offset) { return offset / kPage * kPage; }
 constexpr std::uint64_t page_up(std::uint64_t offset) { return page_down(offset + kPage - 1); }

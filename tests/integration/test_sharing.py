@@ -13,7 +13,7 @@ import sharing_volumes
 import support
 from daemon_process import DaemonTest, needs_strace
 from sharing_volumes import MIB, Volume, make_backups
-from support import HANG_SECONDS, VMACTL, ProcessTest, generate
+from support import HANG_SECONDS, OFFICIAL, VMACTL, ProcessTest, generate
 
 DISK_MIB, DAYS = 48, 30
 MOST_ROOM = {"": 1.4, ".zst": 2.2}  # of 30 backups, in archives
@@ -227,6 +227,24 @@ class Jobs(OnVolume):
 
     def test_it_can_be_switched_off(self):
         self.assertNotIn("shared_bytes", self.run_jobs("off")[1])
+
+
+class ShareElsewhere(ProcessTest):
+    def test_a_file_system_that_shares_nothing_is_told_once(self):
+        dump = pathlib.Path(tempfile.mkdtemp(prefix="vmad-test-", dir="/dev/shm"))
+        self.addCleanup(shutil.rmtree, dump)
+        for day in range(2):
+            shutil.copy(OFFICIAL / "a-one-disk.vma", dump / sharing_volumes.backup_name(day, ""))
+        self.assertEqual(self.vmactl("share", "--state-dir", self.dir / "state", dump).stderr,
+                         f"vmactl: {dump}: the file system does not share blocks: XFS (made with reflink=1) and btrfs "
+                         "do\n")
+        result = self.vmactl("--json", "share", "--dry-run", dump)
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual([json.loads(line)["outcome"] for line in result.stdout.splitlines()], 2 * ["unavailable"])
+
+    def test_where_to_search_must_be_said(self):
+        self.assertEqual(self.refuse(2, "share"), "name a directory, or a storage with --storage")
+        self.assertEqual(self.succeed("share", "--state-dir", self.dir / "state", self.dir), "no backups found\n")
 
 
 class ShareOnXfs(Share, ProcessTest):

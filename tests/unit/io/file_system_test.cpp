@@ -56,3 +56,20 @@ TEST_CASE("only a symbolic link points somewhere") {
     CHECK(fs.read_link(directory, "none") == std::nullopt);
     CHECK_THROWS_AS(fs.make_link("x", directory, "file"), base::SystemError);
 }
+
+TEST_CASE("where blocks cannot be shared, that is an outcome; what is no file is a failure") {
+    const TemporaryDirectory place(TemporaryDirectory::fast_base());
+    FileSystem fs;
+    const std::string content(8192, 'x');
+    place.write("a", content);
+    place.write("b", content);
+    const auto a = fs.open(place / "a", O_RDONLY);
+    const auto b = fs.open(place / "b", O_RDONLY);
+    const auto sharing = fs.share_range(a, 0, b, 0, content.size());
+    CHECK((sharing.refusal != 0 || sharing.bytes == content.size()));
+    CHECK_FALSE(sharing.differs);
+    for (const auto& extent : fs.extents(a, 0, content.size())) CHECK(extent.bytes > 0);
+    CHECK(place.read("b") == content);
+    CHECK_THROWS_AS((void)fs.share_range(a, 0, File(base::UniqueFd(), "none"), 0, content.size()),
+                    base::SystemError);
+}
