@@ -34,7 +34,7 @@ ExtentWriter::ExtentWriter(const canon::Layout& layout, Assembler& assembler, Pa
       assembler_(assembler),
       loader_(loader),
       output_(output),
-      options_(std::move(options)),
+      options_(options),
       frames_(kLargestFrame, vma::kClusterSize, (pieces_for(options_.threads) + 1) * kLargestFrame),
       pieces_(pieces_for(options_.threads)),
       working_(options_.threads) {}

@@ -24,7 +24,7 @@ struct NameTime {
     int hour = 0;
     int minute = 0;
     int second = 0;
-    friend auto operator<=>(const NameTime&, const NameTime&) = default;
+    friend auto operator<=>(const NameTime&, const NameTime&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 struct BackupName {

@@ -87,10 +87,9 @@ def bench(options, directory, form, daemon):
     print(f"\n{form}: {os.path.getsize(path) / MIB:.0f} MiB, {new / MIB:.1f} MiB new")
     for kind in ("done", "unchanged"):
         for place, what in enumerate(("wall", "CPU")):
-            ours, others = (statistics.median(cost[place] for cost in costs[kind, name])
-                            for name in ("compared", "alone"))
-            share = f"{100 * (ours - others) / others:+.1f} %" if others else ""
-            print(f"  {kind:10}{what:5} compared {ours:8.3f} s, alone {others:8.3f} s  {share}")
+            ours, others = ([cost[place] for cost in costs[kind, name]] for name in ("compared", "alone"))
+            print(f"  {kind:10}{what:5} compared {statistics.median(ours):7.3f} s ({min(ours):.3f} at best), "
+                  f"alone {statistics.median(others):7.3f} s ({min(others):.3f})")
     for entry in (before, path, source):
         entry.unlink()
 
@@ -104,7 +103,7 @@ def main():
     parser.add_argument("--zeros", type=float, default=0.5, help="share of it that is zero (0.5)")
     parser.add_argument("--changes", type=int, default=200, help="blocks that differ (200)")
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.build = pathlib.Path(options.build)
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         daemon = Daemon(options.build, pathlib.Path(directory))

@@ -75,7 +75,7 @@ std::string when_text(const api::Job& job, std::int64_t now) {
 
 std::string sizes_text(const api::Job& job) {
     if (!job.size_before) return {};
-    const auto before = base::format_size(*job.size_before);
+    auto before = base::format_size(*job.size_before);
     if (job.kind == api::JobKind::verify) return before;
     return job.size_after ? fmt::format("{} → {}", before, base::format_size(*job.size_after)) : before;
 }
