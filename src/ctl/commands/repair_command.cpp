@@ -15,7 +15,7 @@
 #include "ctl/operands/archive_name.hpp"
 #include "ctl/operands/archive_task.hpp"
 #include "ctl/text/archive_text.hpp"
-#include "ctl/text/damage_text.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/printable_text.hpp"
 #include "repack/partition_names.hpp"
 #include "repack/repair.hpp"
@@ -132,7 +132,7 @@ class RepairCommand final : public Command {
             if (!donor.empty()) region["from"] = donor;
             regions.push_back(std::move(region));
             const auto* missing = "in no other backup";
-            text += fmt::format("  {}: {}\n", printable(damaged_place_text(place)),
+            text += fmt::format("  {}: {}\n", place_text(place),
                                 !is_found       ? missing
                                 : donor.empty() ? "follows from the rest"
                                                 : "from " + printable(name_in(donor)));

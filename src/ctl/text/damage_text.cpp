@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "base/units.hpp"
-#include "canon/layout.hpp"
+#include "access/device_choice.hpp"
+#include "ctl/text/job_text.hpp"
 #include "ctl/text/local_time.hpp"
 #include "ctl/text/printable_text.hpp"
 
@@ -17,21 +17,13 @@ std::vector<api::DamagedPlace> damaged_places(const verify::Damage& damage) {
     return places;
 }
 
-std::string damaged_place_text(const api::DamagedPlace& place) {
-    if (place.disk.empty()) return "header";
-    auto text = fmt::format("{}, {} at {} (byte {})", place.disk, base::format_size(place.bytes),
-                            base::format_size(place.offset), place.offset);
-    if (!place.partition.empty()) text += ", partition " + place.partition;
-    return text;
-}
-
 std::string damage_text(const verify::Damage& damage, const std::vector<api::DamagedPlace>& places,
                         std::optional<std::int64_t> last_good_at) {
     std::string text;
     for (std::size_t i = 0; i < places.size(); ++i)
         text += damage.stretches[i].is_somewhere
-                    ? fmt::format("  {}, somewhere in it\n", printable(places[i].disk))
-                    : fmt::format("  {}\n", printable(damaged_place_text(places[i])));
+                    ? fmt::format("  {}, somewhere in it\n", printable(access::short_name(places[i].disk)))
+                    : fmt::format("  {}\n", place_text(places[i]));
     if (damage.stretches.size() > places.size())
         text += fmt::format("  and {} more places\n", damage.stretches.size() - places.size());
     if (!damage.note.empty()) text += fmt::format("  {}\n", damage.note);

@@ -18,7 +18,4 @@ namespace vmad::ctl {
                                       const std::vector<api::DamagedPlace>& places,
                                       std::optional<std::int64_t> last_good_at);
 
-/// "drive-scsi0, 2.0 MiB at 4.0 GiB (byte 4294967296), partition 2 (ext4)"; "header".
-[[nodiscard]] std::string damaged_place_text(const api::DamagedPlace& place);
-
 }  // namespace vmad::ctl
