@@ -281,7 +281,7 @@ _vmactl_offer_values() {
     'FILE cp') _vmactl_offer_archives && _vmactl_offer_paths ;;
     'NAME ls' | 'NAME cp') _vmactl_offer_volumes ;;
     'DIR scan' | 'DIR share' | 'FILE verify' | 'FILE repack') _vmactl_offer_archives ;;
-    'ARCHIVE '* | 'OLDER diff' | 'NEWER diff') _vmactl_offer_archives ;;
+    'ARCHIVE '* | 'OTHER repair' | 'OLDER diff' | 'NEWER diff') _vmactl_offer_archives ;;
     'DIR umount') _vmactl_offer_mounts ;;
     'DIR '*) _vmactl_offer_paths ;;
     'FILE '* | 'PATH '*) _vmactl_offer_paths '*' ;;
