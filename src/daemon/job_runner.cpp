@@ -25,6 +25,8 @@ constexpr std::int64_t kStalledAfterSeconds = std::int64_t{10} * 60;
 /// Of each directory, that a worker looks for: backups of the guest, and failed archives.
 constexpr std::size_t kMostBackupsBeside = 400;
 constexpr std::size_t kMostFailedBeside = 100;
+/// Of the paths of both: an order has to fit a message, with each byte as up to six of JSON.
+constexpr std::size_t kMostBytesBeside = 100'000;
 
 std::int64_t now() { return std::time(nullptr); }
 
@@ -225,9 +227,6 @@ void JobRunner::start_worker(const Job& job) {
 api::WorkerOrder JobRunner::order_for(const Job& job) const {
     auto job_to_run = job;
     if (const auto* refusal = queue_.space_refusal_for(job)) job_to_run.space_refusal = *refusal;
-    auto beside = catalogue_.beside(job.path, job.vmid, kMostBackupsBeside);
-    for (auto& path : queue_.failed_beside(job.path, kMostFailedBeside))
-        if (std::find(beside.begin(), beside.end(), path) == beside.end()) beside.push_back(std::move(path));
     const auto* known = catalogue_.find(job.path);
     return {.job = std::move(job_to_run),
             .directories = settings_.directories,
@@ -236,12 +235,24 @@ api::WorkerOrder JobRunner::order_for(const Job& job) const {
             .threads = settings_.threads,
             .memory_bytes = settings_.memory_bytes,
             .known = known != nullptr ? std::optional(*known) : std::nullopt,
-            .known_beside = std::move(beside),
+            .known_beside = known_beside(job),
             .share_blocks = settings_.share_blocks == settings::ShareBlocks::automatic,
             .spill_dir = settings_.spill_dir,
             .zstd_level = settings_.zstd_level,
             .reserve_bytes = settings_.reserve_bytes,
             .grace_period_seconds = settings_.grace_period_seconds};
+}
+
+std::vector<std::string> JobRunner::known_beside(const Job& job) const {
+    auto beside = catalogue_.beside(job.path, job.vmid, kMostBackupsBeside);
+    for (auto& path : queue_.failed_beside(job.path, kMostFailedBeside))
+        if (std::find(beside.begin(), beside.end(), path) == beside.end()) beside.push_back(std::move(path));
+    std::size_t bytes = 0;
+    const auto is_too_much = [&](const std::string& path) {
+        return (bytes += path.size()) > kMostBytesBeside;
+    };
+    beside.erase(std::find_if(beside.begin(), beside.end(), is_too_much), beside.end());
+    return beside;
 }
 
 void JobRunner::keep_record(std::uint64_t id, const api::WorkerRecord& record) {

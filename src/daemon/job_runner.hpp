@@ -94,6 +94,8 @@ class JobRunner {
     /// archive that is about to be replaced. False when there is none.
     bool abandon_verify_beside(const api::Job& job);
     [[nodiscard]] api::WorkerOrder order_for(const api::Job& job) const;
+    /// WorkerOrder::known_beside.
+    [[nodiscard]] std::vector<std::string> known_beside(const api::Job& job) const;
     void keep_record(std::uint64_t id, const api::WorkerRecord& record);
     void worker_ended(std::uint64_t id, RunEnd end);
     /// Makes what a run found out about archives durable: before its end is, so that a crash in between only

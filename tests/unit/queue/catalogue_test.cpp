@@ -304,6 +304,14 @@ TEST_CASE("what is known after a run: what the worker saw, filled from the job a
     CHECK(other->storage == "nas");
     CHECK(other->digest.empty());
     CHECK_FALSE(other->verified_at);
+    // An archive may claim anything of itself, and is known all the same.
+    auto boastful = result;
+    boastful.record->guest = boastful.record->fault = std::string(100'000, '\x01');
+    boastful.record->device_digests[std::string(60'000, 'd')] = "d";
+    const auto bounded = record_after(nullptr, job, boastful);
+    REQUIRE(bounded);
+    CHECK(nlohmann::json(*bounded).dump().size() < 50'000);
+    CHECK(bounded->device_digests.empty());
     result.since = api::NewSince{.archive = "b", .new_bytes = 11};
     CHECK(record_after(&known, job, result)->new_bytes == 11);
 }
