@@ -238,6 +238,7 @@ class Compilation {
 
     void count(const ArchiveRecord& record) {
         auto& guest_row = row(guests_.of(record.path, record.storage));
+        if (guest_row.guest.name.empty()) guest_row.guest.name = record.guest;
         const bool is_first = guest_row.archives == 0;
         ++guest_row.archives;
         guest_row.archive_bytes += record.size_bytes;

@@ -331,7 +331,7 @@ json growths(const BackupReport& report) {
                                   day_text(growth.since.archive_at, report.now),
                                   percent_text(growth.since.new_bytes, growth.size_bytes),
                                   base::format_size(growth.size_bytes))},
-             {"disk", shown(growth_text(growth.since))},
+             {"disk", shown(largest_growth_text(growth.since))},
              {"place", disk != nullptr ? place(*disk) : json(false)}});
     }
     return list;

@@ -25,12 +25,6 @@ constexpr std::size_t kTrendWidth = 8;
 constexpr std::size_t kMostRows = 20;
 constexpr std::size_t kMostEntries = 5;
 
-/// "2 MiB at 12 GiB, partition 2 (ext4)"
-std::string stretch_text(std::uint64_t bytes, std::uint64_t offset, const std::string& partition) {
-    return fmt::format("{} at {}{}{}", base::format_size(bytes), base::format_size(offset),
-                       partition.empty() ? "" : ", partition ", printable(partition));
-}
-
 std::string storage_in_brackets(const ReportedGuest& guest) {
     return fmt::format("{} ({})", guest_label(guest), printable(guest.storage));
 }
@@ -187,7 +181,7 @@ class Text {
                               base::format_size(growth.since.new_bytes),
                               day_text(growth.since.archive_at, report_.now),
                               percent_text(growth.since.new_bytes, growth.size_bytes)));
-            detail(growth_text(growth.since));
+            detail(largest_growth_text(growth.since));
         });
     }
 
@@ -311,16 +305,10 @@ std::string slot_text(const BackupReport& report) {
     return report.days_per_slot == 7 ? "per week" : fmt::format("per {} days", report.days_per_slot);
 }
 
-std::string growth_text(const api::NewSince& since) {
+std::string largest_growth_text(const api::NewSince& since) {
     const auto* disk = largest_growth(since);
     if (disk == nullptr) return {};
-    auto text = fmt::format("{}: {} new", printable(access::short_name(disk->disk)),
-                            base::format_size(disk->new_bytes));
-    if (disk->largest)
-        text +=
-            fmt::format(", {} of it in {}", base::format_size(disk->largest->new_bytes),
-                        stretch_text(disk->largest->bytes, disk->largest->offset, disk->largest->partition));
-    return text;
+    return printable(fmt::format("{}: {}", access::short_name(disk->disk), growth_text(*disk)));
 }
 
 std::string last_good_text(std::int64_t at, std::int64_t now) {

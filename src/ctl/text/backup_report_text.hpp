@@ -38,8 +38,8 @@ namespace vmad::ctl {
 [[nodiscard]] std::string uncompared_text(const BackupSums& sums);
 /// "per day", "per week", "per 14 days"
 [[nodiscard]] std::string slot_text(const BackupReport& report);
-/// "scsi0: 1.9 GiB new, 1.2 GiB of it in 2.0 GiB at 12 GiB, partition 2 (ext4)"; empty when it is not known
-[[nodiscard]] std::string growth_text(const api::NewSince& since);
+/// "scsi0: 1.9 GiB, 1.2 GiB of it in partition 2 (ext4), at 12 GiB to 14 GiB"; empty when it is not known
+[[nodiscard]] std::string largest_growth_text(const api::NewSince& since);
 /// "last found good 3 d ago, 2026-11-26 02:00"
 [[nodiscard]] std::string last_good_text(std::int64_t at, std::int64_t now);
 /// "3 archives, one never verified", "1 archive, last verified 45 d ago"

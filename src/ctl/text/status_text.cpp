@@ -140,19 +140,21 @@ std::string growth_table(std::vector<api::GuestSummary> guests, const Console& c
                      {.title = "STORAGE", .shrinks = true, .keeps_begin = true},
                      {"NEW, LAST 24 H", TextTable::Align::right},
                      {"NEW, LAST 7 DAYS", TextTable::Align::right}});
-    const auto cell = [](std::uint64_t backups, std::uint64_t part, std::uint64_t whole) {
-        if (backups == 0) return TextTable::Cell{"-"};
+    const auto cell = [](std::uint64_t backups, std::uint64_t part, std::uint64_t whole, bool is_compared) {
+        if (backups == 0 || !is_compared) return TextTable::Cell{"-"};
         return TextTable::Cell{fmt::format("{} of {}", base::format_size(part), base::format_size(whole))};
     };
     const auto known = [](const std::string& text) { return text.empty() ? "-" : text; };
     const auto shown = std::min(guests.size(), kGuestsShown);
     for (std::size_t i = 0; i < shown; ++i) {
         const auto& guest = guests[i];
+        // Of a first backup nobody can say what is new.
+        const bool is_compared = guest.last_new_bytes || guest.week_new_bytes != 0;
         table.add({{guest.vmid ? fmt::format("{}", *guest.vmid) : "-"},
                    {known(guest.guest)},
                    {known(guest.storage)},
-                   cell(guest.day_backups, guest.day_new_bytes, guest.day_bytes),
-                   cell(guest.week_backups, guest.week_new_bytes, guest.week_bytes)});
+                   cell(guest.day_backups, guest.day_new_bytes, guest.day_bytes, is_compared),
+                   cell(guest.week_backups, guest.week_new_bytes, guest.week_bytes, is_compared)});
     }
     auto text = "\n" + table.render(console);
     if (guests.size() > shown)
