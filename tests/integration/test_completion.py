@@ -224,7 +224,8 @@ class CompletionTest(DaemonTest):
         (self.dump / "sub dir").mkdir()
         names = ["a.vma", "b.vma.zst", "c.vma.gz", "d.vma.lzo", "sub dir"]
         for command in ("add", "info", "verify", "repack", "repack --in-place", "repack a.vma", "extract", "mount",
-                        "diff", "diff a.vma", "scan", "share", "wait"):
+                        "diff", "diff a.vma", "scan", "share", "repair", "repair a.vma --from",
+                        "wait"):
             with self.subTest(command):
                 self.assertEqual(self.offered(f"vmactl {command} dump/"), [f"dump/{name}" for name in names])
                 self.assertTrue(self.are_files)
