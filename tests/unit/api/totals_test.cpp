@@ -150,3 +150,42 @@ TEST_CASE("bad totals are refused with the field that is wrong") {
     }
     CHECK_THROWS_WITH_AS(json(1).get<Totals>(), "totals is not an object", vmad::base::Error);
 }
+
+TEST_CASE("law: verify jobs are counted apart, each where it belongs") {
+    Generate generate(13);
+    for (int round = 0; round < 200; ++round) {
+        Totals both;
+        Totals repacks;
+        VerifyTotals expected;
+        const auto count = 1 + generate.below(30);
+        for (std::uint64_t number = 1; number <= count; ++number) {
+            auto job = ended(number, static_cast<JobState>(4 + generate.below(5)),
+                             static_cast<std::int64_t>(generate.below(1000)));
+            job.size_before = job.size_after = generate.below(1000);
+            if (generate.coin()) {
+                both.add(job);
+                repacks.add(job);
+                continue;
+            }
+            job.kind = JobKind::verify;
+            job.damaged = job.state == JobState::failed && generate.coin();
+            both.add(job);
+            const bool is_good = job.state == JobState::done || job.state == JobState::unchanged;
+            expected.good += is_good ? 1 : 0;
+            expected.damaged += job.damaged ? 1 : 0;
+            expected.failed += job.state == JobState::failed && !job.damaged ? 1 : 0;
+            expected.vanished += job.state == JobState::vanished ? 1 : 0;
+            expected.cancelled += job.state == JobState::cancelled ? 1 : 0;
+            if (is_good) expected.last_good_at = job.ended_at;
+            if (job.damaged) expected.last_damaged_at = job.ended_at;
+            if (!is_good && !job.damaged) continue;
+            expected.bytes += *job.size_before;
+            expected.duration_seconds += static_cast<std::uint64_t>(*job.ended_at - *job.started_at);
+        }
+        CHECK(both.verify == expected);
+        CHECK(jobs_in(both) == jobs_in(repacks));
+        both.verify = {};
+        both.counted = repacks.counted;
+        CHECK(both == repacks);
+    }
+}
