@@ -25,8 +25,8 @@ def main():
     with tempfile.TemporaryDirectory(dir=options.dir) as directory:
         archive, damaged = (os.path.join(directory, name) for name in ("good.vma.zst", "damaged.vma.zst"))
         image = disk_image(options, directory)
-        run(f"{generate_of(options.build)} - --disk drive-scsi0=@{image} | {vmactl_of(options.build)} repack - - "
-            f">{archive} && cp {archive} {damaged}")
+        run(f"{generate_of(options.build)} - --disk drive-scsi0=@{image} | {vmactl_of(options.build)} repack - "
+            f"{archive} >/dev/null && cp {archive} {damaged}")
         with open(damaged, "r+b") as file:
             file.seek(os.path.getsize(damaged) // 2)
             file.write(b"damage")
