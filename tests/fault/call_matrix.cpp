@@ -52,6 +52,8 @@ const std::map<std::string, Errors>& fitting_errors() {
         {"write_at",
          {EIO, ENOSPC, EDQUOT, EFBIG, EROFS, ESTALE, EAGAIN, EINTR, EPERM, ENOMEM, kShort, kNothing}},
         {"copy_range", {EIO, ENOSPC, EDQUOT, EXDEV, EINVAL, EOPNOTSUPP, EINTR, ENOMEM, kShort, kNothing}},
+        {"share_range", {EIO, EINVAL, EOPNOTSUPP, EPERM, EXDEV, ENOTTY, EINTR, ENOMEM}},
+        {"extents", {EIO, EINVAL, EOPNOTSUPP, ENOTTY, ENOMEM}},
         {"truncate", {EIO, ENOSPC, EDQUOT, EFBIG, EPERM, EINVAL, EINTR, ESTALE}},
         {"sync", {EIO, ENOSPC, EDQUOT, EINVAL, EROFS, EINTR, ESTALE}},
         {"push_out", kHint},

@@ -6,6 +6,7 @@
 #include "engine/engine_run.hpp"
 #include "io/temporary_name.hpp"
 #include "support/dump.hpp"
+#include "support/reference.hpp"
 #include "support/temporary_directory.hpp"
 #include "worker/run_job.hpp"
 
@@ -23,7 +24,18 @@ struct JobCase {
     bool unnamed = true;
     bool exchange = true;
     bool links = true;
+    std::string earlier{};  ///< the name of a canonical backup beside it, to share blocks with
+    bool verifies = false;  ///< a canonical archive, which stays as it is
 };
+
+const std::string& canonical_text() {
+    static const auto text = [] {
+        const auto guest = testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}});
+        const auto bytes = testing::reference_repack(testing::dump(guest));
+        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }();
+    return text;
+}
 
 /// So much disorder that a small memory does not hold it.
 const std::string& original_of(ArchiveFormat format) {
@@ -40,7 +52,13 @@ const std::string& original_of(ArchiveFormat format) {
 class JobStage final : public Stage {
   public:
     explicit JobStage(const JobCase& job) : job_(job) {
-        archives_.write(job.archive, original_of(job.format));
+        archives_.write(job.archive, original());
+        if (!job.earlier.empty()) {
+            archives_.write(job.earlier, canonical_text());
+            order_.known_beside = {archives_ / job.earlier};
+            order_.share_blocks = true;
+        }
+        if (job.verifies) order_.job.kind = api::JobKind::verify;
         order_.job.id = 1;
         order_.job.path = archives_ / job.archive;
         order_.job.mount_point = "/";
@@ -71,8 +89,8 @@ class JobStage final : public Stage {
         const auto now = archives_.read(job_.archive);
         auto& expected = canonical[job_.title];
         if (expected.empty()) expected = now;
-        demand(expected != original_of(job_.format), "it was not repacked");
-        demand(now == expected || now == original_of(job_.format), "the archive is neither old nor new");
+        demand(job_.verifies == (expected == original()), "it was not repacked");
+        demand(now == expected || now == original(), "the archive is neither old nor new");
         if (is_well()) demand(now == expected, "the archive is not new");
         demand(result_.state != JobState::running && result_.state != JobState::publishing &&
                    result_.state != JobState::cancelled,
@@ -89,6 +107,9 @@ class JobStage final : public Stage {
     }
 
   private:
+    [[nodiscard]] const std::string& original() const {
+        return job_.verifies ? canonical_text() : original_of(job_.format);
+    }
     [[nodiscard]] bool is_well() const {
         return result_.state == JobState::done || result_.state == JobState::unchanged;
     }
@@ -103,7 +124,8 @@ class JobStage final : public Stage {
             const auto name = entry.path().filename().string();
             if (io::is_temporary_name(name) || io::is_reserved_name(name)) return false;
         }
-        return archives_.names().size() == 1;
+        if (!job_.earlier.empty() && archives_.read(job_.earlier) != canonical_text()) return false;
+        return archives_.names().size() == (job_.earlier.empty() ? 1 : 2);
     }
 
     const JobCase& job_;
@@ -146,4 +168,13 @@ TEST_CASE("job: raw by bare rename") {
               .unnamed = false,
               .exchange = false,
               .links = false});
+}
+TEST_CASE("job: raw beside an earlier backup") {
+    run_case({.title = "job: raw beside an earlier backup",
+              .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
+              .format = ArchiveFormat::raw,
+              .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma"});
+}
+TEST_CASE("job: verify") {
+    run_case({.title = "job: verify", .archive = "a.vma", .format = ArchiveFormat::raw, .verifies = true});
 }
