@@ -40,6 +40,8 @@ api::Job random_job(testing::Random& random, std::uint64_t id) {
     if (random.below(2) == 0) job.retry_at = kNow + static_cast<std::int64_t>(random.below(4000));
     if (random.below(2) == 0) job.size_before = random.below(UINT64_C(1) << 42);
     if (random.below(2) == 0) job.size_after = random.below(UINT64_C(1) << 42);
+    if (random.below(2) == 0)
+        job.since = {.archive = "b", .archive_at = kNow, .new_bytes = random.below(UINT64_C(1) << 42)};
     if (random.below(2) == 0) job.guest = std::string(random.below(80), 'g');
     if (random.below(2) == 0) job.storage = std::string(random.below(30), 's');
     if (random.below(2) == 0) job.reason = std::string(random.below(200), 'r');
