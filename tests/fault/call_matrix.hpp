@@ -40,6 +40,7 @@ inline void demand(bool holds, const std::string& law) {
 [[nodiscard]] inline bool hides_a_file(const Failure& failure) {
     return (failure.method == "status_at" && failure.error == ENOENT) ||
            (failure.method == "open_in_root" && failure.error == ENOENT) ||
+           (failure.method == "seek" && failure.error == ENXIO) ||
            (failure.method == "read_link" && (failure.error == ENOENT || failure.error == EINVAL));
 }
 
