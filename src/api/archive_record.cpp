@@ -52,6 +52,7 @@ void to_json(json& out, const ArchiveRecord& record) {
     base::put(out, "looked_at", record.looked_at);
     put_text(out, "mount_point", record.mount_point);
     put_text(out, "fault", record.fault);
+    if (record.acknowledged) out["acknowledged"] = true;
 }
 
 void from_json(const json& in, ArchiveRecord& record) {
@@ -76,6 +77,7 @@ void from_json(const json& in, ArchiveRecord& record) {
     read.mount_point = fields.find<std::string>("mount_point").value_or("");
     read.verdict = static_cast<Verdict>(fields.choose("verdict", kVerdictNames));
     read.fault = fields.find<std::string>("fault").value_or("");
+    read.acknowledged = fields.find<bool>("acknowledged").value_or(false);
     record = std::move(read);
 }
 

@@ -39,7 +39,8 @@ struct ArchiveRecord {
     std::optional<std::int64_t> looked_at{};    ///< when it was last verified, with whatever result
     std::string mount_point{};                  ///< where its file system was mounted then; empty: not known
     Verdict verdict = Verdict::unverified;
-    std::string fault{};  ///< of a damaged one: one sentence
+    std::string fault{};        ///< of a damaged one: one sentence
+    bool acknowledged = false;  ///< the same: somebody has cancelled its failed job
     friend bool operator==(const ArchiveRecord&, const ArchiveRecord&) = default;
 };
 

@@ -161,6 +161,7 @@ void to_json(json& out, const ArchiveCounts& counts) {
     out = {{"known", counts.known},
            {"unverified", counts.unverified},
            {"damaged", counts.damaged},
+           {"unacknowledged", counts.unacknowledged},
            {"overdue", counts.overdue}};
     base::put(out, "verified_at", counts.verified_at);
 }
@@ -171,6 +172,7 @@ void from_json(const json& in, ArchiveCounts& counts) {
     read.known = fields.get<std::uint64_t>("known");
     read.unverified = fields.get<std::uint64_t>("unverified");
     read.damaged = fields.get<std::uint64_t>("damaged");
+    read.unacknowledged = fields.get<std::uint64_t>("unacknowledged");
     read.overdue = fields.get<std::uint64_t>("overdue");
     read.verified_at = fields.find<std::int64_t>("verified_at");
     counts = read;

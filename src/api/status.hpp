@@ -95,7 +95,8 @@ struct ArchiveCounts {
     std::uint64_t known = 0;
     std::uint64_t unverified = 0;
     std::uint64_t damaged = 0;
-    std::uint64_t overdue = 0;  ///< is_overdue()
+    std::uint64_t unacknowledged = 0;  ///< damaged ones
+    std::uint64_t overdue = 0;         ///< is_overdue()
     /// The last good look at the archive of which it is longest ago; none when one never had one.
     std::optional<std::int64_t> verified_at;
     friend bool operator==(const ArchiveCounts&, const ArchiveCounts&) = default;

@@ -315,6 +315,7 @@ Job QueueService::cancel(std::uint64_t id) {
     const auto before = require(id).state;
     if (api::is_final(before) && before != JobState::failed) throw api::job_has_ended(require(id));
     const auto& job = queue_.cancel(id, now());
+    if (before == JobState::failed) catalogue_.acknowledge(job.path);
     if (job.state != before) changed(job);
     runner_.abandon(id);
     return runner_.with_progress(job);

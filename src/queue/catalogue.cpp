@@ -146,6 +146,7 @@ api::ArchiveCounts Catalogue::counts(std::optional<std::int64_t> verify_every_se
         ++counts.known;
         if (record.verdict == Verdict::unverified) ++counts.unverified;
         if (record.verdict == Verdict::damaged) ++counts.damaged;
+        if (record.verdict == Verdict::damaged && !record.acknowledged) ++counts.unacknowledged;
         if (api::is_overdue(record, verify_every_seconds, now)) ++counts.overdue;
     }
     return counts;
@@ -163,6 +164,14 @@ void Catalogue::put(const ArchiveRecord& record) {
     if (old != entries_.end()) entries_.erase(old);
     entries_.insert({record, number});
     if (entries_.size() > most_) drop_oldest();
+}
+
+void Catalogue::acknowledge(std::string_view path) {
+    const auto* known = find(path);
+    if (known == nullptr || known->verdict != Verdict::damaged || known->acknowledged) return;
+    auto record = *known;
+    record.acknowledged = true;
+    put(record);
 }
 
 void Catalogue::drop_oldest() {

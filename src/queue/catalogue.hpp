@@ -60,6 +60,8 @@ class Catalogue {
     /// Makes this what is known of its archive, durably; does nothing when it is already. Throws
     /// base::SystemError, and nothing has changed then.
     void put(const api::ArchiveRecord& record);
+    /// Somebody knows of the damage of this archive, if it is known to be damaged. Throws base::SystemError.
+    void acknowledge(std::string_view path);
     /// False when it was not known. Not durable: should a power cut bring it back, somebody will find it gone
     /// once more. Throws base::SystemError.
     bool forget(std::string_view path);

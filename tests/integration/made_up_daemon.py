@@ -75,7 +75,7 @@ def status(active=(), recent=(), totals=None, more=None, waiting_jobs=(), archiv
             "bytes_after": 0, "durations": [0] * 10, "duration_seconds": 0, "counted": 0,
             "verify": dict.fromkeys(("good", "damaged", "failed", "vanished", "cancelled", "bytes",
                                      "duration_seconds"), 0)}
-    known = {"known": 0, "unverified": 0, "damaged": 0, "overdue": 0}
+    known = {"known": 0, "unverified": 0, "damaged": 0, "unacknowledged": 0, "overdue": 0}
     return {"version": "0.1.0", "pid": 4711, "started_at": ago(3 * HOUR), "state_dir": "/var/lib/vmad",
             "workers": 2, "directories": [], "counts": {**every, **counts},
             "verify_counts": {**every, **(verify or {})}, "archives": {**known, **(archives or {})}, "totals": {**ever, **(totals or {})},

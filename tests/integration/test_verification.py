@@ -124,12 +124,19 @@ class DamageTest(VerificationTest):
         self.assertEqual((rows[1].split()[0], rows[1].split()[-1]), ("100", "damaged"))
         self.assertIn(str(archive.path), rows[2])
         self.assertIn("good", rows[-1])
-        # The job is acknowledged, the archive is not.
         self.succeed("cancel", number)
-        self.assertIn("VMAD CRITICAL - 1 damaged (see vmactl list --verified), 0 queued", self.vmactl("status", "--check")[1])
+        self.assertEqual(self.vmactl("status", "--check")[0], 0)
+        self.assertTrue(self.known()[str(archive.path)]["acknowledged"])
+        self.assertIn("damaged", self.succeed("list", "--verified"))
+        # Unless it is found damaged once more.
+        self.succeed("scan", "--verify", self.dump)
+        self.assertEqual([daemon.wait(5)["kind"], daemon.wait(6)["kind"]], ["verify"] * 2)
+        self.assertEqual(self.vmactl("status", "--check")[0], 2)
         archive.path.unlink()
         self.assertIn("1 gone and forgotten", self.succeed("scan", "--verify", self.dump))
         self.assertEqual(list(self.known()), [str(other.path)])
+        [again] = [job["id"] for job in daemon.jobs() if job["state"] == "failed"]
+        self.succeed("cancel", str(again))
         self.assertEqual(self.vmactl("status", "--check")[0], 0)
 
 

@@ -53,7 +53,7 @@ class VerificationScan {
     Options options_;
     CountLine line_;
     std::int64_t now_;
-    KnownArchives known_;
+    ArchiveRecords known_;
     std::vector<std::string> places_;  ///< that were searched
     std::vector<std::string> left_out_;
     std::vector<VerificationCandidate> candidates_;

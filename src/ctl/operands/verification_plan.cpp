@@ -73,14 +73,14 @@ std::size_t daily_share(std::size_t archive_count, std::int64_t every_seconds) n
     return (2 * archive_count + days - 1) / days;
 }
 
-KnownArchives::KnownArchives(std::vector<api::ArchiveRecord> records) {
+ArchiveRecords::ArchiveRecords(std::vector<api::ArchiveRecord> records) {
     for (auto& record : records) {
         auto path = record.path;
         records_.emplace(std::move(path), std::move(record));
     }
 }
 
-VerificationCandidate KnownArchives::candidate(FoundArchive archive, std::string storage) const {
+VerificationCandidate ArchiveRecords::candidate(FoundArchive archive, std::string storage) const {
     auto read_at = archive.modified_ns / kNanosecondsPerSecond;
     const auto known = records_.find(archive.path);
     if (known != records_.end() && known->second.size_bytes == archive.size_bytes &&
@@ -93,7 +93,7 @@ VerificationCandidate KnownArchives::candidate(FoundArchive archive, std::string
     return {std::move(archive), std::move(storage), read_at};
 }
 
-std::vector<std::string> KnownArchives::paths(
+std::vector<std::string> ArchiveRecords::paths(
     const std::function<bool(const std::string& path)>& wanted) const {
     std::vector<std::string> paths;
     for (const auto& [path, record] : records_)
@@ -101,9 +101,9 @@ std::vector<std::string> KnownArchives::paths(
     return paths;
 }
 
-KnownArchives::Gone KnownArchives::gone(io::FileSystem& fs, const io::MountTable& mounts,
-                                        const std::set<std::string, std::less<>>& found,
-                                        const Scope& scope) const {
+ArchiveRecords::Gone ArchiveRecords::gone(io::FileSystem& fs, const io::MountTable& mounts,
+                                          const std::set<std::string, std::less<>>& found,
+                                          const Scope& scope) const {
     Gone gone;
     std::map<std::string, std::optional<Names>> directories;
     for (const auto& [path, record] : records_) {

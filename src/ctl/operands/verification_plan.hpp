@@ -1,6 +1,6 @@
 // Which archives are verified next, and which are gone: by what was found, and by what the daemon knows.
 //
-// Pure, but for KnownArchives::gone(), which looks into directories. No thread rule.
+// Pure, but for ArchiveRecords::gone(), which looks into directories. No thread rule.
 #pragma once
 
 #include <cstddef>
@@ -37,9 +37,9 @@ void sort_for_verification(std::vector<VerificationCandidate>& candidates);
 /// How many archives to queue in a day at most: twice as many as if all days were equal.
 [[nodiscard]] std::size_t daily_share(std::size_t archive_count, std::int64_t every_seconds) noexcept;
 
-class KnownArchives {
+class ArchiveRecords {
   public:
-    explicit KnownArchives(std::vector<api::ArchiveRecord> records);
+    explicit ArchiveRecords(std::vector<api::ArchiveRecord> records);
 
     /// An archive that is not known, or was changed since, counts as read when it was modified.
     [[nodiscard]] VerificationCandidate candidate(FoundArchive archive, std::string storage) const;

@@ -56,9 +56,9 @@ Check check_of(const api::Status& status, std::int64_t now) {
         result = CheckResult::critical;
         text = fmt::format("{} failed (see vmactl list --state failed), ", failed_jobs) + text;
     }
-    if (archives.damaged != 0) {
+    if (archives.unacknowledged != 0) {
         result = CheckResult::critical;
-        text = fmt::format("{} damaged (see vmactl list --verified), ", archives.damaged) + text;
+        text = fmt::format("{} damaged (see vmactl list --verified), ", archives.unacknowledged) + text;
     }
     text += fmt::format("{} queued, {} running, {} waiting", counts[queued], active, counts[waiting]);
     if (status.hold == api::Hold::paused) text += ", paused";
@@ -68,7 +68,7 @@ Check check_of(const api::Status& status, std::int64_t now) {
         fmt::format("queued={};;;0 running={};;;0;{} waiting={};;;0 failed={};;0;0 oldest={}s;{};;0 "
                     "done={}c;;;0 archives={};;;0 damaged={};;0;0 overdue={};0;;0",
                     counts[queued], active, status.workers, counts[waiting], failed_jobs, age, kOldJobSeconds,
-                    status.totals.done, archives.known, archives.damaged, archives.overdue));
+                    status.totals.done, archives.known, archives.unacknowledged, archives.overdue));
 }
 
 Check check_of(const Failure& failure) {

@@ -91,6 +91,7 @@ class Generate {
         record.mount_point = text();
         record.verdict = static_cast<vmad::api::Verdict>(below(vmad::api::kVerdictNames.size()));
         record.fault = text();
+        record.acknowledged = coin();
         return record;
     }
     vmad::api::GuestSummary guest() {
@@ -175,7 +176,7 @@ class Generate {
             status.counts[static_cast<vmad::api::JobState>(i)] = number();
             status.verify_counts[static_cast<vmad::api::JobState>(i)] = number();
         }
-        status.archives = {number(), number(), number(), number(), maybe_time()};
+        status.archives = {number(), number(), number(), number(), number(), maybe_time()};
         status.verify_every_seconds = maybe_time();
         for (auto left = below(3); left > 0; --left) status.directories.push_back(path());
         if (coin()) status.hold = static_cast<vmad::api::Hold>(below(3));

@@ -72,6 +72,7 @@ ArchiveRecord full_archive(Generate& generate) {
     ArchiveRecord record = generate.archive();
     record.storage = record.guest = record.digest = record.fault = record.mount_point = "r";
     record.vmid = record.new_bytes = 1;
+    record.acknowledged = true;
     record.device_digests = {{"drive-scsi0", "d"}};
     record.repacked_at = record.verified_at = record.looked_at = 1;
     return record;

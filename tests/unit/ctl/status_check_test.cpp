@@ -80,7 +80,8 @@ TEST_CASE("the worst of what is wrong decides, and all of it is said") {
     CHECK(check_of(verified, kNow)
               .line.starts_with(
                   "VMAD WARNING - 3 overdue to be verified (see vmactl list --verified), 0 queued"));
-    verified.archives.damaged = 1;
+    verified.archives.damaged = 2;
+    verified.archives.unacknowledged = 1;
     verified.verify_counts[JobState::failed] = 2;
     verified.verify_counts[JobState::queued] = 50;
     CHECK(check_of(verified, kNow).result == CheckResult::critical);

@@ -40,11 +40,11 @@ struct Node {
         record.mount_point = mount_point;
         records.push_back(record);
     }
-    KnownArchives::Gone gone(
+    ArchiveRecords::Gone gone(
         bool believes_empty = false,
         std::function<bool(const std::string&)> includes = [](auto&) { return true; }) {
-        return KnownArchives(records).gone(fs, io::MountTable::read(fs), {},
-                                           {std::move(includes), believes_empty});
+        return ArchiveRecords(records).gone(fs, io::MountTable::read(fs), {},
+                                            {std::move(includes), believes_empty});
     }
 };
 
@@ -76,7 +76,7 @@ TEST_CASE("what is not known, or another file by now, counts as read when it was
                             {kNow - 7, kNow - 9, kNow - 7}}) {
         record.verified_at = row.verified_at;
         record.looked_at = row.looked_at;
-        const KnownArchives archives({record});
+        const ArchiveRecords archives({record});
         CHECK(archives.candidate(known, "").read_at == row.read_at);
         CHECK(archives.candidate(known, "").storage == "nas");
         CHECK(archives.candidate(known, "other").storage == "other");
@@ -210,7 +210,7 @@ TEST_CASE("nothing is forgotten of a directory that cannot be read") {
     node.make("d/x.vma");
     node.know("d/gone.vma");
     Unreadable fs;
-    const auto gone = KnownArchives(node.records)
+    const auto gone = ArchiveRecords(node.records)
                           .gone(fs, io::MountTable::read(node.fs), {}, {[](auto&) { return true; }, true});
     CHECK(gone.paths.empty());
 }

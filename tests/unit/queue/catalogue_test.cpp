@@ -256,10 +256,16 @@ TEST_CASE("counts of the catalogue, and the archive of which the last good look 
     CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{});
     shelf.catalogue->put({.path = "/a", .verified_at = 50, .verdict = Verdict::good});
     shelf.catalogue->put({.path = "/b", .verified_at = 20, .verdict = Verdict::damaged});
-    CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{2, 0, 1, 0, 20});
+    CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{2, 0, 1, 1, 0, 20});
+    shelf.catalogue->acknowledge("/a");
+    shelf.catalogue->acknowledge("/none");
+    CHECK(shelf.catalogue->counts({}, 0).unacknowledged == 1);
+    shelf.catalogue->acknowledge("/b");
+    CHECK(shelf.catalogue->find("/b")->acknowledged);
+    CHECK_FALSE(shelf.catalogue->find("/a")->acknowledged);
     shelf.catalogue->put({.path = "/c"});
-    CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{3, 1, 1, 0, std::nullopt});
-    CHECK(shelf.catalogue->counts(100, 170) == api::ArchiveCounts{3, 1, 1, 1, std::nullopt});
+    CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{3, 1, 1, 0, 0, std::nullopt});
+    CHECK(shelf.catalogue->counts(100, 170) == api::ArchiveCounts{3, 1, 1, 0, 1, std::nullopt});
 }
 
 TEST_CASE("what is known after a run: what the worker saw, filled from the job and from what was known") {
