@@ -133,6 +133,8 @@ std::string what_is_new(const Job& job) {
 /// Of syslog, as the journal has them.
 int priority_of(LogLevel level) {
     switch (level) {
+        case LogLevel::debug:
+            return 7;
         case LogLevel::info:
             return 6;
         case LogLevel::warning:
@@ -218,6 +220,18 @@ void log_about_job(const Job& job, LogLevel level, std::string_view text) noexce
     } catch (const std::exception& error) {
         log_error("job " + std::to_string(job.id), error.what());
     }
+}
+
+void log_worker_line(const Job& job, std::string_view line) noexcept {
+    auto level = LogLevel::warning;
+    for (const auto& [prefix, of_prefix] : {std::pair{std::string_view("<6>"), LogLevel::info},
+                                            std::pair{std::string_view("<7>"), LogLevel::debug}})
+        if (line.starts_with(prefix)) {
+            level = of_prefix;
+            line.remove_prefix(prefix.size());
+            break;
+        }
+    log_about_job(job, level, line);
 }
 
 }  // namespace vmad::daemon

@@ -19,4 +19,8 @@ void log_job(const api::Job& job) noexcept;
 /// Anything else about a job: `text` is for people, in one line.
 void log_about_job(const api::Job& job, LogLevel level, std::string_view text) noexcept;
 
+/// A line that its worker wrote to stderr: a warning, unless it begins with the prefix of sd-daemon(3) for
+/// information or for debugging.
+void log_worker_line(const api::Job& job, std::string_view line) noexcept;
+
 }  // namespace vmad::daemon

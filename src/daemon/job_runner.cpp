@@ -30,15 +30,6 @@ constexpr std::size_t kMostBytesBeside = 100'000;
 
 std::int64_t now() { return std::time(nullptr); }
 
-/// What a worker wrote to its stderr: a warning, unless it begins with the prefix for information of
-/// sd-daemon(3).
-void log_worker_line(const api::Job& job, std::string_view line) {
-    constexpr std::string_view kInfo = "<6>";
-    const bool is_info = line.starts_with(kInfo);
-    if (is_info) line.remove_prefix(kInfo.size());
-    log_about_job(job, is_info ? LogLevel::info : LogLevel::warning, std::string(line));
-}
-
 }  // namespace
 
 JobRunner::JobRunner(sd_event* event, io::FileSystem& fs, queue::Queue& queue, queue::Catalogue& catalogue,

@@ -17,6 +17,8 @@ namespace {
 
 spdlog::level::level_enum level_of(LogLevel level) noexcept {
     switch (level) {
+        case LogLevel::debug:
+            return spdlog::level::debug;
         case LogLevel::info:
             return spdlog::level::info;
         case LogLevel::warning:

@@ -10,7 +10,7 @@ namespace vmad::daemon {
 /// What the records of the log are tagged with.
 inline constexpr char kSyslogIdentifier[] = "vmad";
 
-enum class LogLevel { info, warning, error };
+enum class LogLevel { debug, info, warning, error };
 
 /// Sets the log up for this process. Call it once, before anything is logged.
 void set_up_log();

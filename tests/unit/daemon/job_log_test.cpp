@@ -81,3 +81,10 @@ TEST_CASE("a path cannot make up lines or steer a terminal") {
     daemon::log_about_job(job, daemon::LogLevel::info, "said {} %s\r\n");
     CHECK(capture.take() == Lines{"info: job 17: said {} %s\\x0d\\x0a"});
 }
+
+TEST_CASE("a worker's line is a warning unless it says that it is less") {
+    daemon::LogCapture capture;
+    for (const auto* line : {"odd", "<6>read", "<7>for developers", "<5>odd"})
+        daemon::log_worker_line(some_job(JobState::running), line);
+    CHECK(capture.take() == Lines{"warning: job 17: odd", "info: job 17: read", "warning: job 17: <5>odd"});
+}
