@@ -111,7 +111,7 @@ Damage find_damage(io::FileSystem& fs, const io::File& file, const LookOptions& 
     const auto format = likely_format(fs, file);
     const auto header = canonical_header(fs, file, format);
     if (!header) {
-        if (known.origin == DigestOrigin::none) return {};
+        if (!known.is_canonical) return {};
         return {.stretches = {{"", 0, 0}}, .note = "without its header, the rest was not looked at"};
     }
     if (format == ArchiveFormat::lzo) return first_place(fs, file, *header, options.task);
@@ -140,8 +140,8 @@ void require_published(const Survey& survey, const KnownDigest& known) {
                 "own record says: the attribute is wrong, or archive and record are of another backup",
                 known.published->digest, *known.other));
     known.published->require(survey.digest, survey.device_digests);
-    // It was canonical when it was published. Its content is good, but who keeps it changes bits.
-    if (!survey.deviation.empty())
+    // Its content is good, but who keeps it changes bits.
+    if (known.is_canonical && !survey.deviation.empty())
         throw base::InvalidArchive(
             "published-form",
             fmt::format("it was damaged since vmad wrote it, though no content is: {}", survey.deviation));
@@ -155,22 +155,23 @@ bool is_same_version(const struct stat& a, const struct stat& b) {
 
 std::optional<RecordedDigest> recorded_digest(const std::string& digest,
                                               std::map<std::string, std::string> devices,
-                                              std::uint64_t size_bytes, std::int64_t modified_ns) {
+                                              std::uint64_t size_bytes, std::int64_t modified_ns,
+                                              bool is_canonical) {
     if (digest.empty()) return std::nullopt;
     for (auto& [name, digits] : devices) digits = digits.substr(0, kDeviceDigits);
-    return RecordedDigest{{digest, std::move(devices)}, size_bytes, modified_ns};
+    return RecordedDigest{{digest, std::move(devices)}, size_bytes, modified_ns, is_canonical};
 }
 
 KnownDigest known_digest(io::FileSystem& fs, const io::File& file,
                          const std::optional<RecordedDigest>& recorded) {
     KnownDigest known;
     known.published = published_digest(fs, file);
-    if (known.published) known.origin = DigestOrigin::attribute;
+    if (known.published) known = {DigestOrigin::attribute, std::move(known.published), true};
     const auto status = fs.status(file);
     if (!recorded || recorded->size_bytes != static_cast<std::uint64_t>(status.st_size) ||
         recorded->modified_ns != publish::nanoseconds(status.st_mtim))
         return known;
-    if (!known.published) return {DigestOrigin::record, recorded->published};
+    if (!known.published) return {DigestOrigin::record, recorded->published, recorded->is_canonical};
     if (known.published->digest != recorded->published.digest) known.other = recorded->published.digest;
     return known;
 }

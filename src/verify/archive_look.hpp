@@ -30,6 +30,7 @@ struct RecordedDigest {
     PublishedDigest published;
     std::uint64_t size_bytes = 0;
     std::int64_t modified_ns = 0;
+    bool is_canonical = true;  ///< as it should be; else only its content is known
 };
 
 /// Of an archive with this digest and these of its devices, all of them in hexadecimal digits. Nothing where
@@ -37,12 +38,13 @@ struct RecordedDigest {
 [[nodiscard]] std::optional<RecordedDigest> recorded_digest(const std::string& digest,
                                                             std::map<std::string, std::string> devices,
                                                             std::uint64_t size_bytes,
-                                                            std::int64_t modified_ns);
+                                                            std::int64_t modified_ns, bool is_canonical);
 
 /// The digest that an archive should have; the attribute's where it has one.
 struct KnownDigest {
     DigestOrigin origin = DigestOrigin::none;
     std::optional<PublishedDigest> published{};
+    bool is_canonical = false;  ///< that the archive should be
     /// What the record says, where that is something else.
     std::optional<std::string> other{};
 };

@@ -31,7 +31,7 @@ WorkerResult waits(WaitReason what, const std::string& reason) {
 std::optional<verify::RecordedDigest> recorded_digest(const std::optional<api::ArchiveRecord>& known) {
     if (!known) return std::nullopt;
     return verify::recorded_digest(known->digest, known->device_digests, known->size_bytes,
-                                   known->modified_ns);
+                                   known->modified_ns, known->repacked_at.has_value());
 }
 
 /// Gathers the checksums of an archive that has no seek table while it is read.

@@ -42,7 +42,7 @@ const access::ChecksumStore& KnownArchives::checksums() {
 std::optional<verify::RecordedDigest> recorded_digest(const std::optional<api::ArchiveRecord>& record) {
     if (!record) return std::nullopt;
     return verify::recorded_digest(record->digest, record->device_digests, record->size_bytes,
-                                   record->modified_ns);
+                                   record->modified_ns, record->repacked_at.has_value());
 }
 
 }  // namespace vmad::ctl
