@@ -124,7 +124,8 @@ def report_queueing(daemon, calls, where):
     missing = daemon.directory / "missing"
     report(f"Enqueue, a connection each{where}", calls,
            lambda number: daemon.call(f"{QUEUE}.Enqueue", path=f"{missing}/enqueue{where}-{number}.vma"))
-    report(f"vmactl add{where}", calls, lambda number: daemon.vmactl("add", f"{missing}/add{where}-{number}.vma"))
+    report(f"vmactl add --announced{where}", calls,
+           lambda number: daemon.vmactl("add", "--announced", f"{missing}/add{where}-{number}.vma"))
 
 
 def main():
