@@ -89,4 +89,17 @@ std::optional<ArchiveRecord> record_after_repack(io::FileSystem& fs, const api::
     return std::nullopt;
 }
 
+std::optional<ArchiveRecord> record_after_failed_look(io::FileSystem& fs, const api::WorkerOrder& order,
+                                                      const WorkerResult& result) try {
+    if (result.state != JobState::failed && result.waiting_for != api::WaitReason::retry) return std::nullopt;
+    const auto entry = publish::open_entry(fs, order.job.path, order.directories);
+    const auto status = fs.status_at(entry.directory, entry.name);
+    if (!status || !S_ISREG(status->st_mode)) return std::nullopt;
+    auto record = record_of(order, *status);
+    record.looked_at = std::time(nullptr);
+    return record;
+} catch (const base::Error&) {
+    return std::nullopt;
+}
+
 }  // namespace vmad::worker

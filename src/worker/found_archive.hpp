@@ -21,4 +21,11 @@ namespace vmad::worker {
                                                                     const api::WorkerOrder& order,
                                                                     const api::WorkerResult& result);
 
+/// The record of an archive that a verify job could not read, so that the next one of the day is another:
+/// what was known stays, but for when it was looked at. Nothing after any other result, and where the archive
+/// is not there.
+[[nodiscard]] std::optional<api::ArchiveRecord> record_after_failed_look(io::FileSystem& fs,
+                                                                         const api::WorkerOrder& order,
+                                                                         const api::WorkerResult& result);
+
 }  // namespace vmad::worker

@@ -359,6 +359,7 @@ WorkerResult run_verification(io::FileSystem& fs, const api::WorkerOrder& order,
         result = result_of_failure(version);
     }
     if (waits_in_vain(fs, order.job, result)) result = failed(result.reason + " Given up after a week.");
+    if (!result.record) result.record = record_after_failed_look(fs, order, result);
     result.gone = gone_beside(fs, order);
     return cleaned_up(std::move(result));
 }

@@ -133,6 +133,26 @@ TEST_CASE("a verify job gathers checksums where none are kept, so that the next 
     CHECK(result.reason.find("nothing tells which regions") != std::string::npos);
 }
 
+TEST_CASE("an archive that cannot be read counts as looked at, so that it keeps no other one from its turn") {
+    Stage stage;
+    stage.order.known = stage.run().record;
+    stage.order.known->verified_at = stage.order.known->looked_at = 77;
+    for (const int number : {EACCES, ESTALE}) {
+        stage.fs.before = [&](const support::Call& call) {
+            if (call.operation == "open_at" && call.path.find(stage.name) != std::string::npos)
+                support::FaultFileSystem::fail(number, call);
+        };
+        const auto began = std::time(nullptr);
+        const auto result = stage.run();
+        CHECK(outcome_of(result) == (number == EACCES ? outcome::failed : outcome::retry));
+        REQUIRE(result.record);
+        CHECK(result.record->looked_at >= began);
+        auto expected = *stage.order.known;
+        expected.looked_at = result.record->looked_at;
+        CHECK(*result.record == expected);
+    }
+}
+
 TEST_CASE("a verify job waits for what a repack waits for, and writes nothing beside the archive") {
     Stage stage;
     {
