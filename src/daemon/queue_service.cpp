@@ -231,7 +231,7 @@ api::Status QueueService::status() const {
     status.verify_every_seconds = settings_.verify_every_seconds;
     status.counts = queue_.counts();
     status.verify_counts = queue_.counts(api::JobKind::verify);
-    status.archives = catalogue_.counts(settings_.verify_every_seconds, now());
+    status.archives = catalogue_.counts(settings_.verify_every_seconds, now(), settings_.directories);
     if (const auto held = runner_.held()) {
         status.hold = held->why;
         status.hold_until = held->until;

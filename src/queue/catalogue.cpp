@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/path.hpp"
 #include "base/text.hpp"
 #include "io/durable_entry.hpp"
 #include "io/temporary_name.hpp"
@@ -138,8 +139,13 @@ std::vector<std::string> Catalogue::beside(const std::string& path, std::optiona
     return paths;
 }
 
-api::ArchiveCounts Catalogue::counts(std::optional<std::int64_t> verify_every_seconds,
-                                     std::int64_t now) const {
+api::ArchiveCounts Catalogue::counts(std::optional<std::int64_t> verify_every_seconds, std::int64_t now,
+                                     const std::vector<std::string>& directories) const {
+    const auto is_accepted = [&](const std::string& path) {
+        return directories.empty() ||
+               std::any_of(directories.begin(), directories.end(),
+                           [&](const std::string& directory) { return base::is_below(path, directory); });
+    };
     api::ArchiveCounts counts;
     for (const auto& [record, number] : entries_) {
         keep_earliest(counts.verified_at, counts.known == 0, record.verified_at);
@@ -147,7 +153,7 @@ api::ArchiveCounts Catalogue::counts(std::optional<std::int64_t> verify_every_se
         if (record.verdict == Verdict::unverified) ++counts.unverified;
         if (record.verdict == Verdict::damaged) ++counts.damaged;
         if (record.verdict == Verdict::damaged && !record.acknowledged) ++counts.unacknowledged;
-        if (api::is_overdue(record, verify_every_seconds, now)) ++counts.overdue;
+        if (api::is_overdue(record, verify_every_seconds, now) && is_accepted(record.path)) ++counts.overdue;
     }
     return counts;
 }

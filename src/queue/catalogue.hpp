@@ -53,9 +53,11 @@ class Catalogue {
     /// most `most`.
     [[nodiscard]] std::vector<std::string> beside(const std::string& path, std::optional<std::uint64_t> vmid,
                                                   std::size_t most) const;
-    /// `verify_every_seconds` as in api::is_overdue().
+    /// `verify_every_seconds` as in api::is_overdue(). Archives that are not below one of the `directories`,
+    /// if there are any, cannot be verified, so they are not overdue.
     [[nodiscard]] api::ArchiveCounts counts(std::optional<std::int64_t> verify_every_seconds,
-                                            std::int64_t now) const;
+                                            std::int64_t now,
+                                            const std::vector<std::string>& directories = {}) const;
 
     /// Makes this what is known of its archive, durably; does nothing when it is already. Throws
     /// base::SystemError, and nothing has changed then.

@@ -183,6 +183,21 @@ class DueTest(VerificationTest):
         self.assertIn("0 archives, 1 gone and forgotten\n", self.due())
         self.assertEqual(self.known(), {})
 
+    def test_known_archives_that_the_daemon_no_longer_accepts_are_left_alone(self):
+        self.write_settings(verify_every="1d", directories=[])
+        daemon = self.start()
+        archive = self.repacked(daemon)
+        os.utime(archive.path, (time.time() - 60 * DAY,) * 2)
+        self.assertIn("1 archive, 1 to queue\n", self.due("--dry-run"))
+        other = self.dir / "other"
+        other.mkdir()
+        self.write_settings(other, verify_every="1d")
+        self.succeed("reload")
+        self.assertEqual(self.due(), "0 archives\n")
+        self.assertEqual(list(self.known()), [str(archive.path)])
+        archive.path.unlink()
+        self.assertEqual(self.due(), "0 archives, 1 gone and forgotten\n")
+
     def test_nothing_is_forgotten_of_a_storage_that_is_not_mounted(self):
         self.write_settings(verify_every="30d", directories=[])
         (self.dir / "etc/pve").mkdir()

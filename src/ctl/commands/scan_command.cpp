@@ -273,6 +273,7 @@ class ScanCommand final : public Command {
                                         .since = oldest_wanted(),
                                         .limit = limit_,
                                         .dry_run = dry_run_,
+                                        .directories = due->directories,
                                         .names_places = named});
         const auto on_missing = [&](const pve::Storage& storage) {
             scan.leave_out(storage.path);

@@ -89,8 +89,10 @@ bool VerificationScan::is_wanted(const std::string& path) const {
 }
 
 void VerificationScan::search_known() {
-    const auto elsewhere =
-        known_.paths([&](const std::string& path) { return is_wanted(path) && !is_in(path, places_); });
+    const auto& directories = options_.directories;
+    const auto elsewhere = known_.paths([&](const std::string& path) {
+        return is_wanted(path) && !is_in(path, places_) && (directories.empty() || is_in(path, directories));
+    });
     // One that cannot be found is dealt with when the others are forgotten.
     for (const auto& path : elsewhere)
         find_archives(

@@ -23,7 +23,8 @@ class VerificationScan {
         std::optional<std::int64_t> every_seconds;  ///< only what is due if each is read so often; none: all
         std::int64_t since = INT64_MIN;             ///< only what was modified since
         std::size_t limit = SIZE_MAX;
-        bool dry_run = false;       ///< nothing is queued or forgotten
+        bool dry_run = false;                    ///< nothing is queued or forgotten
+        std::vector<std::string> directories{};  ///< that the daemon takes archives from; empty: any
         bool names_places = false;  ///< somebody named the places; else all that is known is looked for
     };
     /// Throws what QueueClient throws.

@@ -266,6 +266,8 @@ TEST_CASE("counts of the catalogue, and the archive of which the last good look 
     shelf.catalogue->put({.path = "/c"});
     CHECK(shelf.catalogue->counts({}, 0) == api::ArchiveCounts{3, 1, 1, 0, 0, std::nullopt});
     CHECK(shelf.catalogue->counts(100, 170) == api::ArchiveCounts{3, 1, 1, 0, 1, std::nullopt});
+    CHECK(shelf.catalogue->counts(100, 170, {"/"}).overdue == 1);
+    CHECK(shelf.catalogue->counts(100, 170, {"/d", "/a"}).overdue == 0);
 }
 
 TEST_CASE("what is known after a run: what the worker saw, filled from the job and from what was known") {
