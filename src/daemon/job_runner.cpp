@@ -67,7 +67,9 @@ void JobRunner::settings_changed() {
 
 void JobRunner::set_rates() {
     rate_.set_bytes_per_second(settings_.bwlimit_bytes_per_second);
-    verify_rate_.set_bytes_per_second(settings_.verify_bwlimit_bytes_per_second.value_or(0));
+    // When there is no such limit any more, jobs that run under it go on under one like that of all.
+    verify_rate_.set_bytes_per_second(
+        settings_.verify_bwlimit_bytes_per_second.value_or(settings_.bwlimit_bytes_per_second));
 }
 
 const io::RateLimit& JobRunner::rate_for(const Job& job) const {

@@ -114,6 +114,12 @@ class VerifyJobTest(TwoKinds):
         self.assertEqual(daemon.wait(repack)["state"], "cancelled")
         self.goes_on(daemon, job, worker)
 
+    def test_it_is_not_without_a_limit_when_its_own_one_is_gone(self):
+        daemon, _archive, job, _worker = self.start_slow_verify_job(bwlimit=SLOW)
+        self.set_speed(daemon, bwlimit=SLOW)
+        time.sleep(0.5)  # in which all of it could be read
+        self.assertEqual(daemon.job(job)["state"], "running")
+
     def test_it_can_be_cancelled_while_it_stands_still(self):
         daemon, _, job, worker = self.start_slow_verify_job(bwlimit=SLOW)
         _, repack, _ = self.start_repack_beside(daemon, job, worker)
