@@ -1,7 +1,5 @@
 #include "api/archive_record.hpp"
 
-#include <algorithm>
-
 #include "base/json_fields.hpp"
 
 namespace vmad::api {
@@ -31,8 +29,8 @@ const char* to_string(Verdict verdict) noexcept { return kVerdictNames[static_ca
 bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_seconds,
                 std::int64_t now) noexcept {
     if (!every_seconds || record.verdict == Verdict::damaged) return false;
-    const auto read_at = std::max(record.verified_at, record.looked_at);
-    return read_at.value_or(record.modified_ns / 1'000'000'000) <= now - *every_seconds - *every_seconds / 2;
+    return record.verified_at.value_or(record.modified_ns / 1'000'000'000) <=
+           now - *every_seconds - *every_seconds / 2;
 }
 
 void to_json(json& out, const ArchiveRecord& record) {

@@ -45,8 +45,8 @@ struct ArchiveRecord {
 };
 
 /// True when it was read last one and a half times `every_seconds` ago or longer, although it should be read
-/// that often: so late that something keeps it from being verified. False without such a time, and for a
-/// damaged one.
+/// that often: so late that something keeps it from being verified. A look that could not read it is none.
+/// False without such a time, and for a damaged one.
 [[nodiscard]] bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_seconds,
                               std::int64_t now) noexcept;
 

@@ -15,9 +15,9 @@ TEST_CASE("an archive is overdue half a period after the one in which it should 
         bool overdue;
     };
     const Row rows[] = {
-        {30, 44, {}, 100, false},  {30, 45, {}, 100, true},     {30, {}, 44, 100, false},
-        {30, 100, 44, 100, false}, {30, 44, 100, 100, false},   {30, {}, {}, 44, false},
-        {30, {}, {}, 45, true},    {{}, 1000, {}, 1000, false}, {1, 1, {}, 100, false},
+        {30, 44, {}, 100, false}, {30, 45, {}, 100, true},     {30, {}, 1, 100, true},
+        {30, 100, 1, 100, true},  {30, 44, 100, 100, false},   {30, {}, {}, 44, false},
+        {30, {}, {}, 45, true},   {{}, 1000, {}, 1000, false}, {1, 1, {}, 100, false},
         {1, 2, {}, 100, true},
     };
     for (const auto& row : rows) {
