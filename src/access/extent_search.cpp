@@ -121,13 +121,8 @@ class Expectation {
   public:
     Expectation(const std::vector<DiskChecksums>* disks, const vma::Header& header,
                 const canon::Layout& layout) {
-        if (disks == nullptr || disks->size() != header.devices.size()) return;
+        if (disks == nullptr || !are_disks_of(*disks, header)) return;
         for (const auto& [device, regions] : *disks) {
-            const auto* own = header.device(device.id);
-            if (own == nullptr || *own != device) {
-                regions_.clear();
-                return;
-            }
             const auto first = layout.place(device.id, 0).extent;
             for (const auto& region : regions) regions_.push_back({first + region.region, region});
         }

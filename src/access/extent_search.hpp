@@ -52,7 +52,8 @@ struct FoundArchive {
 inline constexpr std::uint64_t kMaxUnreadableBytes = std::uint64_t{16} << 20;
 
 /// Of the archive in a regular file, which should have this layout, whatever its header says. `expected` may
-/// be null: what the regions should be; a region that is not in it should be zero. Reads all of the file,
+/// be null: what the regions should be; a region that is not in it should be zero. What is of other disks
+/// counts as null. Reads all of the file,
 /// past the page cache, and reports progress (Stage::verifying). Throws base::Unsupported for lzo,
 /// base::SystemError, base::Cancelled.
 [[nodiscard]] FoundArchive search_extents(io::FileSystem& fs, const io::File& file,

@@ -33,6 +33,14 @@ std::optional<std::vector<DiskChecksums>> checksums_of(RegionCursor& cursor, con
 
 }  // namespace
 
+bool are_disks_of(const std::vector<DiskChecksums>& disks, const vma::Header& header) {
+    return disks.size() == header.devices.size() &&
+           std::all_of(disks.begin(), disks.end(), [&](const DiskChecksums& disk) {
+               const auto* own = header.device(disk.device.id);
+               return own != nullptr && *own == disk.device;
+           });
+}
+
 std::optional<StoredRegions> read_stored_regions(io::FileSystem& fs, const io::File& file,
                                                  const base::CancelFlag& cancel, std::uint64_t max_regions) {
     StoredRegions stored;

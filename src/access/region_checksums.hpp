@@ -30,6 +30,9 @@ struct DiskChecksums {
     std::vector<RegionChecksum> regions;  ///< ascending; all others are zero
 };
 
+/// Whether these are the disks of a canonical archive with this header.
+[[nodiscard]] bool are_disks_of(const std::vector<DiskChecksums>& disks, const vma::Header& header);
+
 /// Where the regions of a canonical archive stand in its file.
 struct StoredRegions {
     codec::ArchiveFormat format = codec::ArchiveFormat::raw;

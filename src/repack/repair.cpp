@@ -363,7 +363,10 @@ class Repair {
         verify::LookOptions look_options{.task = options_.in_place.repack.task,
                                          .recorded = options_.recorded};
         look_options.task.progress = options_.look_progress;
-        look_options.expected = [&](const io::File& archive) { return expected_of(archive); };
+        look_options.expected = [&](const io::File& archive) {
+            return expected_ = access::checksums_of(fs_, archive, options_.store,
+                                                    options_.in_place.repack.task.cancel_flag());
+        };
         const auto look = verify::look_at_archive(fs_, file, look_options);
         if (look.changed) {
             changed_ = true;
@@ -388,23 +391,15 @@ class Repair {
     [[nodiscard]] bool changed() const noexcept { return changed_; }
 
   private:
-    std::optional<std::vector<DiskChecksums>> expected_of(const io::File& archive) const {
-        return access::checksums_of(fs_, archive, options_.store,
-                                    options_.in_place.repack.task.cancel_flag());
-    }
-
     /// Throws what is wrong with an archive that nothing can be done for.
     void diagnose(const io::File& file, const verify::ArchiveLook& look) {
         const auto format = verify::likely_format(fs_, file);
         const auto header = verify::canonical_header(fs_, file, format);
         if (!header || !look.found) give_up(look);
-        patient_.emplace(Patient{fs_, format, *header, canon::Layout(*header), look.found, std::nullopt,
-                                 verify::known_digest(fs_, file, options_.recorded)});
-        try {
-            patient_->expected = expected_of(file);
-        } catch (const base::Error&) {
-            // Its seek table is damaged.
-        }
+        // What proves the copy is what the look has compared with, and nothing that was read since.
+        if (expected_ && !access::are_disks_of(*expected_, *header)) expected_.reset();
+        patient_.emplace(Patient{fs_, format, *header, canon::Layout(*header), look.found,
+                                 std::move(expected_), verify::known_digest(fs_, file, options_.recorded)});
     }
 
     [[noreturn]] static void give_up(const verify::ArchiveLook& look) {
@@ -476,6 +471,7 @@ class Repair {
     io::FileSystem& fs_;
     const RepairOptions& options_;
     RepairResult& result_;
+    std::optional<std::vector<DiskChecksums>> expected_;  ///< of the regions, as the look has taken it
     std::optional<Patient> patient_;
     Donors donors_;
     std::optional<Search> search_;

@@ -459,3 +459,17 @@ TEST_CASE("whatever fails, nothing is published that is not whole") {
         CHECK(stage.is_clean());
     }
 }
+
+TEST_CASE("what is kept of an archive with other disks proves nothing") {
+    Stage stage(ArchiveFormat::raw);
+    stage.add(2, guest_of(5), ArchiveFormat::raw);
+    auto bytes = stage.published;
+    stage.flip_in(bytes, 1, 40);  // in the header of its extent
+    stage.damage(bytes);
+    stage.options.recorded.reset();
+    access::ChecksumRecording recording(stage.fs, stage.store);
+    recording.begin({{1, "drive-scsi0", 8 * kRegion}});
+    recording.finish(stage.fs.open(stage.path(), O_RDONLY));
+    CHECK_THROWS_AS((void)stage.repair(), repack::Irreparable);
+    CHECK(stage.now() == bytes);
+}
