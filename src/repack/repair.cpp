@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -68,6 +67,12 @@ class Search {
     }
 
     void run() {
+        std::uint64_t missing = 0;
+        for (const auto& range : patient_.found->missing) missing += range.count;
+        if (missing > access::kMaxListedRegions) {
+            unfound_ = missing;
+            return;
+        }
         for (const auto& range : patient_.found->missing)
             for (std::uint32_t i = 0; i < range.count; ++i) {
                 cancel_.check();
@@ -76,16 +81,15 @@ class Search {
         choose_open();
     }
     [[nodiscard]] const Choices& choices() const noexcept { return choices_; }
-    [[nodiscard]] bool is_complete() const noexcept { return unfound_.empty() && is_proven_; }
-    [[nodiscard]] bool has_unfound() const noexcept { return !unfound_.empty(); }
+    [[nodiscard]] bool is_complete() const noexcept { return unfound_ == 0 && is_proven_; }
+    [[nodiscard]] bool has_unfound() const noexcept { return unfound_ != 0; }
 
     [[nodiscard]] std::vector<RepairedStretch> stretches() const {
         std::vector<RepairedStretch> result;
         for (const auto& range : patient_.found->missing)
-            for (std::uint32_t i = 0; i < range.count; ++i) {
-                if (result.size() == verify::kMaxStretches) return result;
-                add_to(result, *patient_.header.device(range.device_id), range.first + i);
-            }
+            for (std::uint32_t i = 0; i < range.count && result.size() < verify::kMaxStretches;)
+                i += add_to(result, *patient_.header.device(range.device_id), range.first + i,
+                            range.count - i);
         return result;
     }
 
@@ -173,13 +177,13 @@ class Search {
     /// All that the region may be: only the digest can tell.
     void find_any(const vma::Device& device, std::uint64_t number) {
         if (!patient_.known.published) {
-            unfound_.insert(number);
+            ++unfound_;
             return;
         }
+        if (open_.size() >= kMostTried) return guess(device, number);
         const auto plan = patient_.layout.plan(number);
         std::vector<Candidate> candidates;
         for (std::size_t i = 0; i < donors_.size(); ++i) {
-            if (open_.size() >= kMostTried && !candidates.empty()) break;
             cancel_.check();
             const auto extent = donors_[i]->extent(device.name, plan);
             if (!extent) continue;
@@ -194,6 +198,20 @@ class Search {
         }
         candidates.push_back({{.from = Choice::From::zeros}, canon::ContentSum(bare_header_)});
         open_.emplace(number, std::move(candidates));
+    }
+
+    /// There are too many such regions to try more than one content for each.
+    void guess(const vma::Device& device, std::uint64_t number) {
+        const auto plan = patient_.layout.plan(number);
+        auto& choice = guesses_[number];
+        for (std::size_t i = 0; i < donors_.size(); ++i) {
+            cancel_.check();
+            const auto extent = donors_[i]->extent(device.name, plan);
+            if (!extent) continue;
+            choice = {Choice::From::donor, i, static_cast<std::uint32_t>(extent->size()),
+                      checksum_of(*extent)};
+            return add_to_sum(sum_, *extent);
+        }
     }
 
     /// Tries combinations of what the open regions may be; the digest proves one.
@@ -214,13 +232,13 @@ class Search {
             }
             if (!advance(places)) break;
         }
-        std::size_t at = 0;
-        for (const auto& [number, candidates] : open_) {
-            if (is_proven_)
-                choices_[number] = candidates[places[at++]].choice;
-            else
-                unfound_.insert(number);
+        if (!is_proven_) {
+            unfound_ += open_.size() + guesses_.size();
+            return;
         }
+        std::size_t at = 0;
+        for (const auto& [number, candidates] : open_) choices_[number] = candidates[places[at++]].choice;
+        choices_.merge(guesses_);
     }
 
     bool advance(std::vector<std::size_t>& places) const {
@@ -232,12 +250,21 @@ class Search {
         return false;
     }
 
-    void add_to(std::vector<RepairedStretch>& result, const vma::Device& device, std::uint32_t region) const {
+    /// Adds the next of `count` regions, or all before the next one that was found. Returns how many.
+    std::uint32_t add_to(std::vector<RepairedStretch>& result, const vma::Device& device,
+                         std::uint32_t region, std::uint32_t count) const {
+        const auto number = number_of(device, region);
+        const auto choice = choices_.lower_bound(number);
+        const bool is_found = choice != choices_.end() && choice->first == number;
+        if (is_found)
+            count = 1;
+        else if (choice != choices_.end())
+            count = static_cast<std::uint32_t>(std::min<std::uint64_t>(count, choice->first - number));
         const auto offset = region * std::uint64_t{canon::kRegionBytes};
-        const auto bytes = std::min<std::uint64_t>(canon::kRegionBytes, device.size_bytes - offset);
+        const auto bytes =
+            std::min<std::uint64_t>(count * std::uint64_t{canon::kRegionBytes}, device.size_bytes - offset);
         RepairedStretch piece{.stretch = {device.name, offset, bytes}};
-        const auto choice = choices_.find(number_of(device, region));
-        piece.is_found = choice != choices_.end();
+        piece.is_found = is_found;
         if (piece.is_found && choice->second.from == Choice::From::donor)
             piece.donor = donors_[choice->second.donor]->path();
         if (!result.empty()) {
@@ -245,10 +272,11 @@ class Search {
             if (last.stretch.disk == device.name && last.stretch.offset + last.stretch.bytes == offset &&
                 last.donor == piece.donor && last.is_found == piece.is_found) {
                 last.stretch.bytes += bytes;
-                return;
+                return count;
             }
         }
         result.push_back(std::move(piece));
+        return count;
     }
 
     const Patient& patient_;
@@ -259,7 +287,8 @@ class Search {
     vma::Header bare_header_;
     Choices choices_;
     std::map<std::uint64_t, std::vector<Candidate>> open_;
-    std::set<std::uint64_t> unfound_;
+    Choices guesses_;
+    std::uint64_t unfound_ = 0;
     std::size_t doubted_ = 0;
     bool is_proven_ = false;
 };

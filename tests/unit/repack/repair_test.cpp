@@ -1,6 +1,7 @@
 // A damaged archive becomes, out of other backups, what it was; or it stays as it is.
 #include "repack/repair.hpp"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <set>
@@ -458,6 +459,24 @@ TEST_CASE("whatever fails, nothing is published that is not whole") {
         CHECK((now == bytes || now == stage.published));
         CHECK(stage.is_clean());
     }
+}
+
+TEST_CASE("regions of which nothing is known take little memory") {
+    constexpr std::uint64_t kRegions = 100'000;
+    Stage stage(ArchiveFormat::raw);
+    auto header =
+        *verify::canonical_header(stage.fs, testing::memory_file(stage.published), ArchiveFormat::raw);
+    header.devices = {{1, "drive-scsi0", kRegions * kRegion}};
+    auto bytes = canon::Layout(header).header();
+    bytes.resize(bytes.size() + (kRegions + 1000) * vma::kExtentHeaderSize);
+    stage.damage(bytes);
+    struct rusage before {};
+    REQUIRE(::getrusage(RUSAGE_SELF, &before) == 0);
+    CHECK_THROWS_AS((void)stage.repair(), repack::Irreparable);
+    struct rusage after {};
+    REQUIRE(::getrusage(RUSAGE_SELF, &after) == 0);
+    CHECK(after.ru_maxrss - before.ru_maxrss < 400'000);
+    CHECK(stage.is_clean());
 }
 
 TEST_CASE("what is kept of an archive with other disks proves nothing") {
