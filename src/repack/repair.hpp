@@ -2,8 +2,8 @@
 // the guest, and replaces it, as a repack does, by a whole one.
 //
 // What is published has the digest that the archive was published with; where that is not known, each of its
-// regions has the checksum that the archive's seek table (or the store) has for it. Nothing else is ever
-// published. One thread; the engine and verification have more.
+// regions has the checksum that the archive's seek table (or the store) has for it, or, in a whole frame, that
+// of the frame. Nothing else is ever published. One thread; the engine and verification have more.
 #pragma once
 
 #include <string>
@@ -11,16 +11,10 @@
 
 #include "access/checksum_store.hpp"
 #include "repack/in_place.hpp"
+#include "repack/repair_search.hpp"
 #include "verify/archive_look.hpp"
 
 namespace vmad::repack {
-
-/// A damaged stretch, and where its content was found.
-struct RepairedStretch {
-    verify::DamagedStretch stretch{};
-    std::string donor{};  ///< path of the other backup; empty: it is zeros, or follows from the rest
-    bool is_found = false;
-};
 
 struct RepairOptions {
     InPlaceOptions in_place;

@@ -1,7 +1,11 @@
 #include "repack/repair_donor.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "canon/sealed_extent.hpp"
 #include "verify/archive_look.hpp"
@@ -112,6 +116,36 @@ std::optional<access::Region> RepairDonor::load(const vma::Device& own, std::uin
     if (piece == found_->whole.end() || piece->number > number) return std::nullopt;
     if (piece->count > 1 || piece->bytes <= vma::kExtentHeaderSize) return access::Region();
     return region_of(reader_->read(*piece));
+}
+
+// ---- all of them ----
+
+RepairDonors::RepairDonors(io::FileSystem& fs, std::vector<std::string> paths,
+                           const access::ChecksumStore* store, base::TaskOptions task, LeftOut left_out)
+    : fs_(fs), store_(store), task_(std::move(task)), left_out_(std::move(left_out)) {
+    for (auto& path : paths) entries_.push_back({std::move(path)});
+}
+
+RepairDonor* RepairDonors::find(std::size_t number) {
+    auto& entry = entries_.at(number);
+    if (!std::exchange(entry.is_opened, true)) open(entry);
+    return entry.donor.get();
+}
+
+void RepairDonors::open(Entry& entry) try {
+    auto file = fs_.open(entry.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (!S_ISREG(fs_.status(file).st_mode)) throw base::Error(entry.path + " is not a regular file");
+    entry.donor = std::make_unique<RepairDonor>(fs_, entry.path, std::move(file), store_, task_);
+} catch (const base::Cancelled&) {
+    throw;
+} catch (const base::Error& error) {
+    if (left_out_) left_out_(entry.path, error.what());
+}
+
+std::optional<std::vector<std::byte>> RepairDonors::extent(std::size_t number, const std::string& disk,
+                                                           const canon::ExtentPlan& plan) {
+    auto* const donor = find(number);
+    return donor == nullptr ? std::nullopt : donor->extent(disk, plan);
 }
 
 }  // namespace vmad::repack

@@ -4,6 +4,7 @@
 // One thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,6 +57,39 @@ class RepairDonor {
     std::optional<canon::Layout> layout_;
     std::optional<access::FoundArchive> found_;
     std::unique_ptr<access::FoundExtentReader> reader_;
+};
+
+/// Other backups, the best first: each is opened once it is asked.
+class RepairDonors {
+  public:
+    using LeftOut = std::function<void(const std::string& path, const std::string& reason)>;
+
+    /// `store`, which may be null, and `fs` outlive it. `left_out`, which may be empty, is told of those that
+    /// cannot help.
+    RepairDonors(io::FileSystem& fs, std::vector<std::string> paths, const access::ChecksumStore* store,
+                 base::TaskOptions task, LeftOut left_out);
+
+    [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+    [[nodiscard]] const std::string& path(std::size_t number) const { return entries_.at(number).path; }
+    /// Null when it cannot help. Throws base::Cancelled.
+    [[nodiscard]] RepairDonor* find(std::size_t number);
+    /// As RepairDonor has it.
+    [[nodiscard]] std::optional<std::vector<std::byte>> extent(std::size_t number, const std::string& disk,
+                                                               const canon::ExtentPlan& plan);
+
+  private:
+    struct Entry {
+        std::string path;
+        bool is_opened = false;
+        std::unique_ptr<RepairDonor> donor{};
+    };
+    void open(Entry& entry);
+
+    io::FileSystem& fs_;
+    const access::ChecksumStore* store_;
+    base::TaskOptions task_;
+    LeftOut left_out_;
+    std::vector<Entry> entries_;
 };
 
 }  // namespace vmad::repack

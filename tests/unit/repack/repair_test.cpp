@@ -492,3 +492,18 @@ TEST_CASE("what is kept of an archive with other disks proves nothing") {
     CHECK_THROWS_AS((void)stage.repair(), repack::Irreparable);
     CHECK(stage.now() == bytes);
 }
+
+TEST_CASE("other backups are read only while something is not found") {
+    Stage stage;
+    stage.add(2, guest_of(5), ArchiveFormat::zstd);
+    const auto far = stage.add(1, guest_of(5), ArchiveFormat::gzip);
+    auto bytes = stage.published;
+    stage.flip_in(bytes, 1);
+    stage.damage(bytes);
+    bool is_opened = false;
+    stage.fs.before = [&](const support::Call& call) {
+        is_opened = is_opened || call.path == stage.archives / far;
+    };
+    CHECK(stage.repair().in_place.outcome == InPlaceOutcome::done);
+    CHECK_FALSE(is_opened);
+}
