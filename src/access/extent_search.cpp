@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -30,9 +32,11 @@ constexpr std::size_t kPage = 4096;
 /// A file from its start to its end, some of it in memory; what cannot be read is zeros.
 class Window {
   public:
-    Window(io::FileSystem& fs, const io::File& file)
+    /// `fetching` is called before each of some MiB is read.
+    Window(io::FileSystem& fs, const io::File& file, std::function<void()> fetching)
         : fs_(fs),
           file_(file),
+          fetching_(std::move(fetching)),
           direct_(fs.reopen_direct(file).value_or(io::File())),
           chunk_(kChunk),
           size_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
@@ -60,6 +64,7 @@ class Window {
 
   private:
     void fetch() {
+        fetching_();
         std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
         end_ -= begin_;
         begin_ = 0;
@@ -105,6 +110,7 @@ class Window {
 
     io::FileSystem& fs_;
     const io::File& file_;
+    std::function<void()> fetching_;
     io::File direct_;
     base::Buffer chunk_;  ///< aligned, as direct reads want it
     std::uint64_t size_;
@@ -162,7 +168,7 @@ class Search {
           layout_(header_),
           expected_(expected, header_, layout_),
           task_(task),
-          window_(fs, file),
+          window_(fs, file, [this] { look_up(); }),
           found_(header_) {
         for (const auto& device : header_.devices) {
             const auto begin = layout_.place(device.id, 0).extent;

@@ -340,3 +340,26 @@ TEST_CASE("an archive that is written to meanwhile is not judged") {
     const auto options = archive.options(file, true);
     CHECK(verify::look_at_archive(fs, file, options).changed);
 }
+
+TEST_CASE("a search for what follows a damaged place can be stopped") {
+    for (const auto format : {ArchiveFormat::raw, ArchiveFormat::gzip}) {
+        CAPTURE(format);
+        Published archive(format);
+        const auto whole = testing::memory_file(archive.bytes);
+        const canon::Layout layout(*verify::canonical_header(archive.fs, whole, format));
+        // Behind the header, which fits into this much, is nothing at all.
+        testing::Bytes bytes(std::size_t{48} << 20);
+        std::copy_n(archive.bytes.begin(), std::min(layout.header().size(), archive.bytes.size() / 2),
+                    bytes.begin());
+        base::CancelFlag stop;
+        base::TaskOptions task;
+        task.cancel = &stop;
+        std::size_t reports = 0;
+        task.progress = [&](const base::Progress&) {
+            if (++reports == 4) stop.request();
+        };
+        CHECK_THROWS_AS((void)access::search_extents(archive.fs, testing::memory_file(bytes), format, layout,
+                                                     nullptr, task),
+                        base::Cancelled);
+    }
+}
