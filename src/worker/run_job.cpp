@@ -3,11 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <ctime>
-#include <new>
-#include <system_error>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -17,12 +13,13 @@
 #include "base/text.hpp"
 #include "base/units.hpp"
 #include "io/mount_table.hpp"
-#include "io/storage.hpp"
 #include "pve/guest_config.hpp"
 #include "repack/in_place.hpp"
 #include "worker/found_archive.hpp"
+#include "worker/job_results.hpp"
 #include "worker/new_since.hpp"
 #include "worker/shared_blocks.hpp"
+#include "worker/space_refusal.hpp"
 #include "worker/verification.hpp"
 
 namespace vmad::worker {
@@ -39,29 +36,6 @@ api::JobProgress job_progress(const base::WholeProgress& whole) {
     return {to_string(whole.stage), whole.done_bytes, whole.total_bytes, whole.bytes_per_second,
             whole.remaining_seconds};
 }
-
-/// Errors of the storage or of a moment, which may be gone the next time. Others will be the same again.
-bool is_transient(int error_number) {
-    static constexpr std::array kTransient{
-        EIO,   ESTALE,     ETIMEDOUT,    EAGAIN,    ENOMEM,   EMFILE,       ENFILE,      EBUSY,     ENOLCK,
-        EROFS, ECONNRESET, ECONNREFUSED, EHOSTDOWN, ENOTCONN, EHOSTUNREACH, ENETUNREACH, EREMOTEIO, EINTR};
-    return std::find(kTransient.begin(), kTransient.end(), error_number) != kTransient.end();
-}
-
-WorkerResult failed(const std::string& reason) { return {.state = JobState::failed, .reason = reason}; }
-
-/// The archive is at fault, so the next run would say the same of this version of the file.
-WorkerResult refused(const std::string& reason, const std::string& version) {
-    auto result = failed(reason);
-    result.refused_file = version;
-    return result;
-}
-
-WorkerResult waits(WaitReason what, const std::string& reason) {
-    return {.state = JobState::waiting, .waiting_for = what, .reason = reason};
-}
-
-WorkerResult is_locked() { return waits(WaitReason::locked, "another process is working on the archive"); }
 
 api::ArchiveRecord digests_of(const repack::InPlaceResult& result, const api::WorkerOrder& order) {
     return {.path = order.job.path, .digest = result.digest, .device_digests = result.device_digests};
@@ -102,52 +76,6 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
         }
     }
     __builtin_unreachable();
-}
-
-/// By so much the free space has to grow before a copy of an archive of `size_bytes` is tried again.
-std::uint64_t missing_bytes(const api::SpaceRefusal& refusal, std::uint64_t size_bytes) {
-    // What comes and goes on a file system in use is no reason to write a whole copy once more.
-    constexpr std::uint64_t kLeastPart = 20;
-    const auto rest = size_bytes - std::min(size_bytes, refusal.written_bytes);
-    return std::max(rest, size_bytes / kLeastPart + 1);
-}
-
-std::string reason_of(const api::SpaceRefusal& refusal, std::uint64_t size_bytes, const std::string& error) {
-    const auto missing = missing_bytes(refusal, size_bytes);
-    const auto left =
-        refusal.free_bytes.value_or(0) - std::min(refusal.free_bytes.value_or(0), refusal.written_bytes);
-    const auto next = fmt::format("the next attempt waits until {} more are free there, at most a day",
-                                  base::format_size(missing));
-    if (left < missing)
-        return fmt::format("{} after {}; {}", error, base::format_size(refusal.written_bytes), next);
-    return fmt::format(
-        "{} after {}, although {} are shown as free: they cannot be used, because of a quota or of one full "
-        "disk of a pool; {}",
-        error, base::format_size(refusal.written_bytes), base::format_size(left), next);
-}
-
-/// Throws while another attempt would only fill the same disk again: not enough has become free since a copy
-/// was refused, and it is not yet time to try all the same.
-void require_other_space(io::FileSystem& fs, const api::Job& job, std::uint64_t size_bytes,
-                         std::int64_t now) {
-    const auto& refusal = job.space_refusal;
-    // A smaller archive than was written is worth an attempt.
-    if (!refusal || now >= refusal->try_again_at || size_bytes < refusal->written_bytes) return;
-    const auto free = io::free_bytes(fs, fs.open(refusal->directory, O_RDONLY | O_DIRECTORY));
-    if (refusal->free_bytes && free && *free >= *refusal->free_bytes + missing_bytes(*refusal, size_bytes))
-        return;
-    throw io::NoSpace(
-        reason_of(*refusal, size_bytes, fmt::format("a copy in {} was refused room", refusal->directory)),
-        ENOSPC, refusal->directory);
-}
-
-/// What was given back with the copy, the spill file for one, is not free for the next attempt either.
-void add_freed_space(io::FileSystem& fs, api::SpaceRefusal& refusal) try {
-    if (!refusal.free_bytes) return;
-    const auto free = io::free_bytes(fs, fs.open(refusal.directory, O_RDONLY | O_DIRECTORY));
-    refusal.free_bytes = std::max(*refusal.free_bytes, free.value_or(0));
-} catch (const base::Error&) {
-    // It stays as it was while the copy was there.
 }
 
 /// Which of the archives beside this one are gone. Nothing when this one is, too: then it may be
@@ -303,42 +231,6 @@ void share_blocks(io::FileSystem& fs, const api::WorkerOrder& order, const acces
         if (reports.log)
             reports.log(fmt::format("blocks are not shared with the backup before: {}", error.what()));
     } catch (const std::bad_alloc&) {
-    }
-}
-
-/// What the exception in flight means for the job. `version`: of the file that was read, or empty.
-WorkerResult result_of_failure(const std::string& version) {
-    try {
-        throw;
-    } catch (const base::Cancelled&) {
-        return {.state = JobState::queued};
-    } catch (const repack::NoSpaceForCopy& error) {
-        auto result = waits(WaitReason::space, "");
-        result.space_refusal = {.directory = error.directory(),
-                                .free_bytes = error.free_bytes(),
-                                .written_bytes = error.written_bytes()};
-        result.reason = reason_of(*result.space_refusal, error.size_bytes(), error.what());
-        return result;
-    } catch (const io::NoSpace& error) {
-        return waits(WaitReason::space, error.what());
-    } catch (const publish::StorageMissing& error) {
-        return waits(WaitReason::storage, error.what());
-    } catch (const base::SystemError& error) {
-        return is_transient(error.number()) ? waits(WaitReason::retry, error.what()) : failed(error.what());
-    } catch (const publish::Irreplaceable& error) {
-        return refused(error.what(), publish::file_version(error.file()));
-    } catch (const base::InvalidArchive& error) {
-        auto result = refused(error.verdict(), version);
-        result.damaged = true;
-        return result;
-    } catch (const base::Unsupported& error) {
-        return refused(error.what(), version);
-    } catch (const base::Error& error) {
-        return failed(error.what());
-    } catch (const std::system_error& error) {
-        return waits(WaitReason::retry, fmt::format("cannot start a thread: {}", error.what()));
-    } catch (const std::bad_alloc&) {
-        return waits(WaitReason::retry, "out of memory");
     }
 }
 

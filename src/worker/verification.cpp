@@ -16,6 +16,7 @@
 #include "repack/partition_names.hpp"
 #include "verify/archive_look.hpp"
 #include "worker/found_archive.hpp"
+#include "worker/job_results.hpp"
 
 namespace vmad::worker {
 namespace {
@@ -23,10 +24,6 @@ namespace {
 using api::JobState;
 using api::WaitReason;
 using api::WorkerResult;
-
-WorkerResult waits(WaitReason what, const std::string& reason) {
-    return {.state = JobState::waiting, .waiting_for = what, .reason = reason};
-}
 
 std::optional<verify::RecordedDigest> recorded_digest(const std::optional<api::ArchiveRecord>& known) {
     if (!known) return std::nullopt;
@@ -177,7 +174,7 @@ WorkerResult verify_archive(io::FileSystem& fs, const api::WorkerOrder& order,
         return later;
     }
     const auto lock = publish::InodeLock::take(fs, order.state_dir + "/locks", publish::identity_of(status));
-    if (!lock) return waits(WaitReason::locked, "another process is working on the archive");
+    if (!lock) return is_locked();
     version = publish::file_version(publish::identity_of(status));
 
     FoundChecksums checksums(fs, file, options.store, options.task.cancel_flag());
