@@ -1,5 +1,7 @@
 #include "api/archive_record.hpp"
 
+#include <algorithm>
+
 #include "base/json_fields.hpp"
 
 namespace vmad::api {
@@ -31,6 +33,16 @@ bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_s
     if (!every_seconds || record.verdict == Verdict::damaged) return false;
     return record.verified_at.value_or(record.modified_ns / 1'000'000'000) <=
            now - *every_seconds - *every_seconds / 2;
+}
+
+void bound(ArchiveRecord& record) {
+    constexpr std::size_t kMostDigestBytes = 1 << 15;
+    constexpr std::size_t kMostGuestBytes = 1 << 10;
+    std::size_t bytes = record.digest.size();
+    for (const auto& [device, digest] : record.device_digests) bytes += device.size() + digest.size();
+    if (bytes > kMostDigestBytes) record.device_digests.clear();
+    record.guest.resize(std::min(record.guest.size(), kMostGuestBytes));
+    record.fault.resize(std::min(record.fault.size(), kMostSentenceBytes));
 }
 
 void to_json(json& out, const ArchiveRecord& record) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -21,6 +22,9 @@ enum class Verdict {
 };
 inline constexpr std::array<const char*, 3> kVerdictNames{"unverified", "good", "damaged"};
 [[nodiscard]] const char* to_string(Verdict verdict) noexcept;
+
+/// Of a sentence about an archive, which may quote names in it.
+inline constexpr std::size_t kMostSentenceBytes = 1 << 12;
 
 /// Times are seconds since the epoch (UTC) where their names say nothing else.
 struct ArchiveRecord {
@@ -49,6 +53,9 @@ struct ArchiveRecord {
 /// False without such a time, and for a damaged one.
 [[nodiscard]] bool is_overdue(const ArchiveRecord& record, std::optional<std::int64_t> every_seconds,
                               std::int64_t now) noexcept;
+
+/// Shortens what an archive may say of itself at any length: there is room for what a real one says.
+void bound(ArchiveRecord& record);
 
 /// Absent optionals and empty texts are left out.
 void to_json(nlohmann::json& out, const ArchiveRecord& record);

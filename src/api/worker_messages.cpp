@@ -1,5 +1,7 @@
 #include "api/worker_messages.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/json_fields.hpp"
@@ -94,6 +96,17 @@ WorkerEvent read_event(std::size_t type, base::Fields& fields) {
 }
 
 }  // namespace
+
+void bound(WorkerResult& result) {
+    constexpr std::size_t kMostNameBytes = 128;
+    const auto cut = [](std::string& text, std::size_t most) { text.resize(std::min(text.size(), most)); };
+    cut(result.reason, kMostSentenceBytes);
+    cut(result.warning, kMostSentenceBytes);
+    for (auto& place : result.damage) cut(place.disk, kMostNameBytes);
+    if (result.since)
+        for (auto& disk : result.since->disks) cut(disk.disk, kMostNameBytes);
+    if (result.record) bound(*result.record);
+}
 
 std::string to_line(const WorkerOrder& order) {
     json out{{"job", order.job},

@@ -69,6 +69,9 @@ struct WorkerResult {
     friend bool operator==(const WorkerResult&, const WorkerResult&) = default;
 };
 
+/// Shortens what names in the archive make long, so that the result fits a message.
+void bound(WorkerResult& result);
+
 /// The worker is about to give its copy a name (running), or to swap it in (publishing).
 struct WorkerRecord {
     JobState state = JobState::running;

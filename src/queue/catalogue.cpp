@@ -63,19 +63,6 @@ void fill(std::string& field, const std::string& value) {
     if (field.empty()) field = value;
 }
 
-/// What an archive says of itself has any length: in a record, and in the order of the next job, has room
-/// what a real one says.
-void bound(ArchiveRecord& record) {
-    constexpr std::size_t kMostDigestBytes = 1 << 15;
-    constexpr std::size_t kMostGuestBytes = 1 << 10;
-    constexpr std::size_t kMostFaultBytes = 1 << 12;
-    std::size_t bytes = record.digest.size();
-    for (const auto& [device, digest] : record.device_digests) bytes += device.size() + digest.size();
-    if (bytes > kMostDigestBytes) record.device_digests.clear();
-    record.guest.resize(std::min(record.guest.size(), kMostGuestBytes));
-    record.fault.resize(std::min(record.fault.size(), kMostFaultBytes));
-}
-
 /// What does not change while the file is the same.
 void fill_of_same_file(ArchiveRecord& record, const ArchiveRecord& known) {
     if (record.size_bytes != known.size_bytes || record.modified_ns != known.modified_ns) return;
@@ -213,7 +200,7 @@ std::optional<ArchiveRecord> record_after(const ArchiveRecord* known, const api:
         fill(record.mount_point, known->mount_point);
         fill_of_same_file(record, *known);
     }
-    bound(record);
+    api::bound(record);
     return record;
 }
 

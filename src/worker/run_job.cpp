@@ -256,11 +256,8 @@ WorkerResult run_verification(io::FileSystem& fs, const api::WorkerOrder& order,
     return cleaned_up(std::move(result));
 }
 
-}  // namespace
-
-WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
-                     const JobReports& reports) {
-    if (order.job.kind == api::JobKind::verify) return run_verification(fs, order, cancel, reports);
+WorkerResult run_repack(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
+                        const JobReports& reports) {
     base::ProgressMeter meter({base::Stage::repacking, base::Stage::verifying}, kReportEvery,
                               [&](const auto& whole) { reports.progress(job_progress(whole)); });
     repack::InPlaceOptions options;
@@ -321,6 +318,16 @@ WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const ba
     find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
     share_blocks(fs, order, store, result, cancel, reports);
     result.gone = gone_beside(fs, order);
+    return result;
+}
+
+}  // namespace
+
+WorkerResult run_job(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
+                     const JobReports& reports) {
+    auto result = order.job.kind == api::JobKind::verify ? run_verification(fs, order, cancel, reports)
+                                                         : run_repack(fs, order, cancel, reports);
+    api::bound(result);
     return result;
 }
 

@@ -49,11 +49,14 @@ struct Stage {
         CHECK(outcome_of(run()) == outcome::done);
         order.job.kind = api::JobKind::verify;
     }
-    /// As vzdump leaves it.
-    void write_dump() {
+    static testing::Guest small_guest() {
         testing::Content dense;
         dense.zero_fraction = 0;
-        const auto bytes = testing::dump(testing::plausible_guest({{"drive-scsi0", 5 << 20, dense}}));
+        return testing::plausible_guest({{"drive-scsi0", 5 << 20, dense}});
+    }
+    /// As vzdump leaves it.
+    void write_dump(const testing::Guest& guest = small_guest()) {
+        const auto bytes = testing::dump(guest);
         archives.write(name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
     api::WorkerResult run() {
@@ -151,6 +154,25 @@ TEST_CASE("an archive that cannot be read counts as looked at, so that it keeps 
         expected.looked_at = result.record->looked_at;
         CHECK(*result.record == expected);
     }
+}
+
+TEST_CASE("what a run says fits a message, however long the names in the archive are") {
+    testing::Guest guest;
+    testing::Content dense;
+    dense.zero_fraction = 0;
+    for (char last = 'a'; last <= 't'; ++last)
+        guest.disks.push_back({std::string(60'000, '\1') + last, 65536, dense});
+    Stage stage;
+    stage.write_dump(guest);
+    const auto size_of_line = [&] { return api::to_line(api::WorkerEvent(stage.run())).size(); };
+    stage.order.job.kind = api::JobKind::repack;
+    CHECK(size_of_line() < 100'000);
+    stage.order.job.kind = api::JobKind::verify;
+    CHECK(size_of_line() < 100'000);
+    stage.order.known = stage.run().record;
+    stage.flip(stage.archives.read(stage.name).size() - 5000);
+    CHECK(size_of_line() < 100'000);
+    CHECK(stage.run().damaged);
 }
 
 TEST_CASE("a verify job waits for what a repack waits for, and writes nothing beside the archive") {
