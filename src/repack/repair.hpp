@@ -2,8 +2,8 @@
 // the guest, and replaces it, as a repack does, by a whole one.
 //
 // What is published has the digest that the archive was published with; where that is not known, each of its
-// regions has the checksum that the archive's seek table (or the store) has for it, or, in a whole frame, that
-// of the frame. Nothing else is ever published. One thread; the engine and verification have more.
+// regions has the checksum that the archive's seek table (or the store) has for it, or, in a whole frame,
+// that of the frame. Nothing else is ever published. One thread; the engine and verification have more.
 #pragma once
 
 #include <string>
