@@ -156,15 +156,26 @@ WorkerResult damaged(io::FileSystem& fs, const api::WorkerOrder& order, const io
     return result;
 }
 
+/// Nothing when it is not there, or is removed at this moment.
+std::optional<io::File> open_archive(io::FileSystem& fs, const publish::ArchiveEntry& entry,
+                                     const std::string& path) try {
+    const auto there = fs.status_at(entry.directory, entry.name);
+    if (!there) return std::nullopt;
+    if (!S_ISREG(there->st_mode)) throw base::Error(fmt::format("{} is no regular file", path));
+    return fs.open_at(entry.directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+} catch (const base::SystemError& error) {
+    if (error.number() != ENOENT) throw;
+    return std::nullopt;
+}
+
 }  // namespace
 
 WorkerResult verify_archive(io::FileSystem& fs, const api::WorkerOrder& order,
                             const VerificationOptions& options, std::string& version) {
     const auto entry = publish::open_entry(fs, order.job.path, order.directories);
-    const auto there = fs.status_at(entry.directory, entry.name);
+    const auto there = open_archive(fs, entry, order.job.path);
     if (!there) return {.state = JobState::vanished};
-    if (!S_ISREG(there->st_mode)) throw base::Error(fmt::format("{} is no regular file", order.job.path));
-    const auto file = fs.open_at(entry.directory, entry.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const auto& file = *there;
     const auto status = fs.status(file);
     const auto age = std::time(nullptr) - status.st_mtim.tv_sec;
     if (!order.job.announced && age >= 0 && age < publish::kMinimumAgeSeconds) {

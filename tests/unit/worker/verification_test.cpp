@@ -2,6 +2,7 @@
 #include "worker/verification.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <ctime>
@@ -154,6 +155,15 @@ TEST_CASE("an archive that cannot be read counts as looked at, so that it keeps 
         expected.looked_at = result.record->looked_at;
         CHECK(*result.record == expected);
     }
+}
+
+TEST_CASE("an archive that is pruned while it is opened has vanished") {
+    Stage stage;
+    stage.fs.before = [&](const support::Call& call) {
+        if (call.operation == "open_at" && call.path.find(stage.name) != std::string::npos)
+            CHECK(::unlink(stage.order.job.path.c_str()) == 0);
+    };
+    CHECK(outcome_of(stage.run()) == outcome::vanished);
 }
 
 TEST_CASE("what a run says fits a message, however long the names in the archive are") {
