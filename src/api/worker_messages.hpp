@@ -33,6 +33,8 @@ struct WorkerOrder {
     /// the newest, newest first, and then failed ones. The result says which of them are gone.
     std::vector<std::string> known_beside{};
     bool share_blocks = false;  ///< where the file system can
+    /// Should the worker die once more, the job has failed: it does no more than the archive needs.
+    bool last_attempt = false;
     std::string spill_dir;
     int zstd_level = 0;
     std::optional<std::uint64_t> reserve_bytes;  ///< to be left free on the archive's file system; none: auto

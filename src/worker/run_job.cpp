@@ -315,8 +315,10 @@ WorkerResult run_repack(io::FileSystem& fs, const api::WorkerOrder& order, const
     if (!over && !job.recovery.empty()) result = recovered(fs, job, options, std::move(result), warning);
     base::append_sentence(result.warning, warning);
     result.record = record_after_repack(fs, order, result);
-    find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
-    share_blocks(fs, order, store, result, cancel, reports);
+    if (!order.last_attempt) {
+        find_out_what_is_new(fs, order, recording, store, result, cancel, reports);
+        share_blocks(fs, order, store, result, cancel, reports);
+    }
     result.gone = gone_beside(fs, order);
     return result;
 }

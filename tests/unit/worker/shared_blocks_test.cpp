@@ -35,6 +35,7 @@ struct Stage {
     base::CancelFlag cancel;
     std::vector<std::string> log;
     bool share_blocks = true;
+    bool last_attempt = false;
 
     Stage() {
         for (const int day : {1, 2, 3}) archives.write(name_of(day), dump_of(day));
@@ -46,6 +47,7 @@ struct Stage {
         order.job.announced = true;
         order.state_dir = state.path();
         order.share_blocks = share_blocks;
+        order.last_attempt = last_attempt;
         worker::JobReports reports;
         reports.record = [](const api::WorkerRecord&) {};
         reports.progress = [](const api::JobProgress&) {};
@@ -66,6 +68,17 @@ TEST_CASE("a job shares with the newest earlier backup that is canonical") {
     CHECK(stage.log.back().ends_with("are in blocks shared with " + name_of(1)));
     (void)stage.run(2);
     CHECK(stage.log.back().ends_with("are in blocks shared with " + name_of(1)));
+}
+
+TEST_CASE(
+    "where one more death of the worker would fail the job, nothing is risked for an archive that is done") {
+    Stage stage;
+    (void)stage.run(1);
+    stage.last_attempt = true;
+    const auto second = stage.run(2);
+    CHECK(outcome_of(second) == outcome::done);
+    CHECK_FALSE(second.since);
+    CHECK_FALSE(second.shared_bytes);
 }
 
 TEST_CASE("nothing is shared where the file system cannot, nor when it is switched off") {
