@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -60,6 +62,18 @@ api::Job read_job(io::FileSystem& fs, const io::File& directory, const std::stri
     return job;
 }
 
+/// A child that a daemon was starting when it was killed has the lock until it becomes another program. So
+/// one look is not enough.
+bool take_lock(io::FileSystem& fs, const io::File& lock) {
+    constexpr int kLooks = 50;
+    constexpr std::chrono::milliseconds kBetween{20};
+    for (int look = 1; !fs.try_lock(lock); ++look) {
+        if (look == kLooks) return false;
+        std::this_thread::sleep_for(kBetween);
+    }
+    return true;
+}
+
 }  // namespace
 
 void set_aside(io::FileSystem& fs, const io::File& directory, const std::string& name) {
@@ -74,7 +88,7 @@ Spool::Spool(io::FileSystem& fs, const std::string& state_dir) : fs_(fs) {
     const bool made = fs.make_directory(state_dir, kDirectoryMode);
     state_ = open_directory(fs, state_dir);
     lock_ = fs.open_at(state_, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-    if (!fs.try_lock(lock_)) throw base::Error("another vmad is using " + state_dir);
+    if (!take_lock(fs, lock_)) throw base::Error("another vmad is using " + state_dir);
     fs.make_directory(state_.entry("queue"), kDirectoryMode);
     fs.make_directory(state_.entry("archives"), kDirectoryMode);
     fs.make_directory(state_.entry("incoming"), kDirectoryMode);

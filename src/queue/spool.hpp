@@ -39,7 +39,8 @@ void set_aside(io::FileSystem& fs, const io::File& directory, const std::string&
 class Spool {
   public:
     /// Makes what is missing of the directories, mode 0700, and takes the lock for the life of the object.
-    /// `fs` outlives it. Throws base::Error "another vmad is using STATE_DIR", or base::SystemError.
+    /// `fs` outlives it. Throws base::Error "another vmad is using STATE_DIR", after a second in which the
+    /// lock could not be had, or base::SystemError.
     Spool(io::FileSystem& fs, const std::string& state_dir);
 
     struct Contents {

@@ -2,8 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <map>
+#include <memory>
 #include <set>
+#include <thread>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -58,6 +61,18 @@ TEST_CASE("one daemon per state directory") {
                              base::Error);
     }
     const Spool again(fs, state.path());
+}
+
+TEST_CASE("the lock of a daemon that is about to end is waited for") {
+    const StateDirectory state;
+    io::FileSystem fs;
+    auto first = std::make_unique<Spool>(fs, state.path());
+    std::thread end([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        first.reset();
+    });
+    CHECK_NOTHROW(Spool(fs, state.path()));
+    end.join();
 }
 
 TEST_CASE("jobs come back as they were saved, by id, without progress") {
