@@ -134,7 +134,8 @@ class SchedulingTest(DaemonTest):
     # The start window.
 
     def test_outside_the_window_nothing_starts_but_what_somebody_waits_for(self):
-        self.write_settings(start_window=f"{clock(2)}-{clock(4)}")
+        opens = clock(2)
+        self.write_settings(start_window=f"{opens}-{clock(4)}")
         archives = [self.archive(100), self.archive(101, seed=2)]
         daemon = self.start(environment=self.node)
         jobs = [daemon.add(archive.path) for archive in archives]
@@ -142,7 +143,7 @@ class SchedulingTest(DaemonTest):
         status = self.status(daemon)
         self.assertEqual(status["hold"], "start_window")
         self.assertTrue(3600 < status["hold_until"] - time.time() <= 2 * 3600, status)
-        self.assertIn(clock(2), self.vmactl("status")[1])
+        self.assertIn(opens, self.vmactl("status")[1])
         self.assertEqual(self.vmactl("wait", str(jobs[1]))[0], 0)
         self.stays_queued(daemon, jobs[0])
         # A job that runs is not cut off, one that waits starts when the window opens.
