@@ -75,8 +75,10 @@ std::string day_text(std::int64_t seconds_since_epoch, std::int64_t now) {
     if (::localtime_r(&time, &parts) == nullptr || ::localtime_r(&today, &parts_now) == nullptr)
         return fmt::format("@{}", seconds_since_epoch);
     std::array<char, 64> text;
-    const auto* format = parts.tm_year == parts_now.tm_year ? "%e %b" : "%e %b %Y";
-    const std::string day(text.data(), std::strftime(text.data(), text.size(), format, &parts));
+    const auto size = parts.tm_year == parts_now.tm_year
+                          ? std::strftime(text.data(), text.size(), "%e %b", &parts)
+                          : std::strftime(text.data(), text.size(), "%e %b %Y", &parts);
+    const std::string day(text.data(), size);
     return day.substr(day.find_first_not_of(' '));
 }
 
