@@ -18,7 +18,7 @@ import unittest
 from daemon_process import PATIENCE, DaemonTest, wait_until
 from support import SOURCE, VMACTL
 
-NOTIFY = SOURCE / "notify/notify"
+NOTIFY = SOURCE / "src/daemon/notify/notify"
 
 # What each has in common with the real one: the names and the order of the arguments, and that the values of fields
 # are texts. It writes what it got to a file.
