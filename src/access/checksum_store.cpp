@@ -1,22 +1,20 @@
 #include "access/checksum_store.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <ctime>
 
 #include <fmt/format.h>
 
+#include "access/kept_files.hpp"
 #include "access/region_cursor.hpp"
 #include "base/integers.hpp"
 #include "base/path.hpp"
 #include "canon/sealed_extent.hpp"
 #include "codec/archive_source.hpp"
-#include "io/temporary_name.hpp"
 #include "vma/header.hpp"
 
 namespace vmad::access {
@@ -30,8 +28,6 @@ constexpr std::size_t kFrameBytes = 64 << 10;
 constexpr int kLevel = 1;
 constexpr std::size_t kMaxNameBytes = 4096;
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
-/// What a process that was killed has left in the making.
-constexpr std::int64_t kStaleSeconds = std::int64_t{24} * 3600;
 
 /// Little-endian, as seek tables are. The last one has device id 0, and how many there were as its offset.
 constexpr std::size_t kRecordBytes = 28;
@@ -66,11 +62,6 @@ std::string key_of(io::FileSystem& fs, const io::File& archive) {
 std::string name_of(const std::string& key) {
     const iovec slice{const_cast<char*>(key.data()), key.size()};
     return fmt::format("{:08x}-{}{}", canon::extent_checksum({&slice, 1}), key.size(), kSuffix);
-}
-
-/// True for what nobody else can have written.
-bool is_ours(const struct stat& status) {
-    return status.st_uid == ::geteuid() && (status.st_mode & 022) == 0;
 }
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
@@ -222,11 +213,7 @@ void ChecksumRecording::append(std::span<const std::byte> bytes) {
 
 void ChecksumRecording::flush() {
     if (!file_) {
-        constexpr mode_t kPrivate = 0700;
-        fs_.make_directory(store_.directory_, kPrivate);
-        directory_ = fs_.open(store_.directory_, O_RDONLY | O_DIRECTORY);
-        if (!is_ours(fs_.status(directory_)))
-            throw base::Error(store_.directory_ + " can be written by others");
+        directory_ = make_kept_directory(fs_, store_.directory_);
         file_.emplace(fs_, directory_, std::string());
     }
     frame_.resize(encoder_->bound(records_.size()));
@@ -248,7 +235,8 @@ void ChecksumRecording::finish(const io::File& archive) noexcept {
         append(bytes_of(key));
         flush();
         file_->replace(name_of(key));
-        store_.remove_oldest(fs_, directory_);
+        remove_oldest(fs_, directory_, [](const std::string& name) { return name.ends_with(kSuffix); },
+                      {.max_bytes = store_.max_bytes_});
     } catch (const std::exception&) {
         file_.reset();
     }
@@ -260,40 +248,11 @@ std::optional<std::vector<DiskChecksums>> ChecksumStore::find(io::FileSystem& fs
                                                               const io::File& archive) const try {
     if (directory_.empty()) return std::nullopt;
     const auto key = key_of(fs, archive);
-    const auto directory = fs.open(directory_, O_RDONLY | O_DIRECTORY);
-    if (!is_ours(fs.status(directory))) return std::nullopt;
-    const auto file = fs.open_at(directory, name_of(key), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const auto status = fs.status(file);
-    if (!S_ISREG(status.st_mode) || !is_ours(status)) return std::nullopt;
-    fs.set_modified(file, {.tv_sec = std::time(nullptr), .tv_nsec = 0});  // it was used
-    return KeptChecksums(fs, file).read(key);
+    const auto file = open_kept_file(fs, directory_, name_of(key));
+    if (!file) return std::nullopt;
+    return KeptChecksums(fs, *file).read(key);
 } catch (const base::Error&) {
     return std::nullopt;
-}
-
-void ChecksumStore::remove_oldest(io::FileSystem& fs, const io::File& directory) const {
-    struct Kept {
-        std::int64_t used;
-        std::uint64_t bytes;
-        std::string name;
-    };
-    std::vector<Kept> files;
-    const auto now = std::time(nullptr);
-    for (const auto& name : fs.entries(directory)) {
-        const auto status = fs.status_at(directory, name);
-        if (!status) continue;
-        if (name.ends_with(kSuffix))
-            files.push_back({status->st_mtim.tv_sec * kNanoseconds + status->st_mtim.tv_nsec,
-                             static_cast<std::uint64_t>(status->st_size), name});
-        else if (io::is_reserved_name(name) && status->st_mtim.tv_sec + kStaleSeconds < now)
-            fs.unlink(directory, name);
-    }
-    std::sort(files.begin(), files.end(), [](const Kept& a, const Kept& b) { return a.used > b.used; });
-    std::uint64_t bytes = 0;
-    for (const auto& file : files) {
-        bytes += file.bytes;
-        if (bytes > max_bytes_) fs.unlink(directory, file.name);
-    }
 }
 
 // ---- wherever they come from ----

@@ -73,7 +73,6 @@ class ChecksumStore {
 
   private:
     friend class ChecksumRecording;
-    void remove_oldest(io::FileSystem& fs, const io::File& directory) const;
 
     std::string directory_;
     std::uint64_t max_bytes_;

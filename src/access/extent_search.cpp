@@ -1,17 +1,12 @@
 #include "access/extent_search.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "base/buffer_pool.hpp"
 #include "canon/canonical_rules.hpp"
 #include "codec/seek_table.hpp"
 #include "codec/zstd_form.hpp"
@@ -26,101 +21,9 @@ using State = codec::StoredPiece::State;
 using RawExtentHeader = std::array<std::byte, vma::kExtentHeaderSize>;
 using Bytes = std::span<const std::byte>;
 
-constexpr std::size_t kChunk = std::size_t{4} << 20;
-constexpr std::size_t kPage = 4096;
-
-/// A file from its start to its end, some of it in memory; what cannot be read is zeros.
-class Window {
-  public:
-    /// `fetching` is called before each of some MiB is read.
-    Window(io::FileSystem& fs, const io::File& file, std::function<void()> fetching)
-        : fs_(fs),
-          file_(file),
-          fetching_(std::move(fetching)),
-          direct_(fs.reopen_direct(file).value_or(io::File())),
-          chunk_(kChunk),
-          size_(static_cast<std::uint64_t>(fs.status(file).st_size)) {
-        fs_.advise(file_, 0, 0, POSIX_FADV_DONTNEED);
-    }
-
-    /// The next bytes, `count` of them or all there are. Valid until the next call.
-    [[nodiscard]] Bytes peek(std::size_t count) {
-        while (end_ - begin_ < count && fetched_ < size_) fetch();
-        return Bytes(buffer_).subspan(begin_, std::min(count, end_ - begin_));
-    }
-    void skip(std::uint64_t count) {
-        offset_ += count;
-        while (count > end_ - begin_ && fetched_ < size_) {
-            count -= end_ - begin_;
-            begin_ = end_;
-            fetch();
-        }
-        begin_ += std::min<std::uint64_t>(count, end_ - begin_);
-    }
-    void skip_to(std::uint64_t offset) { skip(offset - offset_); }
-    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
-    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-    [[nodiscard]] std::uint64_t unreadable_bytes() const noexcept { return unreadable_; }
-
-  private:
-    void fetch() {
-        fetching_();
-        std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-        end_ -= begin_;
-        begin_ = 0;
-        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, size_ - fetched_));
-        if (buffer_.size() < end_ + wanted) buffer_.resize(end_ + wanted);
-        read({buffer_.data() + end_, wanted});
-        end_ += wanted;
-        fetched_ += wanted;
-    }
-
-    void read(std::span<std::byte> into) {
-        std::size_t done = 0;
-        try {
-            if (direct_) {
-                const iovec slice{chunk_.data(), kChunk};
-                done = std::min(fs_.read_at(direct_, {&slice, 1}, fetched_), into.size());
-                std::memcpy(into.data(), chunk_.data(), done);
-            }
-            if (done < into.size())
-                done += io::read_fully_at(fs_, file_, into.subspan(done), fetched_ + done);
-        } catch (const base::SystemError& error) {
-            if (error.number() != EIO && error.number() != EINVAL && error.number() != EINTR) throw;
-            direct_ = {};  // a file system may take the flag and not the reads
-            return read_pages(into);
-        }
-        if (done < into.size())
-            throw base::Error(file_.path() + ": the file became shorter while it was read");
-    }
-
-    void read_pages(std::span<std::byte> into) {
-        for (std::size_t at = 0; at < into.size(); at += kPage) {
-            const auto page = into.subspan(at, std::min(kPage, into.size() - at));
-            try {
-                std::fill(page.begin(), page.end(), std::byte{0});
-                (void)io::read_fully_at(fs_, file_, page, fetched_ + at);
-            } catch (const base::SystemError& error) {
-                if (error.number() != EIO || unreadable_ >= kMaxUnreadableBytes) throw;
-                std::fill(page.begin(), page.end(), std::byte{0});
-                unreadable_ += page.size();
-            }
-        }
-    }
-
-    io::FileSystem& fs_;
-    const io::File& file_;
-    std::function<void()> fetching_;
-    io::File direct_;
-    base::Buffer chunk_;  ///< aligned, as direct reads want it
-    std::uint64_t size_;
-    std::vector<std::byte> buffer_;
-    std::size_t begin_ = 0;  ///< of what is buffered and not skipped
-    std::size_t end_ = 0;
-    std::uint64_t fetched_ = 0;  ///< of the file
-    std::uint64_t offset_ = 0;   ///< of the next byte
-    std::uint64_t unreadable_ = 0;
-};
+/// Of gzip members: what is looked through at once for the start of one, and what tells that it is one.
+constexpr std::size_t kScannedBytes = std::size_t{4} << 20;
+constexpr std::size_t kMemberStartBytes = 4096;
 
 /// What is known of the regions beforehand.
 class Expectation {
@@ -253,14 +156,14 @@ class Search {
             return !window_.peek(1).empty();
         }
         for (window_.skip(1); !window_.peek(1).empty(); window_.skip(1)) {
-            const auto bytes = window_.peek(kChunk);
+            const auto bytes = window_.peek(kScannedBytes);
             const auto* magic = static_cast<const std::byte*>(std::memchr(bytes.data(), 0x1f, bytes.size()));
             if (magic == nullptr) {
                 window_.skip(bytes.size() - 1);
                 continue;
             }
             window_.skip(static_cast<std::size_t>(magic - bytes.data()));
-            if (decoder.may_begin(window_.peek(kPage))) return true;
+            if (decoder.may_begin(window_.peek(kMemberStartBytes))) return true;
         }
         return false;
     }
@@ -457,7 +360,7 @@ class Search {
     std::vector<Extents> disks_;  ///< in the order of the archive
     Expectation expected_;
     const base::TaskOptions& task_;
-    Window window_;
+    FileWindow window_;
     std::optional<codec::SeekTable> table_;
     std::uint64_t entry_ = 0;  ///< of the table
     std::uint64_t next_ = 0;   ///< extents up to this one were found, or are missing

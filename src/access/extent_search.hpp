@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "access/file_window.hpp"
 #include "access/region_checksums.hpp"
 #include "base/task.hpp"
 #include "canon/digest.hpp"
@@ -48,14 +49,10 @@ struct FoundArchive {
     std::uint64_t unreadable_bytes = 0;  ///< of the file: reading them is an I/O error
 };
 
-/// More bytes that cannot be read end the search: that device is dying.
-inline constexpr std::uint64_t kMaxUnreadableBytes = std::uint64_t{16} << 20;
-
 /// Of the archive in a regular file, which should have this layout, whatever its header says. `expected` may
 /// be null: what the regions should be; a region that is not in it should be zero. What is of other disks
-/// counts as null. Reads all of the file,
-/// past the page cache, and reports progress (Stage::verifying). Throws base::Unsupported for lzo,
-/// base::SystemError, base::Cancelled.
+/// counts as null. Reads all of the file, past the page cache, and reports progress (Stage::verifying).
+/// Throws base::Unsupported for lzo, base::SystemError, base::Cancelled.
 [[nodiscard]] FoundArchive search_extents(io::FileSystem& fs, const io::File& file,
                                           codec::ArchiveFormat format, const canon::Layout& layout,
                                           const std::vector<DiskChecksums>* expected,

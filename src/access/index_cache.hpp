@@ -64,7 +64,6 @@ class HeaderRecording {
 
   private:
     void flush();
-    void remove_oldest();
 
     io::FileSystem& fs_;
     const io::File& archive_;
