@@ -146,11 +146,15 @@ class CommandRunner::Command {
 
     static int on_exit(sd_event_source*, int, std::uint32_t, void* self) noexcept {
         auto& command = *static_cast<Command*>(self);
-        command.exit_source_.reset();
         // Only looked at: its number is free again when it has been waited for, and may get signals until
         // then.
-        siginfo_t& info = command.exit_.emplace();
-        (void)::waitid(P_PID, static_cast<id_t>(command.pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+        siginfo_t info{};
+        const int result =
+            ::waitid(P_PID, static_cast<id_t>(command.pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+        // As long as it is traced its end shows before we may wait for it: we are called again.
+        if (result == 0 && info.si_pid == 0) return 0;
+        command.exit_source_.reset();
+        command.exit_ = info;
         command.end_if_over();
         return 0;
     }

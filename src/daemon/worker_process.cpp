@@ -81,6 +81,10 @@ WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, con
     }
     varlink::check_event(added, "sd_event_add_child");
     exit_source_.reset(source);
+    // While somebody traces it, its end shows before we may wait for it, so one look is not enough. Only a
+    // source that was off takes the new mode over.
+    for (const int enabled : {SD_EVENT_OFF, SD_EVENT_ON})
+        varlink::check_event(sd_event_source_set_enabled(source, enabled), "sd_event_source_set_enabled");
 }
 
 WorkerProcess::~WorkerProcess() {
@@ -143,6 +147,7 @@ int WorkerProcess::on_errors(sd_event_source*, int, std::uint32_t, void* self) n
 }
 
 int WorkerProcess::on_exit(sd_event_source* source, const siginfo_t* info, void* self) noexcept {
+    (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
     if (self == nullptr) {  // given up before; that it has been reaped is all that is left to do
         (void)sd_event_source_set_floating(source, 0);
         return 0;

@@ -1,5 +1,6 @@
 """The life of the daemon: start, service manager, stop, death, restart, and who else wants its place."""
 
+import ctypes
 import os
 import pathlib
 import re
@@ -8,8 +9,10 @@ import subprocess
 import time
 import unittest
 
-from daemon_process import ENDS, VMAD, DaemonTest, needs_strace, wait_until
+from daemon_process import ENDS, VMAD, DaemonTest, needs_root, needs_strace, state_of, wait_until
 from service_manager import ServiceManager
+
+PTRACE_SEIZE = 0x4206  # ptrace(2)
 
 
 class DaemonLifeTest(DaemonTest):
@@ -65,6 +68,21 @@ class DaemonLifeTest(DaemonTest):
         self.assert_only(archive)
         self.assertEqual(self.start().wait(job)["state"], "done")
         self.assert_canonical(archive)
+
+    @needs_root
+    def test_worker_that_dies_while_it_is_traced(self):
+        """Its end shows at once, but who traces it is the first one who may wait for it."""
+        archive = self.archive()
+        self.write_settings(bwlimit="64K")
+        daemon = self.start()
+        daemon.add(archive.path)
+        worker = wait_until(daemon.workers, "a worker runs")[0]
+        self.assertEqual(ctypes.CDLL(None).ptrace(PTRACE_SEIZE, worker, None, None), 0)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: state_of(worker) == "Z", "the worker is dead")
+        time.sleep(0.2)  # for the daemon to look
+        os.waitpid(worker, 0)
+        wait_until(lambda: "the worker died (signal 9)" in daemon.log.read_text(), "the daemon notices")
 
     @needs_strace
     def test_killed_with_jobs_in_the_queue(self):
