@@ -81,7 +81,7 @@ def wait_for(condition):
     while time.monotonic() < end:
         if result := condition():
             return result
-        time.sleep(0.001)
+        time.sleep(0.005)
     raise AssertionError("it did not happen")
 
 

@@ -12,7 +12,7 @@ from daemon_process import NOBODY, PATIENCE, DaemonTest, needs_root, wait_until
 from hostile_clients import HostileClients
 
 QUEUE = "org.vmad.Queue"
-ROUNDS = 10
+ROUNDS = 5
 # A message each of all of them, several times over, and the daemon itself.
 MOST_MEMORY_KIB = 128 << 10
 

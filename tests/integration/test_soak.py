@@ -1,7 +1,7 @@
 """Everything at once: many backups through the hook while daemon and workers are killed, and backups are pruned and
 replaced. In the end every archive that is still wanted is canonical, and nothing else is left.
 
-VMAD_SOAK_ARCHIVES says how many backups (1000).
+VMAD_SOAK_ARCHIVES says how many backups (500).
 """
 
 import collections
@@ -15,7 +15,7 @@ import unittest
 
 from daemon_process import ENDS, Archive, DaemonTest, send, wait_until
 
-ARCHIVES = int(os.environ.get("VMAD_SOAK_ARCHIVES", "1000"))
+ARCHIVES = int(os.environ.get("VMAD_SOAK_ARCHIVES", "500"))
 HOOKS = 16
 VARIANTS = 24
 # Time for the rest of the queue once nobody makes trouble any more.
