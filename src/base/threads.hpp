@@ -58,11 +58,10 @@ class BoundedQueue {
 
     /// No more pushes, and what is queued is dropped: the way out after an error.
     void abort() noexcept {
-        std::deque<T> dropped;
         {
             const std::lock_guard lock(mutex_);
             closed_ = true;
-            items_.swap(dropped);
+            items_.clear();  // another deque to drop them from would need memory
         }
         room_.notify_all();
         item_.notify_all();

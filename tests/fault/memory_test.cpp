@@ -13,6 +13,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/threads.hpp"
 #include "engine/engine_run.hpp"
 #include "support/dump.hpp"
 #include "support/temporary_directory.hpp"
@@ -107,6 +108,17 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+TEST_CASE("a queue is aborted without memory") {
+    base::BoundedQueue<int> queue(1);
+    REQUIRE(queue.push(1));
+    allocations = 0;
+    stays = true;
+    first_failure = 1;
+    queue.abort();
+    first_failure = 0;
+    CHECK_FALSE(queue.pop());
+}
 
 TEST_CASE("law: whichever allocation fails, the archive is whole and the next run does the work") {
     const auto guest = testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}});
