@@ -4,18 +4,20 @@
 //
 // Each watched process takes one line from standard input when it starts, if there is one: rules, separated
 // by ";", each of them "ACTION CALL NUMBER [VALUE]". CALL is a name of kCalls, "tmpfile" (an openat of an
-// unnamed file), "any", or "any@CALL": any call of the first thread, but those that only wait or manage
-// memory, counted from the first CALL on. NUMBER is which one of the process, from 1; with "+" behind it, all
-// from there on; 0: each. ACTION is
+// unnamed file), "epoll_add" (an epoll_ctl that adds), "any", or "any@CALL": any call of the first thread,
+// but those that only wait or manage memory, counted from the first CALL on. NUMBER is which one of the
+// process, from 1; with "+" behind it, all from there on; 0: each. Not counted is what the dynamic linker
+// does at the start. ACTION is
 //   kill   before the call is made
 //   fail   with the errno value VALUE: it is not made
 //   late   with the errno value VALUE: it is made
 //   short  half of what is asked for, of a read or write
 //   pause  prints {"plan": the line, "at": CALL}, and goes on when there is another line on standard input
-// Other actions do nothing. When a watched process ends, it prints {"plan": the line, "hit": [CALL...],
-// "calls": {CALL: count...}, "order": [CALL...]}, the last one of the first thread, without what "any@"
-// leaves out. What it started is killed when it ends itself.
+// Other actions do nothing. When a watched process ends, it prints {"plan": the line, "end": exit code or
+// -signal, "hit": [CALL...], "calls": {CALL: count...}, "order": [CALL...]}, the last one of the first
+// thread, without what "any@" leaves out. What it started is killed when it ends itself.
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -156,6 +158,7 @@ struct Rule {
 
 struct Process {
     bool is_watched = false;
+    bool is_loaded = false;
     std::string plan;
     std::vector<Rule> rules;
     std::map<std::string, unsigned> counts;
@@ -222,12 +225,13 @@ void report(const Process& process, const std::string& more) {
     print("{\"plan\": \"" + process.plan + "\", " + more + "}");
 }
 
-void report_end(const Process& process) {
+/// `end`: its exit code, or the negative number of the signal that it died of.
+void report_end(const Process& process, int end) {
     std::string calls;
     for (const auto& [call, count] : process.counts)
         calls += (calls.empty() ? "\"" : ", \"") + call + "\": " + std::to_string(count);
-    report(process, "\"hit\": " + in_quotes(process.hit) + ", \"calls\": {" + calls +
-                        "}, \"order\": " + in_quotes(process.order));
+    report(process, "\"end\": " + std::to_string(end) + ", \"hit\": " + in_quotes(process.hit) +
+                        ", \"calls\": {" + calls + "}, \"order\": " + in_quotes(process.order));
 }
 
 bool only_waits_or_allocates(const std::string& call) {
@@ -249,8 +253,13 @@ bool fits(const Rule& rule, const Process& process, const std::string& call, boo
     return rule.number == 0 || number == rule.number || (rule.stays && number > rule.number);
 }
 
-bool is_unnamed(const __ptrace_syscall_info& info) {
-    return info.entry.nr == SYS_openat && (info.entry.args[2] & O_TMPFILE) == O_TMPFILE;
+/// Some calls are several.
+std::string name_of(const __ptrace_syscall_info& info) {
+    const auto& arguments = info.entry.args;
+    if (info.entry.nr == SYS_openat && (arguments[2] & O_TMPFILE) == O_TMPFILE) return "tmpfile";
+    if (info.entry.nr == SYS_epoll_ctl && arguments[1] == EPOLL_CTL_ADD) return "epoll_add";
+    const auto found = kCalls.find(static_cast<long>(info.entry.nr));
+    return found == kCalls.end() ? "other" : found->second;
 }
 
 void act(const Rule& rule, pid_t id, Thread& thread, const std::string& call) {
@@ -280,9 +289,10 @@ void on_call(pid_t id, Thread& thread) {
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return;
     auto& process = processes[thread.process];
-    const auto found = kCalls.find(static_cast<long>(info.entry.nr));
-    const std::string call = found == kCalls.end() ? "other" : is_unnamed(info) ? "tmpfile" : found->second;
+    const auto call = name_of(info);
     const bool is_first_thread = id == thread.process;
+    // The last thing that the dynamic linker does is to give its cache back.
+    if (!std::exchange(process.is_loaded, process.is_loaded || call == "munmap")) return;
     ++process.counts["any"];
     ++process.counts[call];
     if (is_first_thread && !only_waits_or_allocates(call)) {
@@ -332,11 +342,12 @@ void on_stop(pid_t id, int status) {
     (void)::ptrace(request, id, 0, signal);  // it may have been killed meanwhile
 }
 
-void on_end(pid_t id) {
+void on_end(pid_t id, int status) {
     threads.erase(id);
     const auto process = processes.find(id);
     if (process == processes.end()) return;
-    if (process->second.is_watched) report_end(process->second);
+    if (process->second.is_watched)
+        report_end(process->second, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
     processes.erase(process);
 }
 
@@ -375,7 +386,7 @@ int main(int argc, char** argv) {
             on_stop(id, status);
             continue;
         }
-        on_end(id);
+        on_end(id, status);
         if (id == first) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
 }
