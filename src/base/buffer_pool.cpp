@@ -64,11 +64,15 @@ std::unique_ptr<Buffer> BufferPool::take(State& state, std::size_t size) {
 
 void BufferPool::give_back(State& state, std::unique_ptr<Buffer> buffer) noexcept {
     const std::lock_guard lock(state.mutex);
-    for (auto& size_class : state.size_classes) {
-        if (buffer->capacity() == size_class.size && state.bytes <= state.limit) {
-            size_class.unused.push_back(std::move(buffer));
-            return;
+    try {
+        for (auto& size_class : state.size_classes) {
+            if (buffer->capacity() == size_class.size && state.bytes <= state.limit) {
+                size_class.unused.push_back(std::move(buffer));
+                return;
+            }
         }
+    } catch (const std::bad_alloc&) {
+        // There is no memory to keep it: it is freed.
     }
     state.bytes -= buffer->capacity();
 }

@@ -13,6 +13,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/buffer_pool.hpp"
 #include "base/threads.hpp"
 #include "engine/engine_run.hpp"
 #include "support/dump.hpp"
@@ -98,6 +99,16 @@ struct JobStage {
     }
 };
 
+/// Every allocation of `action` fails.
+template <typename Action>
+void without_memory(Action action) {
+    allocations = 0;
+    stays = true;
+    first_failure = 1;
+    action();
+    first_failure = 0;
+}
+
 }  // namespace
 
 void* operator new(std::size_t size) { return allocate(size, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
@@ -112,12 +123,15 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 TEST_CASE("a queue is aborted without memory") {
     base::BoundedQueue<int> queue(1);
     REQUIRE(queue.push(1));
-    allocations = 0;
-    stays = true;
-    first_failure = 1;
-    queue.abort();
-    first_failure = 0;
+    without_memory([&] { queue.abort(); });
     CHECK_FALSE(queue.pop());
+}
+
+TEST_CASE("a buffer is given back without memory") {
+    base::BufferPool pool(4096, 1024, 1 << 20);
+    auto buffer = pool.get(4096);
+    without_memory([&] { buffer.reset(); });
+    CHECK(pool.get(4096));
 }
 
 TEST_CASE("law: whichever allocation fails, the archive is whole and the next run does the work") {
