@@ -131,8 +131,8 @@ if $system; then
     release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     { VMAD_WERROR=$werror tests/system/run.sh --packages "$packages" 2>&1 | tee "$build_dir/system.log"; } &
     system_tests=$!
-    ninja -C "$dir" tests/support/vma-generate tests/support/quirkfs tests/support/powerdisk tests/bench/plain-restore tests/fault/call-tracer \
-        manuals
+    ninja -C "$dir" tests/support/vma-generate tests/support/quirkfs tests/support/powerdisk tests/bench/plain-restore \
+        tests/fault/call-tracer manuals
     { test_package 2>&1 | sed -u 's/^/integration: /'; } &
     integration_tests=$!
     polite='nice'

@@ -1,6 +1,7 @@
 """Jobs of a daemon that is killed at its system calls, or whose calls fail; and of one whose workers are."""
 
 import os
+import re
 import signal
 import time
 
@@ -166,7 +167,10 @@ class DaemonsThrice(Daemons):
 
 
 class DaemonCalls(Daemons):
-    cases = staticmethod(failures)
+    @staticmethod
+    def cases(calls):
+        # Whom nobody can reach has nothing to tell.
+        return [rule for rule in failures(calls) if not re.match(r"fail accept4 \d+\+", rule)]
 
 
 def of_verify_jobs(part):
