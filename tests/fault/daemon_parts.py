@@ -132,7 +132,7 @@ class Daemons(OfJobs):
                 place.run_daemon("command")
                 self.wait_a_while()
             report = self.stop()
-            self.check(report, (place.dir / "log").read_bytes()[said:].decode(errors="replace"))
+            self.check(report, (place.dir / "log").read_bytes()[said:].decode(errors="replace"), rule)
             self.demand_whole()
         place.run_daemon()
         if self.job is None:
@@ -157,9 +157,9 @@ class Daemons(OfJobs):
             daemon.process.wait(PATIENCE)
         return self.place.tracer.report()
 
-    def check(self, report, said):
+    def check(self, report, said, rule):
         demand(report["end"] not in CRASHES, f"the daemon crashed ({report['end']}): {said}")
-        demand(report["end"] <= 0 or said.strip(), f"the daemon ended without a message: exit code {report['end']}")
+        demand(report["end"] <= 0 or explains(said, rule), f"exit code {report['end']}: {said}")
 
 
 class DaemonsThrice(Daemons):
