@@ -44,6 +44,7 @@ class Command(Part):
     def prepare(self):
         place = self.place
         self.out = place.dir / "out"
+        place.use()
         place.forget()
         if self.has_daemon:
             place.run_daemon()

@@ -27,9 +27,10 @@ def explains(reason, rule):
 
 
 class OfJobs(Part):
-    """`kind` of the job; `times` in how many runs the same rule holds."""
+    """`kind` of the job, `ending` of the archive; `times` in how many runs the same rule holds."""
 
     kind = "repack"
+    ending = ""
     times = 1
     cases = staticmethod(kills)
 
@@ -63,6 +64,7 @@ class Workers(OfJobs):
     """One daemon, whose workers are interfered with."""
 
     def prepare(self):
+        self.place.use(self.ending)
         self.start_afresh()
         self.place.run_daemon("worker")
         # The second one finds what the first has left for it.
@@ -113,6 +115,7 @@ class Daemons(OfJobs):
 
     def prepare(self):
         place = self.place
+        place.use(self.ending)
         self.start_afresh()
         place.tracer.plan("")
         place.run_daemon("command")
@@ -170,11 +173,11 @@ class DaemonCalls(Daemons):
     @staticmethod
     def cases(calls):
         # Whom nobody can reach has nothing to tell.
-        return [rule for rule in failures(calls) if not re.match(r"fail accept4 \d+\+", rule)]
+        return [rule for rule in failures(calls) if not re.match(r"fail (accept4|epoll_add|recvfrom|sendto) \d+\+", rule)]
 
 
-def of_verify_jobs(part):
-    return type(f"Verify{part.__name__}", (part,), {"kind": "verify"})
+def of(part, **attributes):
+    return type(part.__name__, (part,), attributes)
 
 
 PARTS = {
@@ -185,4 +188,7 @@ PARTS = {
     "daemon-killed-thrice": DaemonsThrice,
     "daemon-calls": DaemonCalls,
 }
-PARTS |= {f"verify-{name}": of_verify_jobs(part) for name, part in PARTS.items()}
+PARTS |= {f"verify-{name}": of(part, kind="verify") for name, part in PARTS.items()}
+# With threads that unpack and pack, and with another program that does.
+PARTS |= {"zst-worker-calls": of(WorkerCalls, ending=".zst"), "lzo-worker-killed": of(Workers, ending=".lzo"),
+          "lzo-worker-calls": of(WorkerCalls, ending=".lzo")}
