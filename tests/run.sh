@@ -85,7 +85,7 @@ test_threads() {
     local threads=$build_dir/threads wrapper=()
     local files='*hostile_archive_test.cpp,*index_cache_test.cpp,*stored_form_test.cpp'
     local cases='*anywhere*,*flipped*,*changed?bit*,*wrong?in?one?frame*,*in?any?form?compare*,*3?GiB*,*restored?is?the?same*'
-    cases+=',*repacking?twice*,*any?two?dumps*,*growing?a?disk*'
+    cases+=',*repacking?twice*,*any?two?dumps*,*growing?a?disk*,*each?region?of?each?disk*,*bytes?of?the?raw?canonical*'
     configure "$threads" -Dwerror=$werror -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false
     # gcc 12's does not know where a kernel that randomizes more bits of addresses puts things. A container may not be
     # allowed to switch that off; and where it need not be, nothing is lost.
