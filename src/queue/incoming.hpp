@@ -25,8 +25,9 @@ using AcceptPath = std::function<std::optional<std::string>(const std::string& p
 
 /// Hands the path in each file to `accept`, in the order of their names, and only then removes the file, so
 /// that a path is handed over at least once. A file that holds no absolute UTF-8 path, or a refused one, is
-/// set aside and reported; one that cannot be read now is reported and stays for the next time. Throws
-/// base::SystemError, and what `accept` throws; the files not yet taken stay.
+/// set aside and reported; one that cannot be read now is reported and stays for the next time. What a
+/// request that was cut short has left is removed after a day. Throws base::SystemError, and what `accept`
+/// throws; the files not yet taken stay.
 [[nodiscard]] std::vector<BadFile> take_incoming(io::FileSystem& fs, const io::File& directory,
                                                  const AcceptPath& accept);
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <map>
 #include <set>
 
@@ -51,6 +52,19 @@ TEST_CASE("each file is handed over in the order of names, then removed") {
     CHECK(taken.bad.empty());
     CHECK(state.names() == std::set<std::string>{".3.tmp", "4.bad"});
     CHECK(take(state, fs).paths.empty());
+}
+
+TEST_CASE("what a request that was cut short has left is removed after a day") {
+    const StateDirectory state;
+    io::FileSystem fs;
+    constexpr std::int64_t kDay = std::int64_t{24} * 3600;
+    for (const std::string name : {".0123456789abcdef.tmp", ".1123456789abcdef.tmp", ".somebody's"})
+        state.write(name, "/half");
+    state.set_modified(".0123456789abcdef.tmp", {std::time(nullptr) - kDay - 60, 0});
+    state.set_modified(".1123456789abcdef.tmp", {std::time(nullptr) - kDay + 60, 0});
+    state.set_modified(".somebody's", {1, 0});
+    CHECK(take(state, fs).paths.empty());
+    CHECK(state.names() == std::set<std::string>{".1123456789abcdef.tmp", ".somebody's"});
 }
 
 TEST_CASE("what is not a path is set aside and reported, and holds nothing up") {
