@@ -1,7 +1,4 @@
-// A replacement is killed at every call, before and after it was done; settling is killed at every call too.
-#include <sys/wait.h>
-#include <unistd.h>
-
+// A replacement is killed at every call, before and after it was done; recovery is killed at every call, too.
 #include <chrono>
 #include <set>
 
@@ -16,8 +13,9 @@ using namespace vmad::fault;
 
 namespace {
 
-constexpr int kKilled = 77;
-constexpr int kDone = 0;
+/// Thrown by every call from the death on. Not an Error: nothing may deal with it. What destructors then try
+/// to do is not done either.
+struct Killed {};
 
 /// Where and when a process dies.
 struct Death {
@@ -26,54 +24,39 @@ struct Death {
 };
 
 void arm(const Death& death, support::FaultFileSystem& fs) {
-    (death.was_done ? fs.after : fs.before) = [death](const support::Call& call) {
-        if (call.number == death.call) ::_exit(kKilled);
+    fs.before = [death](const support::Call& call) {
+        if (call.number > death.call || (call.number == death.call && !death.was_done)) throw Killed();
+    };
+    fs.after = [death](const support::Call& call) {
+        if (call.number == death.call) throw Killed();
     };
 }
 
-/// Runs `work` in a process of its own, whose end is immediate: no destructor runs. True when it was killed.
+/// True when it was killed.
 template <typename Work>
 bool dies(Work work) {
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        try {
-            work();
-        } catch (...) {
-            ::_exit(1);
-        }
-        ::_exit(kDone);
+    try {
+        work();
+        return false;
+    } catch (const Killed&) {
+        return true;
     }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(WIFEXITED(status));
-    const int code = WEXITSTATUS(status);
-    REQUIRE((code == kKilled || code == kDone));
-    return code == kKilled;
 }
 
-/// The job file of the daemon, outside the storage.
-class JobFile {
-  public:
-    void write(const publish::RecoveryRecord& record) const {
-        directory_.write("new", nlohmann::json(record).dump());
-        std::filesystem::rename(directory_ / "new", directory_ / "record");
-    }
-    [[nodiscard]] std::optional<publish::RecoveryRecord> read() const {
-        if (!directory_.has("record")) return std::nullopt;
-        return nlohmann::json::parse(directory_.read("record")).get<publish::RecoveryRecord>();
-    }
+/// What the daemon keeps of the job, outside the storage, as its file has it; empty at first.
+using JobFile = std::string;
 
-  private:
-    support::TemporaryDirectory directory_{support::TemporaryDirectory::fast_base()};
-};
+std::optional<publish::RecoveryRecord> record_in(const JobFile& job) {
+    if (job.empty()) return std::nullopt;
+    return nlohmann::json::parse(job).get<publish::RecoveryRecord>();
+}
 
-bool replacement_dies(const Abilities& abilities, const Storage& storage, const JobFile& job, Death death) {
+bool replacement_dies(const Abilities& abilities, const Storage& storage, JobFile& job, Death death) {
     return dies([&] {
         support::FaultFileSystem fs;
         arm(death, fs);
         (void)replace(abilities, fs, storage,
-                      [&](const publish::RecoveryRecord& record) { job.write(record); });
+                      [&](const publish::RecoveryRecord& record) { job = nlohmann::json(record).dump(); });
     });
 }
 
@@ -124,10 +107,10 @@ TEST_CASE("killed at any call, and killed at any call of recovery, the archive i
                 CAPTURE(was_done);
                 CAPTURE(n);
                 const Storage storage;
-                const JobFile job;
+                JobFile job;
                 CHECK(replacement_dies(abilities, storage, job, {n, was_done}));
                 CHECK(storage.is_whole());
-                const auto record = job.read();
+                const auto record = record_in(job);
                 if (!record) {
                     CHECK(storage.content() == kOld);
                     CHECK(storage.is_clean());
