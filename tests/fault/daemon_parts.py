@@ -23,6 +23,8 @@ def explains(reason, rule):
     errors = [os.strerror(int(value)) for value in rule.split()[3:]]
     if "Cannot allocate memory" in errors:
         errors += ["out of memory", "cannot start a thread: Resource temporarily unavailable"]
+    if rule.startswith("fail flock"):
+        errors += ["another process is working on", "another vmad is using"]
     return any(error in reason for error in errors)
 
 
