@@ -58,7 +58,7 @@ inline constexpr std::array<const char*, 6> kWaitReasonNames{"retry",  "space", 
 
 /// How far a running job is as a whole, verification included (base::WholeProgress). Not kept in the spool.
 struct JobProgress {
-    std::string stage;  ///< "repacking", "verifying" or "sharing"
+    std::string stage;  ///< "repacking", "verifying", "checking" (its source once more) or "sharing"
     std::uint64_t done_bytes = 0;
     std::uint64_t total_bytes = 0;                   ///< the size of the archive
     std::uint64_t bytes_per_second = 0;              ///< over the last seconds; 0 when not known yet

@@ -117,6 +117,7 @@ std::string to_line(const WorkerOrder& order) {
              {"memory_bytes", order.memory_bytes},
              {"known_beside", order.known_beside},
              {"share_blocks", order.share_blocks},
+             {"verify_source", base::kVerifySourceWords[static_cast<std::size_t>(order.verify_source)]},
              {"last_attempt", order.last_attempt},
              {"spill_dir", order.spill_dir},
              {"zstd_level", order.zstd_level},
@@ -145,6 +146,8 @@ WorkerOrder worker_order_from_line(std::string_view line) {
     order.known = fields.find<ArchiveRecord>("known");
     order.known_beside = fields.get<std::vector<std::string>>("known_beside");
     order.share_blocks = fields.get<bool>("share_blocks");
+    order.verify_source =
+        static_cast<base::VerifySource>(fields.choose("verify_source", base::kVerifySourceWords));
     order.last_attempt = fields.get<bool>("last_attempt");
     order.spill_dir = fields.get<std::string>("spill_dir");
     order.zstd_level = fields.get<int>("zstd_level");

@@ -17,6 +17,7 @@
 
 #include "api/archive_record.hpp"
 #include "api/job.hpp"
+#include "base/limits.hpp"
 
 namespace vmad::api {
 
@@ -33,6 +34,7 @@ struct WorkerOrder {
     /// the newest, newest first, and then failed ones. The result says which of them are gone.
     std::vector<std::string> known_beside{};
     bool share_blocks = false;  ///< where the file system can
+    base::VerifySource verify_source = base::VerifySource::automatic;
     /// Should the worker die once more, the job has failed: it does no more than the archive needs.
     bool last_attempt = false;
     std::string spill_dir;

@@ -1,6 +1,7 @@
 // Limits and defaults of what both the settings of the daemon and the options of vmactl can tune.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace vmad::base {
@@ -16,5 +17,14 @@ inline constexpr int kMaxZstdLevel = 19;
 inline constexpr int kDefaultZstdLevel = 3;
 
 inline constexpr unsigned kMaxThreads = 64;
+
+/// When the source of a repack is read once more before it is replaced.
+enum class VerifySource {
+    automatic,  ///< where its format has no checksum of its content
+    always,
+    off,
+};
+/// In the order of the enum.
+inline constexpr std::array kVerifySourceWords{"auto", "always", "off"};
 
 }  // namespace vmad::base

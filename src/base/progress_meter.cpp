@@ -48,6 +48,7 @@ double ProgressMeter::done_bytes() const noexcept {
     // No stage can be further than the one before it.
     double part_before = 1;
     for (const auto& stage : stages_) {
+        if (stage.ended && stage.total_bytes == 0) continue;
         const auto weight = stage.total_bytes != 0 ? static_cast<double>(stage.total_bytes) : size;
         part_before = std::min(static_cast<double>(stage.done_bytes) / weight, part_before);
         done += part_before * weight;

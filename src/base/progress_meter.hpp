@@ -2,8 +2,8 @@
 // stages report.
 //
 // Stages are weighed by the bytes that they read: the source, then the copy, which counts as large as the
-// source until its size is known. They may overlap. What comes out never falls back, and is the total once,
-// at the end. Any thread.
+// source until its size is known. One that ends without a byte counts for nothing from then on. They may
+// overlap. What comes out never falls back, and is the total once, at the end. Any thread.
 #pragma once
 
 #include <chrono>

@@ -28,12 +28,12 @@ class CancelFlag {
     static_assert(std::atomic<bool>::is_always_lock_free);
 };
 
-/// What a task is doing: copying payload into place, reading an archive to verify it, writing disks to files,
-/// or sharing blocks with another archive.
-enum class Stage { repacking, verifying, extracting, sharing };
+/// What a task is doing: copying payload into place, reading an archive to verify it, reading the source of a
+/// repack once more, writing disks to files, or sharing blocks with another archive.
+enum class Stage { repacking, verifying, checking, extracting, sharing };
 
 /// The name of each stage, wherever it is shown or stored.
-inline constexpr std::array kStageNames{"repacking", "verifying", "extracting", "sharing"};
+inline constexpr std::array kStageNames{"repacking", "verifying", "checking", "extracting", "sharing"};
 
 [[nodiscard]] inline const char* to_string(Stage stage) noexcept {
     return kStageNames[static_cast<std::size_t>(stage)];

@@ -26,7 +26,9 @@ ArchiveSource::ArchiveSource(ArchiveFormat format, std::unique_ptr<io::ByteSourc
 ArchiveSource ArchiveSource::of_file(io::FileSystem& fs, const io::File& file, io::CacheUse cache_use,
                                      const SourceOptions& options) {
     const auto format = format_of_file(fs, file);
-    auto stored = std::make_unique<io::FileSource>(fs, file, cache_use);
+    std::unique_ptr<io::ByteSource> stored = std::make_unique<io::FileSource>(fs, file, cache_use);
+    if (options.sums != nullptr)
+        stored = std::make_unique<io::SummedSource>(std::move(stored), *options.sums);
     auto found = format == ArchiveFormat::zstd ? read_seek_table(fs, file) : FoundSeekTable{};
     ArchiveSource source(format, std::move(stored), std::move(found), options);
     if (format == ArchiveFormat::raw) source.raw_file_ = &file;

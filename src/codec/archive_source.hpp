@@ -7,12 +7,15 @@
 
 #include "codec/decoder.hpp"
 #include "io/file_source.hpp"
+#include "io/read_sums.hpp"
 
 namespace vmad::codec {
 
 struct SourceOptions {
     unsigned threads = 1;  ///< that decompress, where the file lets more than one
     const base::CancelFlag* cancel = nullptr;
+    /// Of a file read through the page cache: is given what is read of it. May be null.
+    io::ReadSums* sums = nullptr;
 };
 
 class ArchiveSource final : public io::ByteSource {
@@ -34,6 +37,8 @@ class ArchiveSource final : public io::ByteSource {
     [[nodiscard]] ArchiveFormat format() const noexcept { return format_; }
     /// The file whose bytes are the archive's, at the same offsets; null when there is no such file.
     [[nodiscard]] const io::File* raw_file() const noexcept { return raw_file_; }
+    /// What was read so far stands in a format with checksums of the content, and they held.
+    [[nodiscard]] bool content_checked() const noexcept { return decoder_ && decoder_->content_checked(); }
     /// What was odd about how it is stored, though it could be read: final when it was read to its end.
     [[nodiscard]] const std::string& warning() const noexcept;
     /// After it was read to its end: why it is not stored the way a canonical archive of its format is, with

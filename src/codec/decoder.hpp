@@ -5,6 +5,7 @@
 // of the archive up to which it could be read and whose rule names the byte of the compressed file.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +50,8 @@ class Decoder : public io::ByteSource {
     [[nodiscard]] const std::string& warning() const noexcept { return warning_; }
     /// Every zstd frame so far had its content's size and a checksum.
     [[nodiscard]] bool frames_checked() const noexcept { return frames_checked_; }
+    /// Everything so far had a checksum of its content, which held. Any thread.
+    [[nodiscard]] bool content_checked() const noexcept { return content_checked_; }
     /// The zstd stream was read to its end, and has the fillings and the seek table of a canonical one, and
     /// no other skippable frame; the gzip stream has nothing behind its members.
     [[nodiscard]] bool is_canonical_form() const noexcept { return is_canonical_form_; }
@@ -59,6 +62,7 @@ class Decoder : public io::ByteSource {
     FrameEnds frame_ends_;
     std::string warning_;
     bool frames_checked_ = true;
+    std::atomic<bool> content_checked_ = true;
     bool is_canonical_form_ = false;
 };
 

@@ -3,9 +3,11 @@
 #include <atomic>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/integers.hpp"
 #include "codec/lzop.hpp"
 #include "codec/lzop_run.hpp"
 #include "io/byte_stream.hpp"
@@ -14,6 +16,17 @@ namespace vmad::codec {
 namespace {
 
 using std::chrono::milliseconds;
+
+/// The header of an .lzo file, as lzop.c writes it: BE16 version behind a magic number of 9 bytes, and BE32
+/// flags at byte 17. Older versions than 0.94 had other headers.
+bool has_checksums(std::span<const std::byte> stored) {
+    constexpr std::size_t kVersionAt = 9, kFlagsAt = 17;
+    constexpr std::uint16_t kFirstVersion = 0x0940;
+    constexpr std::uint32_t kOfContent = 0x0101;  ///< F_ADLER32_D, F_CRC32_D
+    return stored.size() >= kFlagsAt + 4 &&
+           base::load_be<std::uint16_t>(stored.data() + kVersionAt) >= kFirstVersion &&
+           (base::load_be<std::uint32_t>(stored.data() + kFlagsAt) & kOfContent) != 0;
+}
 
 class LzopDecoder final : public Decoder {
   public:
@@ -60,6 +73,7 @@ class LzopDecoder final : public Decoder {
 void LzopDecoder::feed() noexcept {
     try {
         std::vector<std::byte> piece(kLzopPieceBytes);
+        bool is_first = true;
         for (std::size_t count = piece.size(); count == piece.size();) {
             other_.outside([&] {
                 iovec slice{piece.data(), piece.size()};
@@ -67,6 +81,7 @@ void LzopDecoder::feed() noexcept {
                 const std::lock_guard lock(mutex_);
                 progress_ = stored_.progress();
             });
+            if (std::exchange(is_first, false)) content_checked_ = has_checksums({piece.data(), count});
             if (!send({piece.data(), count})) return;
         }
         sent_all_ = true;

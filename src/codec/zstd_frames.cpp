@@ -53,7 +53,7 @@ ZstdContext make_zstd_context() {
 
 std::optional<ZstdFrameHead> read_frame_head(std::span<const std::byte> bytes) {
     if (begins_like(bytes, ZSTD_MAGIC_SKIPPABLE_START, ZSTD_MAGIC_SKIPPABLE_MASK))
-        return ZstdFrameHead{.skippable = true, .checked = true};
+        return ZstdFrameHead{.skippable = true, .checked = true, .has_checksum = true};
     if (!begins_like(bytes, ZSTD_MAGICNUMBER, 0xffffffff)) return std::nullopt;
     ZstdFrameHead head;
     if (bytes.size() < kMagicBytes + 2) return head;  // too short for a frame: its reader will see
@@ -61,6 +61,7 @@ std::optional<ZstdFrameHead> read_frame_head(std::span<const std::byte> bytes) {
     const auto size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
     const bool sized = size != ZSTD_CONTENTSIZE_UNKNOWN && size != ZSTD_CONTENTSIZE_ERROR;
     head.checked = checksum && sized;
+    head.has_checksum = checksum;
     head.window_too_large = single_segment ? sized && size > kMaxWindowBytes
                                            : window_bytes(bytes[kMagicBytes + 1]) > kMaxWindowBytes;
     return head;
@@ -101,6 +102,7 @@ ZstdFrames::ZstdFrames(io::ByteSource& stored, const base::CancelFlag* cancel,
       offset_(start.offset) {
     frame_ends_ = start.frame_ends;
     frames_checked_ = start.frames_checked;
+    content_checked_ = start.content_checked;
 }
 
 std::size_t ZstdFrames::read(std::span<iovec> into) {
@@ -143,6 +145,7 @@ bool ZstdFrames::begin_frame() {
             "it with zstd -d --long=31 and compress it again without --long",
             input_.offset(), kMaxWindowBytes >> 20));
     frames_checked_ = frames_checked_ && head->checked;
+    content_checked_ = content_checked_ && head->has_checksum;
     next_bytes_ = ZSTD_initDStream(context_.get());
     in_frame_ = true;
     return true;

@@ -32,6 +32,7 @@ struct ZstdFrameHead {
     bool skippable = false;
     /// It has its content's size and a checksum; or it is skippable, so that there is nothing to check.
     bool checked = false;
+    bool has_checksum = false;  ///< of its content; or it is skippable
     /// It needs more memory than kMaxWindowLog allows.
     bool window_too_large = false;
 };
@@ -58,6 +59,7 @@ class ZstdFrames final : public Decoder {
         std::uint64_t entry = 0;   ///< of the seek table
         FrameEnds frame_ends;
         bool frames_checked = true;
+        bool content_checked = true;
         ZstdFormCheck form_check;
     };
 

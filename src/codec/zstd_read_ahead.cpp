@@ -53,6 +53,7 @@ std::size_t ZstdReadAhead::read(std::span<iovec> into) {
     done += plain_->read(into);
     frame_ends_ = plain_->frame_ends();
     frames_checked_ = plain_->frames_checked();
+    content_checked_ = plain_->content_checked();
     warning_ = plain_->warning();
     is_canonical_form_ = plain_->is_canonical_form();
     return done;
@@ -83,6 +84,7 @@ void ZstdReadAhead::close_frame() {
         const auto frame = *take_frame(rest);
         const auto head = *read_frame_head(frame);
         frames_checked_ = frames_checked_ && head.checked;
+        content_checked_ = content_checked_ && head.has_checksum;
         if (head.skippable) {
             form_check_.begin_skippable(frame.first<SeekTable::kHeaderBytes>());
             form_check_.add_content(frame.subspan(SeekTable::kHeaderBytes));
@@ -124,9 +126,9 @@ void ZstdReadAhead::go_on_without_table() {
         read.insert(read.end(), slot(i).stored.begin(),
                     slot(i).stored.begin() + static_cast<std::ptrdiff_t>(slot(i).stored_bytes));
     rest_ = std::make_unique<io::PrefixedSource>(std::move(read), stored_);
-    plain_ = std::make_unique<ZstdFrames>(
-        *rest_, cancel_, std::move(seek_table_),
-        ZstdFrames::Start{stored_offset_, offset_, entry_, frame_ends_, frames_checked_, form_check_});
+    plain_ = std::make_unique<ZstdFrames>(*rest_, cancel_, std::move(seek_table_),
+                                          ZstdFrames::Start{stored_offset_, offset_, entry_, frame_ends_,
+                                                            frames_checked_, content_checked_, form_check_});
 }
 
 }  // namespace vmad::codec

@@ -262,6 +262,7 @@ _vmactl_offer_values() {
     '[DURATION] status') _vmactl_offer 1s 5s 30s ;;
     'VMID '*) _vmactl_offer_guests ;;
     'FORMAT create') _vmactl_offer raw zstd gzip lzo ;;
+    'WHEN repack') _vmactl_offer auto always off ;;
     'NAME=FILE '* | 'NAME=IMAGE '*) _vmactl_offer_named_files ;;
     'OUT '* | 'NEW '*) _vmactl_offer_archives ;;
     'NAME config') _vmactl_offer_configs ;;

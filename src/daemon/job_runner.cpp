@@ -230,6 +230,7 @@ api::WorkerOrder JobRunner::order_for(const Job& job) const {
             .known = known != nullptr ? std::optional(*known) : std::nullopt,
             .known_beside = known_beside(job),
             .share_blocks = settings_.share_blocks == settings::ShareBlocks::automatic,
+            .verify_source = settings_.verify_source,
             .last_attempt = job.attempts >= queue::kMostAttempts,
             .spill_dir = settings_.spill_dir,
             .zstd_level = settings_.zstd_level,

@@ -130,10 +130,13 @@ class Exchange {
 
 /// What a whole reading of the archive finds; nothing when it is not canonical.
 std::optional<verify::Survey> survey_canonical(io::FileSystem& fs, const io::File& file,
-                                               const base::TaskOptions& task) {
+                                               const base::TaskOptions& task, verify::SourceCheck* check) {
     if (verify::canonical_by_headers(fs, file, task) != verify::Canonical::yes) return std::nullopt;
-    auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {task.threads, task.cancel});
+    auto source = codec::ArchiveSource::of_file(
+        fs, file, io::CacheUse::keep,
+        {task.threads, task.cancel, check != nullptr ? check->sums() : nullptr});
     auto survey = verify::survey(source, as_repacking(task));
+    if (check != nullptr) check->look_at(source);
     if (!survey.deviation.empty()) return std::nullopt;
     return survey;
 }
@@ -142,10 +145,11 @@ std::optional<verify::Survey> survey_canonical(io::FileSystem& fs, const io::Fil
 
 std::optional<engine::RepackResult> exchange_configs(io::FileSystem& fs, const io::File& file,
                                                      ArchiveFormat format, engine::OrderedWriter& writer,
-                                                     const engine::RepackOptions& options) {
+                                                     const engine::RepackOptions& options,
+                                                     verify::SourceCheck* check) {
     if (!options.edit_configs || (format != ArchiveFormat::raw && format != ArchiveFormat::zstd))
         return std::nullopt;
-    const auto survey = survey_canonical(fs, file, options.task);
+    const auto survey = survey_canonical(fs, file, options.task, check);
     if (!survey || survey->format != format) return std::nullopt;
     if (options.configs_read) options.configs_read(survey->header.configs);
     auto header = survey->header;

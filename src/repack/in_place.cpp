@@ -12,6 +12,7 @@
 #include "repack/config_exchange.hpp"
 #include "verify/canonical_check.hpp"
 #include "verify/published_digest.hpp"
+#include "verify/source_check.hpp"
 
 namespace vmad::repack {
 namespace {
@@ -91,19 +92,34 @@ bool edits_configs(io::FileSystem& fs, const io::File& file, const engine::Repac
 
 /// The copy gets a digest of its own. It would fit what went bad in the source since that was published, and
 /// nothing would tell any more: so that is an error.
-engine::RepackResult write_copy(io::FileSystem& fs, codec::ArchiveSource& source, const io::File& original,
-                                engine::OrderedWriter& writer, engine::RepackOptions options) {
+engine::RepackResult write_copy(io::FileSystem& fs, const io::File& original, engine::OrderedWriter& writer,
+                                engine::RepackOptions repack, const InPlaceOptions& options,
+                                std::optional<verify::SourceCheck>& check, std::string& warning) {
     const auto published = verify::published_digest(fs, original);
+    auto when = options.verify_source;
+    // That digest has come out of the first reading.
+    if (published && when == base::VerifySource::automatic) when = base::VerifySource::off;
+    check.emplace(fs, original, when, repack.task);
     std::vector<vma::Config> configs;
-    options.configs_read = [&, told = std::move(options.configs_read)](const auto& read) {
+    repack.configs_read = [&, told = std::move(repack.configs_read)](const auto& read) {
         configs = read;
         if (told) told(read);
     };
-    auto exchanged = exchange_configs(fs, original, source.format(), writer, options);
-    auto result = exchanged ? *std::move(exchanged) : engine::repack(fs, source, writer, options);
-    const auto& devices = result.fingerprint.devices;
+    auto result = exchange_configs(fs, original, repack.format, writer, repack, &*check);
+    if (!result) {
+        auto source = codec::ArchiveSource::of_file(fs, original, options.source_cache,
+                                                    {repack.task.threads, repack.task.cancel, check->sums()});
+        repack.configs_read = [&, told = std::move(repack.configs_read)](const auto& read) {
+            check->look_at(source);
+            told(read);
+        };
+        result = engine::repack(fs, source, writer, repack);
+        check->look_at(source);
+        warning = source.warning();
+    }
+    const auto& devices = result->fingerprint.devices;
     if (published) published->require(canon::content_digest(devices, configs), devices);
-    return result;
+    return *std::move(result);
 }
 
 }  // namespace
@@ -128,6 +144,7 @@ InPlaceResult replace_in_place(
     if (!content) return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
     if (options.before_copy) options.before_copy(size);
+    if (!content->verify_source) options.repack.task.report_end(base::Stage::checking, 0);
     publish::ReplaceFile replacement(fs, std::move(target), options.journal, options.reserve_bytes);
     replacement.require_space(size);
     engine::RepackResult result;
@@ -150,6 +167,7 @@ InPlaceResult replace_in_place(
         replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
+        if (content->verify_source) content->verify_source();
     } catch (const io::NoSpace& error) {
         const auto written = static_cast<std::uint64_t>(fs.status(replacement.temporary()).st_size);
         if (written == 0) throw;
@@ -177,6 +195,7 @@ InPlaceResult replace_in_place(
 
 InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const InPlaceOptions& options) {
     const auto& task = options.repack.task;
+    std::optional<verify::SourceCheck> check;
     return replace_in_place(fs, path, options, [&](const io::File& archive) -> std::optional<Replacement> {
         if (!edits_configs(fs, archive, options.repack) &&
             verify::canonical_by_headers(fs, archive, {task.threads, task.cancel, {}}) ==
@@ -185,14 +204,13 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
             return std::nullopt;
         }
         return Replacement{.format = codec::format_of_file(fs, archive),
-                           .write = [&](const io::File& original, engine::OrderedWriter& writer,
-                                        engine::RepackOptions repack, std::string& warning) {
-                               auto source = codec::ArchiveSource::of_file(fs, original, options.source_cache,
-                                                                           {task.threads, task.cancel});
-                               auto result = write_copy(fs, source, original, writer, std::move(repack));
-                               warning = source.warning();
-                               return result;
-                           }};
+                           .write =
+                               [&](const io::File& original, engine::OrderedWriter& writer,
+                                   engine::RepackOptions repack, std::string& warning) {
+                                   return write_copy(fs, original, writer, std::move(repack), options, check,
+                                                     warning);
+                               },
+                           .verify_source = [&] { check->finish(); }};
     });
 }
 

@@ -32,6 +32,7 @@ struct InPlaceOptions {
     /// Its kind and spill.beside do not matter: the archive's kind is kept, its directory comes first.
     engine::RepackOptions repack;
     io::CacheUse source_cache = io::CacheUse::keep;
+    base::VerifySource verify_source = base::VerifySource::automatic;
     std::vector<std::string> directories;  ///< only below these; empty: anywhere
     bool announced = false;                ///< known to be finished: its age does not matter
     std::string lock_directory;            ///< absolute; made when missing
@@ -71,6 +72,8 @@ struct Replacement {
     std::function<engine::RepackResult(const io::File& original, engine::OrderedWriter& writer,
                                        engine::RepackOptions options, std::string& warning)>
         write;
+    /// Throws what is to keep the copy, which has been verified, from being published. May be empty.
+    std::function<void()> verify_source{};
 };
 
 /// Replaces an archive by what `make` decides on while it is open and locked; the archive stays as it is
@@ -103,8 +106,8 @@ class NoSpaceForCopy : public io::NoSpace {
     std::uint64_t size_bytes_;
 };
 
-/// `path` is absolute. Throws what engine::repack() and verify::CopyVerification throw, base::InvalidArchive
-/// when the archive is not what it was published as (verify/published_digest.hpp),
+/// `path` is absolute. Throws what engine::repack(), verify::CopyVerification and verify::SourceCheck throw,
+/// base::InvalidArchive when the archive is not what it was published as (verify/published_digest.hpp),
 /// publish::StorageMissing when its directory is not there, io::NoSpace (NoSpaceForCopy when a part was
 /// written), and base::Error when the file cannot be replaced safely; the archive is as it was then. When
 /// something was journalled, recover_in_place() is due before the next attempt.

@@ -27,6 +27,8 @@ constexpr std::int64_t kDaySeconds = std::int64_t{24} * 60 * 60;
 constexpr std::int64_t kMaxVerifyEverySeconds = kMaxKeepDays * kDaySeconds;
 /// In the order of the enums.
 constexpr std::array<std::string_view, 2> kShareBlocksWords{"auto", "off"};
+constexpr std::array<std::string_view, 3> kVerifySourceWords{
+    base::kVerifySourceWords[0], base::kVerifySourceWords[1], base::kVerifySourceWords[2]};
 constexpr std::array<std::string_view, 2> kNotifyWords{"off", "proxmox"};
 constexpr std::uint64_t kMinBwlimit = std::uint64_t{64} << 10;
 constexpr std::uint64_t kMaxBwlimit = std::uint64_t{1} << 40;
@@ -151,6 +153,13 @@ constexpr Key kKeys[] = {
      [](const Settings& settings) {
          const auto& every = settings.verify_every_seconds;
          return every ? toml_duration(*every) : toml_text("off");
+     }},
+    {"verify_source",
+     [](const SettingValue& value, Settings& settings) {
+         settings.verify_source = static_cast<base::VerifySource>(value.one_of(kVerifySourceWords));
+     },
+     [](const Settings& settings) {
+         return toml_text(kVerifySourceWords[static_cast<std::size_t>(settings.verify_source)]);
      }},
     {"verify_window",
      [](const SettingValue& value, Settings& settings) {

@@ -96,10 +96,12 @@ std::optional<std::int64_t> SettingValue::duration_or(std::string_view word, std
     return duration_within(least, most, instead);
 }
 
-std::size_t SettingValue::one_of(const std::array<std::string_view, 2>& words) const {
-    const std::string instead = fmt::format("write {} or {}", toml_text(words[0]), toml_text(words[1]));
+std::size_t SettingValue::one_of(std::span<const std::string_view> words) const {
+    std::string instead = "write " + toml_text(words.front());
+    for (const auto& word : words.subspan(1))
+        instead += (&word == &words.back() ? " or " : ", ") + toml_text(word);
     const std::string& given = text(instead);
-    const auto* found = std::find(words.begin(), words.end(), given);
+    const auto found = std::find(words.begin(), words.end(), given);
     if (found == words.end()) fail(fmt::format("is {}", toml_text(given)), instead);
     return static_cast<std::size_t>(found - words.begin());
 }

@@ -4,10 +4,10 @@
 // Every reading throws base::UsageError "FILE:LINE:COLUMN: what is wrong; what to write instead".
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +37,8 @@ class SettingValue {
     /// The same, or nothing for the string `word`.
     [[nodiscard]] std::optional<std::int64_t> duration_or(std::string_view word, std::int64_t least,
                                                           std::int64_t most) const;
-    /// The index in `words`, which are two, of the string that it is.
-    [[nodiscard]] std::size_t one_of(const std::array<std::string_view, 2>& words) const;
+    /// The index in `words`, two or more, of the string that it is.
+    [[nodiscard]] std::size_t one_of(std::span<const std::string_view> words) const;
     /// As parse_start_window() spells it.
     [[nodiscard]] StartWindow start_window() const;
     /// Whether it is "", which some keys take for none.

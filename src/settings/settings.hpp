@@ -51,6 +51,7 @@ struct Settings {
     std::optional<std::uint64_t> reserve_bytes;  ///< left free, to 64 TiB; none: 5 %, at most 1 GiB
     std::optional<StartWindow> start_window;     ///< when jobs start; none: always
     ShareBlocks share_blocks = ShareBlocks::automatic;
+    base::VerifySource verify_source = base::VerifySource::automatic;
     /// Each archive is verified once in that time, 1 to 3650 days; none: only when somebody asks for it.
     std::optional<std::int64_t> verify_every_seconds;
     std::optional<StartWindow> verify_window;  ///< when verify jobs start; none: that of start_window

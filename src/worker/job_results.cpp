@@ -12,6 +12,7 @@
 #include "publish/archive_target.hpp"
 #include "publish/replace_file.hpp"
 #include "repack/in_place.hpp"
+#include "verify/source_check.hpp"
 #include "worker/space_refusal.hpp"
 
 namespace vmad::worker {
@@ -69,6 +70,8 @@ WorkerResult result_of_failure(const std::string& version) {
         auto result = refused(error.verdict(), version);
         result.damaged = true;
         return result;
+    } catch (const verify::ReadsDiffer& error) {
+        return waits(WaitReason::retry, error.what());
     } catch (const base::Unsupported& error) {
         return refused(error.what(), version);
     } catch (const base::Error& error) {

@@ -258,7 +258,8 @@ WorkerResult run_verification(io::FileSystem& fs, const api::WorkerOrder& order,
 
 WorkerResult run_repack(io::FileSystem& fs, const api::WorkerOrder& order, const base::CancelFlag& cancel,
                         const JobReports& reports) {
-    base::ProgressMeter meter({base::Stage::repacking, base::Stage::verifying}, kReportEvery,
+    base::ProgressMeter meter({base::Stage::repacking, base::Stage::verifying, base::Stage::checking},
+                              kReportEvery,
                               [&](const auto& whole) { reports.progress(job_progress(whole)); });
     repack::InPlaceOptions options;
     options.repack.task.threads = order.threads != 0 ? order.threads : base::default_threads();
@@ -273,6 +274,7 @@ WorkerResult run_repack(io::FileSystem& fs, const api::WorkerOrder& order, const
                 reports.guest(pve::guest_name(config.data));
     };
     options.source_cache = io::CacheUse::drop_behind;
+    options.verify_source = order.verify_source;
     options.directories = order.directories;
     options.announced = order.job.announced;
     options.lock_directory = order.state_dir + "/locks";

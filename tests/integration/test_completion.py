@@ -303,6 +303,7 @@ class CompletionTest(DaemonTest):
                          ["scsi0=qcow2:dump/y.qcow2"])
         self.assertEqual(self.offered("vmactl create --disk sc"), [])
         self.assertEqual(self.offered("vmactl create --format "), ["gzip", "lzo", "raw", "zstd"])
+        self.assertEqual(self.offered("vmactl repack --verify-source "), ["always", "auto", "off"])
         self.assertEqual(self.offered("vmactl create dump/"), ["dump/x.vma"])
 
     def test_jobs(self):

@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import support
-from daemon_process import Archive, DaemonTest, wait_until
+from daemon_process import ENDS, Archive, DaemonTest, wait_until
 
 QUIRKFS = support.BUILD / "tests/support/quirkfs"
 
@@ -120,6 +120,53 @@ class Quirks(DaemonTest):
                 result = subprocess.run(command, text=True, capture_output=True, timeout=60)
                 self.assertEqual((result.returncode, result.stderr), (0, ""), result)
                 self.assert_canonical_at(storage)
+
+    def test_a_bad_read_of_the_source(self):
+        """The first reading is wrong, or the second: the next attempt finds the disk in order."""
+        daemon = self.start()
+        jobs = []
+        for quirks in ("badcached", "baddirect"):
+            storage = self.storage(quirks)
+            jobs.append((storage, daemon.add(storage.path)))
+        for storage, job_id in jobs:
+            with self.subTest(quirks=storage.quirks):
+                job = daemon.wait(job_id, ("waiting", *ENDS))
+                self.assertEqual((job["state"], job["waiting_for"]), ("waiting", "retry"), job)
+                self.assertEqual(job["reason"], self.expected_reason(storage))
+                self.assertEqual(storage.archive.content() == storage.archive.old, True)
+                self.assertTrue(storage.is_clean(), storage.names())
+                # The path is broken into lines there.
+                shown = " ".join(self.vmactl("show", str(job_id))[1].split())
+                self.assertIn(job["reason"].partition(" differ at ")[2], shown)
+                with daemon.client() as client:
+                    client.call("org.vmad.Queue.Retry", id=job_id)
+                self.assertEqual(daemon.wait(job_id)["state"], "done")
+                self.assert_canonical_at(storage)
+        self.assertIn("differ at bytes 0 to", (self.dir / "log").read_text())
+
+    def test_a_bad_read_of_the_source_of_vmactl(self):
+        for options, is_read_twice in (((), True), (("--verify-source", "always"), True),
+                                       (("--verify-source=off",), False)):
+            with self.subTest(options=options):
+                storage = self.storage("baddirect")
+                command = [support.VMACTL, "repack", "--in-place", "--state-dir", self.state / "vmactl", *options,
+                           storage.path]
+                support.make_old(storage.archive.path)
+                result = subprocess.run(command, text=True, capture_output=True, timeout=60)
+                if not is_read_twice:
+                    self.assertEqual(result.returncode, 0, result)
+                    self.assert_canonical_at(storage)
+                    continue
+                self.assertEqual((result.returncode, result.stdout), (1, ""), result)
+                self.assertEqual(result.stderr, f"vmactl: {self.expected_reason(storage)}\n")
+                self.assertEqual(storage.archive.content() == storage.archive.old, True)
+                self.assertTrue(storage.is_clean(), storage.names())
+
+    @staticmethod
+    def expected_reason(storage):
+        end = min(1 << 20, len(storage.archive.old)) - 1
+        return (f"two reads of {storage.path} differ at bytes 0 to {end}: memory, cable or disk may be failing; "
+                "it was not replaced")
 
     def test_extract(self):
         for quirks in ("noexch,nolink=5", "nolink=18", "nolink=22,hashino", "nodirsync=95"):

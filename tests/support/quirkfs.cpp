@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -63,6 +64,8 @@ constexpr Quirk kQuirks[] = {
     // Data.
     {"eioat", 10, "writing fails beyond this MiB"},
     {"bitflip", 5'000'000, "reading a temporary file of vmad's gets the bit at this offset wrong"},
+    {"badcached", 100'000, "the first read of the byte here of any other file is wrong, into the page cache"},
+    {"baddirect", 100'000, "the first one past it (O_DIRECT) is"},
     // Time and caches.
     {"slow", 250, "changes of names take this many milliseconds, before and after"},
     {"nocache", 0, "the kernel asks for everything each time"},
@@ -71,6 +74,7 @@ constexpr Quirk kQuirks[] = {
 
 std::string root;
 std::map<std::string, int, std::less<>> quirks;
+std::atomic<bool> was_bad = false;
 
 /// The number of a quirk; nothing when it was not asked for.
 std::optional<int> quirk(std::string_view name) {
@@ -93,6 +97,9 @@ int unless(std::string_view refusal, Call call) {
 std::string real(const char* path) { return root + path; }
 
 bool is_temporary(const char* path) { return std::strstr(path, ".vmad-") != nullptr; }
+
+/// In a handle, beside the descriptor: reads pass the page cache by.
+constexpr std::uint64_t kDirect = std::uint64_t{1} << 32;
 
 int descriptor(const fuse_file_info* info) { return static_cast<int>(info->fh); }
 
@@ -212,7 +219,7 @@ int open_with(const char* path, fuse_file_info* info, int more_flags, mode_t mod
     if (is_both && has("nordwr")) return -*quirk("nordwr");
     const int fd = ::open(real(path).c_str(), (info->flags & ~O_DIRECT) | more_flags, mode);
     if (fd < 0) return -errno;
-    info->fh = static_cast<std::uint64_t>(fd);
+    info->fh = static_cast<std::uint64_t>(fd) | ((info->flags & O_DIRECT) != 0 ? kDirect : 0);
     return 0;
 }
 
@@ -235,6 +242,9 @@ int read_file(const char* path, char* into, size_t size, off_t offset, fuse_file
     const off_t wrong = quirk("bitflip").value_or(0);
     if (wrong != 0 && is_temporary(path) && offset <= wrong && wrong < offset + count)
         into[wrong - offset] = static_cast<char>(into[wrong - offset] ^ 1);
+    const off_t bad = quirk((info->fh & kDirect) != 0 ? "baddirect" : "badcached").value_or(-1);
+    if (!is_temporary(path) && offset <= bad && bad < offset + count && !was_bad.exchange(true))
+        into[bad - offset] = static_cast<char>(into[bad - offset] ^ 1);
     return result(count);
 }
 

@@ -114,6 +114,7 @@ class Runner {
           records_(make_directories(context.fs, run.state_directory + "/in-place")),
           run_(run) {
         options_.repack = run.repack;
+        options_.verify_source = run.verify_source;
         options_.lock_directory = run.state_directory + "/locks";
         // Without a grace period on network file systems: nobody would come back to remove the old file.
     }
@@ -160,7 +161,7 @@ class Runner {
     repack::InPlaceResult replace(const std::string& path) {
         publish::JournalEntry record(context_.fs, records_, path);
         ProgressBar bar(context_.console, numbered_label(number_, run_.paths.size(), archive_label(path)),
-                        {base::Stage::repacking, base::Stage::verifying});
+                        {base::Stage::repacking, base::Stage::verifying, base::Stage::checking});
         auto options = options_;
         options.repack.task.progress = bar.sink();
         options.journal = [&record](const publish::RecoveryRecord& publication) { record.keep(publication); };

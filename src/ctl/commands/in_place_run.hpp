@@ -23,6 +23,7 @@ namespace vmad::ctl {
 struct InPlaceRun {
     std::vector<std::string> paths;
     std::string state_directory;
+    base::VerifySource verify_source = base::VerifySource::automatic;
     engine::RepackOptions repack;  ///< without a progress sink: each archive gets a bar of its own
     bool verbose = false;
     /// What is done to an archive with an absolute path; empty: repack::repack_in_place().

@@ -65,6 +65,12 @@ class RepackCommand final : public Command {
         arguments.option("--state-dir", state_directory_, "Directory for locks and records of --in-place")
             .value_name("DIR")
             .needs(in_place);
+        arguments
+            .option("--verify-source", verify_source_,
+                    "Read FILE once more before it is replaced (default auto)")
+            .value_name("WHEN")
+            .one_of({base::kVerifySourceWords.begin(), base::kVerifySourceWords.end()})
+            .needs(in_place);
         arguments.footer(kFooter);
     }
 
@@ -83,7 +89,13 @@ class RepackCommand final : public Command {
             throw base::UsageError("--in-place cannot replace standard input; use SRC and DST instead");
         const auto state =
             state_directory_.empty() ? default_state_directory() : absolute_path(state_directory_);
-        return repack_in_place_all(context, {paths_, state, options_.repack, verbose_});
+        const auto& words = base::kVerifySourceWords;
+        const auto when = std::find(words.begin(), words.end(), verify_source_) - words.begin();
+        return repack_in_place_all(context, {.paths = paths_,
+                                             .state_directory = state,
+                                             .verify_source = static_cast<base::VerifySource>(when),
+                                             .repack = options_.repack,
+                                             .verbose = verbose_});
     }
 
     ExitCode run_copy(Context& context) {
@@ -162,6 +174,7 @@ class RepackCommand final : public Command {
     unsigned threads_ = 1;
     std::string memory_;
     std::string state_directory_;
+    std::string verify_source_ = base::kVerifySourceWords[0];
     std::string warning_;  ///< about SRC
     repack::NewArchiveOptions options_;
 };

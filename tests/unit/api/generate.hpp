@@ -199,6 +199,7 @@ class Generate {
         if (coin()) order.known = archive();
         order.known_beside = {path()};
         order.share_blocks = coin();
+        order.verify_source = static_cast<vmad::base::VerifySource>(below(3));
         order.last_attempt = coin();
         order.spill_dir = path();
         order.zstd_level = static_cast<int>(below(19));

@@ -83,6 +83,34 @@ TEST_CASE("reading and verifying are half of the whole each, one after the other
     CHECK(behind[3].done_bytes == 160 * 100 / 180);
 }
 
+TEST_CASE("a stage that ends without a byte counts for nothing from then on") {
+    const std::vector<Stage> stages{Stage::repacking, Stage::verifying, Stage::checking};
+    const auto reports = reports_of(stages, {{Stage::repacking, 50, 100},
+                                             {Stage::checking, 0, 0, true},
+                                             {Stage::repacking, 100, 100, true},
+                                             {Stage::verifying, 50, 100},
+                                             {Stage::verifying, 100, 100, true}});
+    REQUIRE(reports.size() == 5);
+    CHECK(reports[0].done_bytes == 16);
+    CHECK(reports[1].done_bytes == 25);
+    CHECK(reports[2].done_bytes == 50);
+    CHECK(reports[2].stage == Stage::verifying);
+    CHECK(reports[3].done_bytes == 75);
+    check_laws(reports);
+    check_laws(reports_of(stages, {{Stage::checking, 0, 0, true},
+                                   {Stage::repacking, 100, 100, true},
+                                   {Stage::verifying, 100, 100, true}}));
+    const auto thirds = reports_of(stages, {{Stage::repacking, 100, 100, true},
+                                            {Stage::verifying, 100, 100, true},
+                                            {Stage::checking, 50, 100},
+                                            {Stage::checking, 100, 100, true}});
+    REQUIRE(thirds.size() == 4);
+    CHECK(thirds[1].done_bytes == 66);
+    CHECK(thirds[1].stage == Stage::checking);
+    CHECK(thirds[2].done_bytes == 83);
+    check_laws(thirds);
+}
+
 TEST_CASE("reports come at an interval, and at once when a stage or the whole ends") {
     std::vector<WholeProgress> reports;
     ProgressMeter meter({Stage::repacking, Stage::verifying}, 250ms,

@@ -105,6 +105,7 @@ Settings random_settings(std::mt19937_64& random) {
     settings.on_failure = random_command(random);
     settings.command_timeout_seconds = random_number<std::int64_t>(random, 1, 86400);
     if (random() % 2 != 0) settings.share_blocks = ShareBlocks::off;
+    settings.verify_source = static_cast<base::VerifySource>(random() % 3);
     if (random() % 2 != 0) settings.notify = Notify::proxmox;
     if (random() % 4 != 0)
         settings.verify_every_seconds =
@@ -126,7 +127,8 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         "the keys are bwlimit, command_timeout, defer_while_vzdump_runs, directories, grace_period, "
         "keep_days, "
         "keep_jobs, memory, metrics_file, notify, on_failure, on_success, reserve, share_blocks, socket, "
-        "spill_dir, start_window, state_dir, threads, verify_bwlimit, verify_every, verify_window, workers, "
+        "spill_dir, start_window, state_dir, threads, verify_bwlimit, verify_every, verify_source, "
+        "verify_window, workers, "
         "zstd_level";
     const std::string bwlimit = "write \"0\" or a size from \"64K\" to \"1024G\"";
     const std::string reserve = "write \"auto\" or a size from \"0\" to \"65536G\"";
@@ -259,6 +261,7 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
         {"verify_window = 'noon'", "1:17: verify_window is \"noon\"; " + window},
         {"verify_bwlimit = '0'", "1:18: verify_bwlimit is \"0\"; " + verify_bwlimit},
         {"share_blocks = true", "1:16: share_blocks is a boolean; write \"auto\" or \"off\""},
+        {"verify_source = true", "1:17: verify_source is a boolean; write \"auto\", \"always\" or \"off\""},
         {"share_blocks = 'on'", "1:16: share_blocks is \"on\"; write \"auto\" or \"off\""},
         {"notify = 'mail'", "1:10: notify is \"mail\"; write \"off\" or \"proxmox\""},
         // The first of several mistakes.
