@@ -5,6 +5,7 @@
 #include "call_matrix.hpp"
 #include "engine/engine_run.hpp"
 #include "io/temporary_name.hpp"
+#include "loop_volume.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
 #include "support/temporary_directory.hpp"
@@ -26,11 +27,24 @@ struct JobCase {
     bool links = true;
     std::string earlier{};  ///< the name of a canonical backup beside it, to share blocks with
     bool verifies = false;  ///< a canonical archive, which stays as it is
+    std::string storage = support::TemporaryDirectory::fast_base();
+    bool shares = false;  ///< the file system can share blocks
 };
 
 const std::string& canonical_text() {
     static const auto text = [] {
         const auto guest = testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}});
+        const auto bytes = testing::reference_repack(testing::dump(guest));
+        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }();
+    return text;
+}
+
+/// Of the day before, canonical too: most blocks are the same.
+const std::string& earlier_text() {
+    static const auto text = [] {
+        auto guest = testing::plausible_guest({{"drive-scsi0", 3 << 20, {}}});
+        testing::change_blocks(guest, 3, 1);
         const auto bytes = testing::reference_repack(testing::dump(guest));
         return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }();
@@ -51,10 +65,10 @@ const std::string& original_of(ArchiveFormat format) {
 
 class JobStage final : public Stage {
   public:
-    explicit JobStage(const JobCase& job) : job_(job) {
+    explicit JobStage(const JobCase& job) : job_(job), archives_(job.storage) {
         archives_.write(job.archive, original());
         if (!job.earlier.empty()) {
-            archives_.write(job.earlier, canonical_text());
+            archives_.write(job.earlier, earlier_text());
             order_.known_beside = {archives_ / job.earlier};
             order_.share_blocks = true;
         }
@@ -92,6 +106,8 @@ class JobStage final : public Stage {
         demand(job_.verifies == (expected == original()), "it was not repacked");
         demand(now == expected || now == original(), "the archive is neither old nor new");
         if (is_well()) demand(now == expected, "the archive is not new");
+        if (failure.method.empty() && job_.shares)
+            demand(result_.shared_bytes.value_or(0) > 0, "no blocks are shared");
         demand(result_.state != JobState::running && result_.state != JobState::publishing &&
                    result_.state != JobState::cancelled,
                "the job has no result");
@@ -124,12 +140,12 @@ class JobStage final : public Stage {
             const auto name = entry.path().filename().string();
             if (io::is_temporary_name(name) || io::is_reserved_name(name)) return false;
         }
-        if (!job_.earlier.empty() && archives_.read(job_.earlier) != canonical_text()) return false;
+        if (!job_.earlier.empty() && archives_.read(job_.earlier) != earlier_text()) return false;
         return archives_.names().size() == (job_.earlier.empty() ? 1 : 2);
     }
 
     const JobCase& job_;
-    support::TemporaryDirectory archives_{support::TemporaryDirectory::fast_base()};
+    support::TemporaryDirectory archives_;
     support::TemporaryDirectory state_{support::TemporaryDirectory::fast_base()};
     api::WorkerOrder order_;
     api::WorkerResult result_;
@@ -174,6 +190,23 @@ TEST_CASE("job: raw beside an earlier backup") {
               .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
               .format = ArchiveFormat::raw,
               .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma"});
+}
+TEST_CASE("job: blocks are shared on XFS, on btrfs") {
+    for (const std::string kind : {"xfs", "btrfs"}) {
+        const LoopVolume volume(kind);
+        if (!volume.why_not().empty()) {
+            // As unittest says it, for the summary.
+            std::printf("test_shared_on_%s (job_call_test) ... skipped '%s'\n", kind.c_str(),
+                        volume.why_not().c_str());
+            continue;
+        }
+        run_case({.title = "job: blocks are shared on " + kind,
+                  .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
+                  .format = ArchiveFormat::raw,
+                  .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma",
+                  .storage = volume.path(),
+                  .shares = true});
+    }
 }
 TEST_CASE("job: verify") {
     run_case({.title = "job: verify", .archive = "a.vma", .format = ArchiveFormat::raw, .verifies = true});
