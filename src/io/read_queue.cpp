@@ -14,10 +14,12 @@ namespace {
 
 class WaitingReads final : public ReadQueue {
   public:
-    WaitingReads(FileSystem& fs, const File& file) : fs_(fs), file_(file) {}
+    WaitingReads(FileSystem& fs, const File& file)
+        : fs_(fs), file_(file), passes_cache_((::fcntl(file.fd(), F_GETFL) & O_DIRECT) != 0) {}
 
     void start(std::span<std::byte> into, std::uint64_t offset) override {
-        fs_.advise(file_, offset, into.size(), POSIX_FADV_WILLNEED);
+        // It would be read twice otherwise, once into the cache.
+        if (!passes_cache_) fs_.advise(file_, offset, into.size(), POSIX_FADV_WILLNEED);
         reads_.push_back({into, offset});
     }
     std::size_t finish() override {
@@ -34,6 +36,7 @@ class WaitingReads final : public ReadQueue {
     };
     FileSystem& fs_;
     const File& file_;
+    bool passes_cache_;
     std::deque<Read> reads_;
 };
 
