@@ -67,7 +67,7 @@ class RepackCommand final : public Command {
             .needs(in_place);
         arguments
             .option("--verify-source", verify_source_,
-                    "Read FILE once more before it is replaced (default auto)")
+                    "auto, always or off: read FILE once more\nbefore it is replaced (default auto)")
             .value_name("WHEN")
             .one_of({base::kVerifySourceWords.begin(), base::kVerifySourceWords.end()})
             .needs(in_place);
