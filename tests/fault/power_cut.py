@@ -101,7 +101,8 @@ class Site:
         self.archives = {}
         for backup in backups:
             self.number += 1
-            path = self.dump / f"vzdump-qemu-{100 + self.number}-2026_01_01-02_00_00.{backup.suffix}"
+            moment = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime(1e9 + self.number))
+            path = self.dump / f"vzdump-qemu-{100 + self.number % 2}-{moment}.{backup.suffix}"
             path.write_bytes(backup.old)
             self.archives[str(path)] = backup
         os.sync()
@@ -226,7 +227,7 @@ def check_ends(site, client, problems):
 def play(site, backups, seed, longest):
     """One round. Returns the problems, how many archives were new after the cut, and how the power was cut."""
     chance = random.Random(seed)
-    site.place(chance.sample(backups, 3))
+    site.place(chance.choices(backups, k=3))  # two of a guest may share blocks
     client = Client(site, chance)
     moment = chance.random() * longest
     client.start()
