@@ -100,7 +100,7 @@ class Daemon:
         try:
             with self.client() as client:
                 return client.call("org.varlink.service.GetInfo")
-        except OSError:
+        except (OSError, EOFError):
             return None
 
     def client(self):
