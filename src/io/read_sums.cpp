@@ -26,7 +26,7 @@ void ReadSums::clear() noexcept {
     added_ = 0;
 }
 
-void ReadSums::add(std::span<const std::byte> bytes) noexcept {
+void ReadSums::add(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const auto part =
             bytes.first(std::min<std::uint64_t>(bytes.size(), block_bytes_ - added_ % block_bytes_));

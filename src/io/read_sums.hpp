@@ -25,7 +25,7 @@ class ReadSums {
     explicit ReadSums(std::uint64_t size_bytes);
 
     /// The next bytes.
-    void add(std::span<const std::byte> bytes) noexcept;
+    void add(std::span<const std::byte> bytes);
     /// Begins anew.
     void clear() noexcept;
 
