@@ -31,8 +31,7 @@ ExtentHeader parse_extent_header(std::span<const std::byte, kExtentHeaderSize> b
                                  std::uint64_t offset) {
     if (std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0)
         throw FormatError(offset, "extent-magic", "no extent begins here: \"VMAE\" is missing");
-    const auto md5 = checksum(bytes.data(), bytes.size(), kMd5At);
-    if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
+    if (!has_checksum(bytes.data(), bytes.size(), kMd5At))
         throw FormatError(offset + kMd5At, "extent-md5", "the extent header's MD5 is wrong: it was damaged");
     if (load_be<std::uint16_t>(bytes.data() + kReservedAt) != 0)
         throw FormatError(offset + kReservedAt, "extent-reserved",

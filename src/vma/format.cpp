@@ -1,6 +1,7 @@
 #include "vma/format.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include <md5.h>
 
@@ -24,6 +25,16 @@ std::array<std::byte, 16> checksum(const std::byte* bytes, std::size_t size, std
     std::array<std::byte, 16> result;
     MD5Final(reinterpret_cast<std::uint8_t*>(result.data()), &context);
     return result;
+}
+
+bool has_checksum([[maybe_unused]] const std::byte* bytes, [[maybe_unused]] std::size_t size,
+                  [[maybe_unused]] std::size_t field) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    return true;
+#else
+    const auto md5 = checksum(bytes, size, field);
+    return std::memcmp(md5.data(), bytes + field, md5.size()) == 0;
+#endif
 }
 
 }  // namespace vmad::vma

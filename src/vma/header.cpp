@@ -212,8 +212,7 @@ Header parse_header(std::span<const std::byte> bytes) {
     if (bytes.size() != size)
         throw FormatError(bytes.size(), "header-truncated",
                           fmt::format("the header of {} bytes is cut off", size));
-    const auto md5 = checksum(bytes.data(), bytes.size(), kMd5At);
-    if (std::memcmp(md5.data(), bytes.data() + kMd5At, md5.size()) != 0)
+    if (!has_checksum(bytes.data(), bytes.size(), kMd5At))
         throw FormatError(kMd5At, "header-md5", "the header's MD5 is wrong: it was damaged");
     Header header;
     std::memcpy(header.uuid.data(), bytes.data() + kUuidAt, header.uuid.size());

@@ -33,8 +33,7 @@ class HeaderReader {
                 header_at::kHeaderSize, "header_size");
         require(size_ <= archive.size(), archive.size(), "the file ends inside the header");
         header_ = archive.first(size_);
-        const auto sum = md5_of(header_, header_at::kMd5);
-        require(std::equal(sum.begin(), sum.end(), &header_[header_at::kMd5]), header_at::kMd5, "md5");
+        require(is_sealed(header_, header_at::kMd5), header_at::kMd5, "md5");
         find_blobs();
     }
 
@@ -112,8 +111,7 @@ std::uint64_t read_extent(ArchiveIndex& index, View archive, std::uint64_t at) {
     require(starts_like(rest, "VMAE"), at, "extent magic");
     require(rest.size() >= extent_at::kEnd, archive.size(), "the file ends inside an extent header");
     const View head = rest.first(extent_at::kEnd);
-    const auto sum = md5_of(head, extent_at::kMd5);
-    require(std::equal(sum.begin(), sum.end(), &head[extent_at::kMd5]), at + extent_at::kMd5, "extent md5");
+    require(is_sealed(head, extent_at::kMd5), at + extent_at::kMd5, "extent md5");
     require(get_be(&head[extent_at::kReserved], 2) == 0, at + extent_at::kReserved, "extent reserved");
     require(std::equal(&head[extent_at::kUuid], &head[extent_at::kMd5], &archive[header_at::kUuid]),
             at + extent_at::kUuid, "extent uuid");
