@@ -145,7 +145,7 @@ else
 fi
 
 next_step "Testing"
-suites=(--suite unit --suite fault)
+suites=(--suite unit --suite fault --suite fuzz)
 $sanitize || $system || suites+=(--suite integration)
 logs+=("$dir/meson-logs/tests.json")
 run_tests "$dir" tests "${suites[@]}" || failed+=(tests)
