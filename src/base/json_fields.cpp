@@ -8,6 +8,25 @@ namespace vmad::base {
 
 using nlohmann::json;
 
+bool nests_too_deep(std::string_view text) noexcept {
+    int depth = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (in_string) {
+            if (c == '\\') ++i;
+            if (c == '"') in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == ']' || c == '}') {
+            --depth;
+        } else if ((c == '[' || c == '{') && ++depth > kMaxJsonDepth) {
+            return true;
+        }
+    }
+    return false;
+}
+
 FieldError::FieldError(std::string_view object, std::string_view field, std::string_view problem)
     : Error(fmt::format("{}: {} {}", object, field, problem)), field_(field) {}
 

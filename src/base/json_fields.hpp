@@ -19,6 +19,12 @@
 
 namespace vmad::base {
 
+/// Objects and arrays of what others have written may be nested this deep; the outermost is 1. The library
+/// writes, compares and copies nested ones by recursion.
+inline constexpr int kMaxJsonDepth = 32;
+/// Exact for what is JSON; what is not may count as deeper than it is.
+[[nodiscard]] bool nests_too_deep(std::string_view text) noexcept;
+
 /// A field is missing, unknown, of a wrong type or out of range. what() is "OBJECT: FIELD PROBLEM".
 class FieldError : public base::Error {
   public:

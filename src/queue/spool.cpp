@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/json_fields.hpp"
 #include "io/durable_entry.hpp"
 #include "io/temporary_name.hpp"
 
@@ -45,6 +46,8 @@ std::optional<std::uint64_t> id_in(const std::string& name) {
 
 template <typename T>
 T parse(const std::string& text) {
+    if (base::nests_too_deep(text))
+        throw base::Error(fmt::format("it nests deeper than {} levels", base::kMaxJsonDepth));
     try {
         return nlohmann::json::parse(text).get<T>();
     } catch (const nlohmann::json::exception& error) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json_fields.hpp"
 #include "varlink/protocol.hpp"
 
 namespace vmad::varlink {
@@ -15,25 +16,6 @@ namespace {
 
 [[noreturn]] void throw_too_long() {
     throw ProtocolError(fmt::format("message is longer than {} bytes", kMaxMessageBytes));
-}
-
-/// Exact for what is JSON; for the rest it looks at more than the parser will.
-void check_depth(std::string_view text) {
-    int depth = 0;
-    bool in_string = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (in_string) {
-            if (c == '\\') ++i;
-            if (c == '"') in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == ']' || c == '}') {
-            --depth;
-        } else if ((c == '[' || c == '{') && ++depth > kMaxDepth) {
-            throw ProtocolError(fmt::format("message nests deeper than {} levels", kMaxDepth));
-        }
-    }
 }
 
 }  // namespace
@@ -66,7 +48,8 @@ std::optional<std::string> MessageSplitter::next() {
 
 json parse_message(std::string_view text) {
     // Before the parser, because its own hook for this makes "[{},{},…" take quadratic time.
-    check_depth(text);
+    if (base::nests_too_deep(text))
+        throw ProtocolError(fmt::format("message nests deeper than {} levels", base::kMaxJsonDepth));
     try {
         // For the parser a NUL is the end of the text.
         if (text.find('\0') == std::string_view::npos) return json::parse(text);

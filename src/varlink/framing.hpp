@@ -14,8 +14,6 @@ namespace vmad::varlink {
 
 /// A message may be this long, without its terminator.
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20;
-/// Objects and arrays may be nested this deep; the outermost is 1.
-inline constexpr int kMaxDepth = 32;
 
 /// Cuts a stream into messages. However the bytes are portioned, the messages are the same.
 class MessageSplitter {
@@ -40,7 +38,7 @@ class MessageSplitter {
     std::size_t scanned_ = 0;  ///< no terminator between start_ and here
 };
 
-/// Throws ProtocolError when `text` is not JSON in UTF-8 or nests deeper than kMaxDepth.
+/// Throws ProtocolError when `text` is not JSON in UTF-8 or nests deeper than base::kMaxJsonDepth.
 [[nodiscard]] nlohmann::json parse_message(std::string_view text);
 
 /// The bytes of a message with its terminator. Bytes that are not UTF-8 are replaced by U+FFFD. Throws

@@ -171,6 +171,20 @@ TEST_CASE("a file that is not a job is set aside and reported, never deleted") {
     CHECK(again.last_id == 14);
 }
 
+TEST_CASE("a job that nests deeper than any is set aside, and takes no stack") {
+    const StateDirectory state;
+    FaultFileSystem fs;
+    Spool spool(fs, state.path());
+    spool.save(job(5));
+    const auto good = state.read("queue/5.json");
+    const std::string half = good.substr(0, good.rfind('}')) + ", \"recovery\": {\"a\": ";
+    constexpr std::size_t kDeep = 500'000;
+    state.write("queue/6.json", half + std::string(kDeep, '[') + std::string(kDeep, ']') + "}}");
+    const auto contents = spool.load();
+    CHECK(contents.jobs == std::vector<api::Job>{job(5)});
+    CHECK(contents.bad == std::vector<BadFile>{{"6.json", "it nests deeper than 32 levels"}});
+}
+
 TEST_CASE("what an interrupted write left is removed, and nothing else") {
     const StateDirectory state;
     FaultFileSystem fs;

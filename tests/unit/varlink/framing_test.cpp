@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/json_fields.hpp"
 #include "varlink/protocol.hpp"
 
 using namespace vmad::varlink;
@@ -95,8 +96,8 @@ TEST_CASE("empty messages and other terminators") {
 }
 
 TEST_CASE("the depth of a message is limited before it is parsed") {
-    CHECK(parse_message(nested(kMaxDepth)).is_array());
-    CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(nested(kMaxDepth + 1))),
+    CHECK(parse_message(nested(vmad::base::kMaxJsonDepth)).is_array());
+    CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(nested(vmad::base::kMaxJsonDepth + 1))),
                          "message nests deeper than 32 levels", ProtocolError);
     CHECK_THROWS_WITH_AS(static_cast<void>(parse_message(std::string(kMaxMessageBytes, '['))),
                          "message nests deeper than 32 levels", ProtocolError);
