@@ -18,7 +18,8 @@ void require(bool holds, std::uint64_t offset, const char* rule) {
 }
 
 bool starts_like(View bytes, std::string_view magic) {
-    return std::memcmp(bytes.data(), magic.data(), std::min(bytes.size(), magic.size())) == 0;
+    const auto size = std::min(bytes.size(), magic.size());
+    return size == 0 || std::memcmp(bytes.data(), magic.data(), size) == 0;
 }
 
 /// The header alone: checked, and its blobs found.
@@ -157,6 +158,7 @@ ArchiveIndex::ArchiveIndex(View archive) {
     for (const auto& [id, device] : devices) expected += clusters_of(device.size_bytes);
     require(expected <= (archive.size() - header.size()) / extent_at::kEnd * kSlotsPerExtent, archive.size(),
             "more clusters than the file can hold");
+    require(archive.size() > header.size(), archive.size(), "the file ends before its first extent");
     for (std::uint64_t at = header.size(); at < archive.size();) {
         require(archive.size() - at >= extent_at::kEnd || clusters.size() < expected, at, "bytes follow");
         at = read_extent(*this, archive, at);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
+#include "support/archive_index.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
 
@@ -34,22 +35,28 @@ TEST_CASE("extents come one after the other, with their payload, and fill the fi
 }
 
 TEST_CASE("an archive cut off at any byte is refused, and nothing else is") {
-    testing::Guest guest =
-        testing::plausible_guest({{"drive-scsi0", 3 * 65536 + 512, {}}, {"drive-scsi1", 512, {}}});
     testing::DumpOptions options;
     options.slots_per_extent = 2;
-    const auto archive = testing::dump(guest, options);
-    const auto read_all = [&](std::size_t size) {
-        testing::MemorySource source(testing::View(archive).first(size));
-        base::BufferPool buffers(kMaxExtentPayload, kClusterSize, 0);
-        ArchiveReader reader(source, buffers);
-        for (Extent extent; reader.next(extent);) {
-        }
-    };
-    CHECK_NOTHROW(read_all(archive.size()));
-    for (std::size_t size = 0; size < archive.size(); size += 61) {
-        CAPTURE(size);
-        CHECK_THROWS_AS(read_all(size), base::FormatError);
+    const auto two_disks =
+        testing::plausible_guest({{"drive-scsi0", 3 * 65536 + 512, {}}, {"drive-scsi1", 512, {}}});
+    for (const auto& guest : {two_disks, testing::plausible_guest({})}) {
+        const auto archive = testing::dump(guest, options);
+        const auto read_all = [&](std::size_t size) {
+            testing::MemorySource source(testing::View(archive).first(size));
+            base::BufferPool buffers(kMaxExtentPayload, kClusterSize, 0);
+            ArchiveReader reader(source, buffers);
+            for (Extent extent; reader.next(extent);) {
+            }
+        };
+        CHECK_NOTHROW(read_all(archive.size()));
+        CHECK_NOTHROW(testing::ArchiveIndex{archive});
+        const auto check_cut = [&](std::size_t size) {
+            CAPTURE(size);
+            CHECK_THROWS_AS(read_all(size), base::FormatError);
+            CHECK_THROWS_AS(testing::ArchiveIndex{testing::View(archive).first(size)}, testing::Refused);
+        };
+        for (std::size_t size = 0; size < archive.size(); size += 61) check_cut(size);
+        check_cut(testing::get_be(&archive[testing::header_at::kHeaderSize], 4));
     }
 }
 
