@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "base/unique_fd.hpp"
 #include "settings/setting_value.hpp"
 
@@ -71,7 +72,7 @@ std::optional<toml::table> parse_file(const std::string& path) {
     try {
         return toml::parse(*text, std::string_view(path));
     } catch (const toml::parse_error& error) {
-        fail_at(error.source(), fmt::format("not TOML: {}", error.description()),
+        fail_at(error.source(), fmt::format("not TOML: {}", base::printable_unicode(error.description())),
                 "write each key once, as KEY = VALUE, with strings in quotes");
     }
 }

@@ -274,7 +274,7 @@ TEST_CASE("every mistake is named with its place and what to write instead") {
     }
 }
 
-TEST_CASE("what is not TOML is refused at its place") {
+TEST_CASE("what is not TOML is refused at its place, in one line") {
     const struct {
         std::string text;
         std::string place;
@@ -289,12 +289,14 @@ TEST_CASE("what is not TOML is refused at its place") {
         {"directories = ['/a'", "1:20: "},
         {"[workers", "1:9: "},
         {"workers = 99999999999999999999", "1:31: "},
+        {"workers = tru\nthreads = 1", "1:14: "},
     };
     for (const auto& row : table) {
         CAPTURE(row.text);
         const std::string message = mistake(row.text);
         CHECK(message.starts_with(row.place + "not TOML: "));
         CHECK(message.ends_with("; write each key once, as KEY = VALUE, with strings in quotes"));
+        CHECK(message.find('\n') == message.npos);
     }
 }
 
