@@ -45,7 +45,7 @@ void FileWindow::skip(std::uint64_t count) {
 
 void FileWindow::fetch() {
     fetching_();
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), end_ - begin_, buffer_.begin());
     end_ -= begin_;
     begin_ = 0;
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(kChunk, size_ - fetched_));
