@@ -48,7 +48,7 @@ enum class WaitReason {
     retry,         ///< a transient error to be gone
     space,         ///< room for the copy
     storage,       ///< the file system to be mounted and to answer
-    locked,        ///< another process to finish its work on the archive
+    locked,        ///< another process to finish its work on the archive, or to close it
     too_recent,    ///< the last modification to be a minute ago
     grace_period,  ///< the archive is canonical already; the old file is kept for readers on other nodes
 };

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <memory>
 
 #include <climits>
@@ -435,6 +436,17 @@ bool FileSystem::make_directory(const std::string& path, mode_t mode) {
     if (errno == EEXIST) return false;
     throw_file_error("create directory", path);
 }
+
+Lease FileSystem::try_lease(const File& file) {
+    // The signal that says that it is wanted: one that does nothing by default. SIGIO would end the process.
+    if (::fcntl(file.fd(), F_SETSIG, SIGURG) < 0) return Lease::unavailable;
+    if (::fcntl(file.fd(), F_SETLEASE, F_RDLCK) == 0) return Lease::held;
+    return errno == EAGAIN ? Lease::open_for_writing : Lease::unavailable;
+}
+
+bool FileSystem::is_lease_wanted(const File& file) { return ::fcntl(file.fd(), F_GETLEASE) == F_UNLCK; }
+
+void FileSystem::end_lease(const File& file) { (void)::fcntl(file.fd(), F_SETLEASE, F_UNLCK); }
 
 bool FileSystem::try_lock(const File& file) {
     if (restarted([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) == 0) return true;

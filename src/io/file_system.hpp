@@ -87,6 +87,13 @@ struct DeviceExtent {
     bool is_shared = false;   ///< other files, or other places of this one, use the same blocks
 };
 
+/// What came of asking for a lease.
+enum class Lease {
+    held,
+    open_for_writing,  ///< somebody has the file open for writing, or mapped so
+    unavailable,
+};
+
 class FileSystem {
   public:
     FileSystem() = default;
@@ -209,6 +216,16 @@ class FileSystem {
     virtual bool make_directory(const std::string& path, mode_t mode);
     /// flock(2), exclusive, without waiting: false when somebody else has it. Gone with the descriptor.
     [[nodiscard]] virtual bool try_lock(const File& file);
+    /// A read lease of fcntl(2) on `file`, which is open for reading only: as long as it is held, whoever
+    /// opens the file for writing or truncates it waits, at most for the 45 s of
+    /// /proc/sys/fs/lease-break-time, and the lease is wanted. Readers are not affected. Gone with the
+    /// descriptor. Failures are `unavailable`; whether `open_for_writing` can be believed depends on the file
+    /// system: see tells_writers() in io/storage.hpp.
+    [[nodiscard]] virtual Lease try_lease(const File& file);
+    /// Whether somebody waits, or has waited, for the end of a lease that was held.
+    [[nodiscard]] virtual bool is_lease_wanted(const File& file);
+    /// Ends a lease that is held. Failures are ignored: the kernel takes it back after the time above.
+    virtual void end_lease(const File& file);
 };
 
 /// fsync(2) as far as the file system knows it for what `file` is: a refusal is no error. For directories,

@@ -130,6 +130,11 @@ bool is_on_network(FileSystem& fs, const File& file) {
     return mount != nullptr && is_network_type(mount->type);
 }
 
+bool tells_writers(FileSystem& fs, const File& file) {
+    const bool is_known = keeps_inode_numbers(fs, file) || fs.type(file) == FUSE_SUPER_MAGIC;
+    return is_known && !is_on_network(fs, file);
+}
+
 bool is_on_solid_state(FileSystem& fs, const File& file) try {
     const auto directory = block_device_directory(fs, file);
     if (!directory) return false;

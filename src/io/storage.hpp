@@ -40,6 +40,11 @@ void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std
 /// may be reading it, and nobody here can know. Throws base::Error when the table of mounts cannot be read.
 [[nodiscard]] bool is_on_network(FileSystem& fs, const File& file);
 
+/// True when the kernel refuses a lease on `file` (FileSystem::try_lease()) for nothing but a process of this
+/// node that has it open for writing: on local file systems and on FUSE. NFS and CIFS refuse it whenever the
+/// server has not granted what they need for it, and what others do is not known.
+[[nodiscard]] bool tells_writers(FileSystem& fs, const File& file);
+
 /// True when the kernel knows that the block device below `file` does not rotate (queue/rotational in
 /// Documentation/ABI/stable/sysfs-block), so that reading and writing at once do not hinder each other. False
 /// for all else: disks that rotate, file systems on no block device or on several, and what cannot be found

@@ -13,13 +13,21 @@ namespace vmad::publish {
 
 using Phase = RecoveryRecord::Phase;
 
+bool is_open_for_writing(io::FileSystem& fs, const io::File& archive) {
+    if (!io::tells_writers(fs, archive)) return false;
+    const auto lease = fs.try_lease(archive);
+    if (lease == io::Lease::held) fs.end_lease(archive);
+    return lease == io::Lease::open_for_writing;
+}
+
 ReplaceFile::ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                          std::optional<std::uint64_t> reserve_bytes)
     : fs_(fs),
       original_(std::move(original)),
       keep_record_(std::move(keep_record)),
       reserve_bytes_(reserve_bytes),
-      record_(new_recovery_record(original_.name, original_.identity)) {
+      record_(new_recovery_record(original_.name, original_.identity)),
+      tells_writers_(io::tells_writers(fs_, original_.directory)) {
     const auto status = fs_.status(original_.file);
     record_.access = access_of(status);
     if (!io::keeps_inode_numbers(fs_, original_.directory))
@@ -106,16 +114,20 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
 
     bool swapped = false;
     std::exception_ptr error;
+    const bool may_swap = take_lease();
     try {
-        if (!was_named) fs_.link_unnamed(temporary_, original_.directory, record_.temporary);
+        if (!was_named && may_swap) fs_.link_unnamed(temporary_, original_.directory, record_.temporary);
         close_files();
-        swapped = swap();
+        swapped = may_swap && swap();
     } catch (const base::Error&) {
         // A network file system may report an error for what it has done: the directory shows what happened.
         error = std::current_exception();
     }
-    auto [state, warning] = finish(keep_original ? Goal::keep_original : Goal::remove_original, swapped);
+    const bool writes = !may_swap || has_writer();
+    const auto goal = keep_original ? Goal::keep_original : Goal::remove_original;
+    auto [state, warning] = finish(writes ? Goal::restore_original : goal, swapped);
     finished_ = true;
+    original_.file = io::File();  // who waits for the end of the lease finds the original in its place
     warning_ = std::move(warning);
     switch (state.name) {
         case ObservedFile::replacement:
@@ -134,6 +146,7 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
             break;
     }
     if (error) std::rethrow_exception(error);
+    if (writes) return PublishOutcome::open_for_writing;
     if (!swapped) return PublishOutcome::changed;  // in its metadata, so what seal() copied is out of date
     throw base::Error("the file system reported success but did not replace " +
                       original_.directory.entry(record_.name));
@@ -179,14 +192,29 @@ FileMark ReplaceFile::mark_of_temporary() {
     return found->mark;
 }
 
+// Who has opened the original before the swap, and writes after it, writes to a file that is removed; no look
+// at a name tells. The kernel knows: it grants a read lease only while nobody has the file open for writing,
+// and lets whoever opens it so wait for the end of the lease. What is left is who has looked the name up
+// before the swap, and opens what was found only after has_writer() has asked for the last time.
+bool ReplaceFile::take_lease() {
+    if (!tells_writers_) return true;
+    const auto lease = fs_.try_lease(original_.file);
+    // A FUSE program may keep an open file by a name of its own: see close_files().
+    has_lease_ = lease == io::Lease::held && record_.marked_by() == MarkBy::inode;
+    return lease != io::Lease::open_for_writing;
+}
+
+bool ReplaceFile::has_writer() { return has_lease_ && fs_.is_lease_wanted(original_.file); }
+
 /// The rename of an open file, or over one, is where NFS and CIFS are not atomic: NFS first moves the target
 /// aside, and CIFS may be refused by the server.
 void ReplaceFile::close_files() {
     if (temporary_) fs_.close(std::exchange(temporary_, io::File()));
-    fs_.close(std::exchange(original_.file, io::File()));
+    if (!has_lease_) fs_.close(std::exchange(original_.file, io::File()));
 }
 
 bool ReplaceFile::swap() {
+    if (has_writer()) return false;
     const auto found = observe_file(fs_, original_.directory, record_.name, record_.marked_by());
     if (!found) return false;
     const FileIdentity identity{found->status.st_dev, found->mark, nanoseconds(found->status.st_ctim)};
@@ -209,9 +237,10 @@ bool ReplaceFile::rename_over(const SeenFile& first_look) {
     const auto& directory = original_.directory;
     link_original();
     record(Phase::renaming);
+    const bool writes = has_writer();
     // Its content is not read again, for that would make the window longer.
     const auto found = observe_file(fs_, directory, record_.name, MarkBy::inode);
-    if (!found || !is_as_seen(*found, first_look)) {
+    if (writes || !found || !is_as_seen(*found, first_look)) {
         // Known again to be removed or changed by somebody else, not by half a rename.
         record(Phase::publishing);
         return false;

@@ -29,7 +29,13 @@ enum class PublishOutcome {
     grace_period,  ///< the replacement; the original is kept beside it
     changed,       ///< what somebody else wrote or put there meanwhile
     vanished,      ///< nothing: it was removed meanwhile, and stays so
+    /// The original: another process has it open for writing, and would go on writing to a file that is gone.
+    open_for_writing,
 };
+
+/// True when another process has the archive open for writing; false, too, where the kernel cannot tell
+/// (io::tells_writers()). For before a long read: publish() asks once more.
+[[nodiscard]] bool is_open_for_writing(io::FileSystem& fs, const io::File& archive);
 
 class ReplaceFile {
   public:
@@ -65,7 +71,7 @@ class ReplaceFile {
     /// Swaps the sealed file in. `keep_original`: the old file stays beside the new one where that can be;
     /// then `grace_period` is returned, and whoever wants it gone calls recover() with the last record.
     /// Throws the error for which the original is in place as it was; the error of a look after the swap says
-    /// which of the two is. After `changed` the archive is worth
+    /// which of the two is. After `changed` and `open_for_writing` the archive is worth
     /// another try from the start.
     [[nodiscard]] PublishOutcome publish(bool keep_original = false);
 
@@ -81,8 +87,12 @@ class ReplaceFile {
     void record(RecoveryRecord::Phase phase);
     /// Closes it, when it has a name.
     [[nodiscard]] FileMark mark_of_temporary();
+    /// False when somebody has the original open for writing.
+    [[nodiscard]] bool take_lease();
+    [[nodiscard]] bool has_writer();
     void close_files();
-    /// False when the archive was found to be another, or changed, and nothing was swapped.
+    /// False when the archive was found to be another, changed, or wanted by a writer, and nothing was
+    /// swapped.
     [[nodiscard]] bool swap();
     [[nodiscard]] FinishedReplacement finish(Goal goal, bool swapped);
     [[nodiscard]] std::string what_is_in_place(bool swapped);
@@ -98,7 +108,9 @@ class ReplaceFile {
     std::optional<std::uint64_t> reserve_bytes_;
     RecoveryRecord record_;
     io::File temporary_;
-    bool has_name_ = false;  ///< the temporary file may have one
+    bool tells_writers_;      ///< the file system, see io::tells_writers()
+    bool has_lease_ = false;  ///< on the original, which then stays open until it was swapped
+    bool has_name_ = false;   ///< the temporary file may have one
     bool sealed_ = false;
     bool finished_ = false;
     std::string warning_;

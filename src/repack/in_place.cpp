@@ -27,6 +27,8 @@ InPlaceOutcome outcome_of(publish::PublishOutcome outcome) {
             return InPlaceOutcome::vanished;
         case publish::PublishOutcome::changed:
             return InPlaceOutcome::changed;
+        case publish::PublishOutcome::open_for_writing:
+            return InPlaceOutcome::open_for_writing;
     }
     __builtin_unreachable();
 }
@@ -142,6 +144,7 @@ InPlaceResult replace_in_place(
     if (options.opened) options.opened(identity);
     const auto content = make(target.file);
     if (!content) return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
+    if (publish::is_open_for_writing(fs, target.file)) return {.outcome = InPlaceOutcome::open_for_writing};
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);
     if (options.before_copy) options.before_copy(size);
     if (!content->verify_source) options.repack.task.report_end(base::Stage::checking, 0);

@@ -19,13 +19,14 @@
 namespace vmad::repack {
 
 enum class InPlaceOutcome {
-    done,             ///< the canonical archive is in place
-    in_grace_period,  ///< as done, and the old file is still there: see InPlaceOptions::keep_original
-    unchanged,        ///< the archive is as it was: canonical already, or back after an interrupted run
-    vanished,         ///< there is no such file, or it was removed meanwhile
-    changed,          ///< somebody modified or replaced it meanwhile; theirs is in place
-    locked,           ///< another process on this node works on it
-    too_recent,       ///< modified within the last minute: it may still be written
+    done,              ///< the canonical archive is in place
+    in_grace_period,   ///< as done, and the old file is still there: see InPlaceOptions::keep_original
+    unchanged,         ///< the archive is as it was: canonical already, or back after an interrupted run
+    vanished,          ///< there is no such file, or it was removed meanwhile
+    changed,           ///< somebody modified or replaced it meanwhile; theirs is in place
+    locked,            ///< another process on this node works on it
+    open_for_writing,  ///< in another process; the archive is as it was
+    too_recent,        ///< modified within the last minute: it may still be written
 };
 
 struct InPlaceOptions {

@@ -82,6 +82,9 @@ const std::map<std::string, Errors>& fitting_errors() {
         {"exchange", {EACCES, EPERM, EIO, ENOENT, EINVAL, ENOSYS, EROFS, ESTALE, ENOSPC}},
         {"unlink", {EACCES, EPERM, EIO, ENOENT, EBUSY, EROFS, ESTALE}},
         {"make_directory", {EACCES, EIO, EEXIST, ENOENT, ENOSPC, EDQUOT, EMLINK, EROFS}},
+        {"try_lease", {EAGAIN, EINVAL, EACCES, ENOLCK, ENOMEM}},
+        {"is_lease_wanted", {EINVAL}},
+        {"end_lease", {EAGAIN}},
         {"try_lock", {EWOULDBLOCK, ENOLCK, EINVAL, EINTR, EOPNOTSUPP}},
     };
     return errors;

@@ -25,6 +25,8 @@ def explains(reason, rule):
         errors += ["out of memory", "cannot start a thread: Resource temporarily unavailable"]
     if rule.startswith("fail flock"):
         errors += ["another process is working on", "another vmad is using"]
+    if " fcntl " in rule:  # by the refusal of a lease
+        errors.append("open for writing")
     return any(error in reason for error in errors)
 
 

@@ -116,6 +116,7 @@ FAILING(int, renameat2, (int from_fd, const char* from, int to_fd, const char* t
         (from_fd, from, to_fd, to, flags))
 FAILING(int, unlinkat, (int fd, const char* name, int flags), (fd, name, flags))
 FAILING(int, mkdir, (const char* path, mode_t mode), (path, mode))
+FAILING(int, fcntl64, (int fd, int command, long argument), (fd, command, argument))
 FAILING(int, flock, (int fd, int operation), (fd, operation))
 
 /// Linux closes the descriptor whatever it reports.

@@ -32,10 +32,17 @@ const std::vector<Abilities>& all_abilities() {
     return all;
 }
 
+std::vector<Abilities> all_without_leases() {
+    auto all = all_abilities();
+    for (auto& abilities : all) abilities.leases = false;
+    return all;
+}
+
 void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs) {
     fs.has_unnamed = abilities.unnamed;
     fs.has_exchange = abilities.exchange;
     fs.has_links = abilities.links;
+    fs.has_leases = abilities.leases;
     fs.numbers = abilities.numbers;
 }
 
@@ -117,6 +124,8 @@ bool agrees(const Storage& storage, publish::PublishOutcome outcome) {
             return !content;
         case publish::PublishOutcome::changed:
             return content.has_value();
+        case publish::PublishOutcome::open_for_writing:
+            return content == kOld;
     }
     return false;
 }

@@ -26,6 +26,7 @@ struct Abilities {
     bool links;
     bool keep_original;
     support::Numbers numbers = support::Numbers::kept;
+    bool leases = true;
 
     /// Without an exchange and without links there is no way to keep it.
     [[nodiscard]] bool keeps_original() const { return keep_original && (exchange || links); }
@@ -36,6 +37,8 @@ struct Abilities {
 };
 /// All ways that a replacement may go.
 [[nodiscard]] const std::vector<Abilities>& all_abilities();
+/// The same without leases, by which the kernel tells who writes, and lets him wait.
+[[nodiscard]] std::vector<Abilities> all_without_leases();
 void restrict_to(const Abilities& abilities, support::FaultFileSystem& fs);
 
 /// A directory with the old archive in it, with metadata to copy.

@@ -17,6 +17,7 @@ def hook_not_saved(incoming, why=HOOK_SILENT):
     return f"{why}; cannot write to {incoming}: not queued\n"
 
 
+OPEN_FOR_WRITING = "another process has the archive open for writing"
 DAMAGED = "this backup cannot be restored as it is; make another"
 
 # Of vmactl, about the daemon and its jobs.
@@ -83,6 +84,10 @@ def changed_meanwhile(path):
 
 def locked(path):
     return f"{path}: another process is working on it: try again later"
+
+
+def held_open(path):
+    return f'{path}: another process has it open for writing ("fuser -v" shows it): try again later'
 
 
 def too_recent(path):

@@ -1,5 +1,7 @@
 """How jobs end or wait when the archive or its storage is not as it should be: with a reason, and untouched."""
 
+import errno
+import fcntl
 import os
 import pathlib
 import re
@@ -10,7 +12,7 @@ import unittest
 import sentences
 from daemon_process import (ENDS, NOBODY, WITHOUT_OVERRIDE, Archive, DaemonTest, needs_root, needs_strace, send,
                             wait_until)
-from support import damage_ids, generate
+from support import VMACTL, damage_ids, generate, make_old
 
 
 class JobEndTest(DaemonTest):
@@ -67,6 +69,36 @@ class JobEndTest(DaemonTest):
                 self.assertTrue(ended["reason"])
                 self.assertTrue(path.read_bytes() == content)
         self.assertEqual(sorted(self.dump.iterdir()), sorted(path for path, _, _ in paths.values()))
+
+    def test_archive_that_somebody_has_open_for_writing(self):
+        archive = self.archive()
+        daemon = self.start()
+        before = archive.path.stat()
+        with open(archive.path, "r+b") as writer:
+            try:
+                with open(archive.path, "rb") as file:
+                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    self.skipTest(f"no leases here: {error}")
+            job = daemon.wait(daemon.add(archive.path), ("waiting", *ENDS))
+            self.assertEqual((job["state"], job.get("waiting_for"), job.get("reason")),
+                             ("waiting", "locked", sentences.OPEN_FOR_WRITING))
+            self.assertGreater(job["retry_at"], 0)
+            self.assertNotIn("progress", job, "it is not read in vain")
+            self.assert_untouched(archive.path, archive.old, before)
+            self.assert_only(archive)
+            self.assertIn(f"{archive.path}: {sentences.OPEN_FOR_WRITING}", daemon.log.read_text())
+            make_old(archive.path)
+            result = subprocess.run([VMACTL, "repack", "--in-place", "--state-dir", self.dir / "other", archive.path],
+                                    text=True, capture_output=True, timeout=60, check=False)
+            self.assertEqual((result.returncode, result.stderr.strip()),
+                             (7, f"vmactl: {sentences.held_open(archive.path)}"))
+            self.assert_content(archive, archive.old)
+            writer.write(archive.old[:1])
+        self.vmactl("retry", str(job["id"]))
+        self.assertEqual(daemon.wait(job["id"])["state"], "done")
+        self.assert_canonical(archive)
 
     def test_what_is_no_plain_file(self):
         archive = self.archive()

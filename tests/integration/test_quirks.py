@@ -8,6 +8,7 @@ import os
 import subprocess
 import unittest
 
+import sentences
 import support
 from daemon_process import ENDS, Archive, DaemonTest, wait_until
 
@@ -167,6 +168,20 @@ class Quirks(DaemonTest):
         end = min(1 << 20, len(storage.archive.old)) - 1
         return (f"two reads of {storage.path} differ at bytes 0 to {end}: memory, cable or disk may be failing; "
                 "it was not replaced")
+
+    def test_writer(self):
+        """The kernel knows who of this node has a file open for writing, whatever the program behind FUSE."""
+        daemon = self.start()
+        for quirks in ("noino", "hashino,noexch"):
+            with self.subTest(quirks=quirks):
+                storage = self.storage(quirks)
+                with open(storage.path, "r+b"):
+                    job = daemon.wait(daemon.add(storage.path), ("waiting", *ENDS))
+                    self.assertEqual((job["state"], job.get("reason")), ("waiting", sentences.OPEN_FOR_WRITING))
+                    self.assertTrue(storage.archive.content() == storage.archive.old and storage.is_clean())
+                self.vmactl("retry", str(job["id"]))
+                self.assertEqual(daemon.wait(job["id"])["state"], "done")
+                self.assert_canonical_at(storage)
 
     def test_extract(self):
         for quirks in ("noexch,nolink=5", "nolink=18", "nolink=22,hashino", "nodirsync=95"):

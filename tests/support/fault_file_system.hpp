@@ -42,6 +42,7 @@ class FaultFileSystem : public io::FileSystem {
     bool has_unnamed = true;
     bool has_exchange = true;
     bool has_links = true;
+    bool has_leases = true;
     bool has_copy_range = true;
     std::optional<std::size_t> most_copied;  ///< by one copy_range(): 0 though there is something
     Numbers numbers = Numbers::kept;
@@ -250,6 +251,28 @@ class FaultFileSystem : public io::FileSystem {
     }
     bool try_lock(const io::File& file) override {
         return step("try_lock", file.path(), [&] { return FileSystem::try_lock(file); });
+    }
+    /// What a hook throws from these is an outcome, as what the kernel reports.
+    io::Lease try_lease(const io::File& file) override {
+        try {
+            return step("try_lease", file.path(),
+                        [&] { return has_leases ? FileSystem::try_lease(file) : io::Lease::unavailable; });
+        } catch (const base::SystemError& error) {
+            return error.number() == EAGAIN ? io::Lease::open_for_writing : io::Lease::unavailable;
+        }
+    }
+    bool is_lease_wanted(const io::File& file) override {
+        try {
+            return step("is_lease_wanted", file.path(), [&] { return FileSystem::is_lease_wanted(file); });
+        } catch (const base::SystemError&) {
+            return false;
+        }
+    }
+    void end_lease(const io::File& file) override {
+        try {
+            step("end_lease", file.path(), [&] { FileSystem::end_lease(file); });
+        } catch (const base::SystemError&) {
+        }
     }
 
   private:

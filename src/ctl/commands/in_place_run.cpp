@@ -46,6 +46,10 @@ OutcomeText text_of(InPlaceOutcome outcome, const InPlaceRun& run) {
                     ExitCode::failed};
         case InPlaceOutcome::locked:
             return {"locked", "another process is working on it: try again later", ExitCode::busy};
+        case InPlaceOutcome::open_for_writing:
+            return {"locked",
+                    "another process has it open for writing (\"fuser -v\" shows it): try again later",
+                    ExitCode::busy};
         case InPlaceOutcome::too_recent:
             return {"too_recent", "modified within the last minute, may still be written: try again later",
                     ExitCode::busy};

@@ -36,6 +36,44 @@ TEST_CASE("a file is on the network when its file system is mounted so, by whate
     CHECK_FALSE(is_on_network(fs, other));
 }
 
+namespace {
+
+class PretendedType final : public PretendedMount {
+  public:
+    std::uint64_t shown = 0;
+    std::uint64_t type(const File&) override { return shown; }
+};
+
+}  // namespace
+
+TEST_CASE("NFS, CIFS and what is not known do not tell who writes") {
+    constexpr std::uint64_t kCifs = 0xff534d42;
+    constexpr std::uint64_t kUnknown = 0x12345678;
+    struct Row {
+        std::uint64_t type;
+        const char* mount;
+        bool tells;
+    };
+    const Row rows[] = {
+        {EXT4_SUPER_MAGIC, "ext4", true},
+        {TMPFS_MAGIC, "tmpfs", true},
+        {FUSE_SUPER_MAGIC, "fuse.mergerfs", true},
+        {FUSE_SUPER_MAGIC, "fuse.sshfs", false},
+        {NFS_SUPER_MAGIC, "nfs4", false},
+        {kCifs, "cifs", false},
+        {kUnknown, "unknown", false},
+    };
+    const TemporaryDirectory storage;
+    PretendedType fs;
+    const auto directory = fs.open(storage.path(), O_RDONLY | O_DIRECTORY);
+    for (const auto& row : rows) {
+        CAPTURE(row.mount);
+        fs.pretend(storage.path(), row.mount);
+        fs.shown = row.type;
+        CHECK(tells_writers(fs, directory) == row.tells);
+    }
+}
+
 TEST_CASE("the table of this machine has the numbers that stat shows") {
     FileSystem fs;
     const auto file = fs.open("/proc/self/status", O_RDONLY);

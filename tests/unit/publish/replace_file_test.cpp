@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "support/fault_file_system.hpp"
+#include "support/pretended_mount.hpp"
 #include "support/temporary_directory.hpp"
 
 using namespace vmad;
@@ -27,7 +28,7 @@ const std::string kName = "a.vma";
 
 struct Place {
     TemporaryDirectory storage;
-    FaultFileSystem fs;
+    support::PretendedMount fs;
     std::vector<RecoveryRecord> journal;
 
     Place() {
@@ -55,6 +56,12 @@ struct Place {
         write(file, content);
         file.seal(extra);
         return file.publish();
+    }
+    /// False, and said, where the file system under the test has none.
+    bool has_leases() {
+        const bool held = fs.try_lease(fs.open(storage / kName, O_RDONLY)) == Lease::held;
+        if (!held) MESSAGE("no leases here");
+        return held;
     }
     std::optional<std::string> attribute(const std::string& name) {
         const auto file = fs.open(storage / kName, O_RDONLY);
@@ -306,6 +313,91 @@ TEST_CASE("a call that can be done without is refused in any way") {
     }
 }
 
+TEST_CASE("an archive that somebody has open for writing is not replaced") {
+    for (const bool exchange : {true, false}) {
+        for (const bool unnamed : {true, false}) {
+            CAPTURE(exchange);
+            CAPTURE(unnamed);
+            Place place;
+            place.fs.has_exchange = exchange;
+            place.fs.has_unnamed = unnamed;
+            if (!place.has_leases()) return;
+            const auto writer = place.fs.open(place.storage / kName, O_WRONLY);
+            CHECK(is_open_for_writing(place.fs, place.target().file));
+            CHECK(place.replace("new") == PublishOutcome::open_for_writing);
+            CHECK(place.storage.read(kName) == "the old content");
+            CHECK(place.storage.names() == std::set<std::string>{kName});
+        }
+    }
+}
+
+TEST_CASE("who opens the archive for writing while it is swapped gets the one that stays") {
+    struct Row {
+        const char* operation;
+        bool at_last;
+        bool links;
+    };
+    const Row rows[] = {{"exchange", false, true}, {"exchange", true, true}, {"rename", false, true},
+                        {"rename", true, true},    {"link", true, true},     {"link", true, false}};
+    for (const auto& row : rows) {
+        CAPTURE(row.operation);
+        CAPTURE(row.at_last);
+        CAPTURE(row.links);
+        Place place;
+        place.fs.has_exchange = std::string(row.operation) == "exchange";
+        place.fs.has_links = row.links;
+        if (!place.has_leases()) return;
+        // Opened by the name of before, as a process does that has looked it up already.
+        const auto original = place.fs.open(place.storage / kName, O_PATH);
+        bool waits = false;
+        (row.at_last ? place.fs.after : place.fs.before) = [&](const Call& call) {
+            if (call.operation != row.operation || waits) return;
+            const auto opened = "/proc/self/fd/" + std::to_string(original.fd());
+            waits = ::open(opened.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK;
+        };
+        CHECK(place.replace("new") == PublishOutcome::open_for_writing);
+        CHECK(waits);
+        CHECK(place.storage.read(kName) == "the old content");
+        CHECK(place.storage.names() == std::set<std::string>{kName});
+        const base::UniqueFd writer(
+            ::open((place.storage / kName).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+        CHECK(writer.get() >= 0);
+    }
+}
+
+TEST_CASE("a writer that has gone, readers, and a want of leases do not hold the swap up") {
+    for (const bool has_leases : {true, false}) {
+        CAPTURE(has_leases);
+        Place place;
+        place.fs.has_leases = has_leases;
+        place.fs.close(place.fs.open(place.storage / kName, O_WRONLY));
+        const auto reader = place.fs.open(place.storage / kName, O_RDONLY);
+        CHECK_FALSE(is_open_for_writing(place.fs, place.target().file));
+        CHECK(place.replace("new") == PublishOutcome::published);
+        CHECK(place.storage.names() == std::set<std::string>{kName});
+    }
+}
+
+TEST_CASE("after a question whether somebody writes, nobody waits") {
+    Place place;
+    const auto archive = place.fs.open(place.storage / kName, O_RDONLY);
+    CHECK_FALSE(is_open_for_writing(place.fs, archive));
+    const base::UniqueFd writer(::open((place.storage / kName).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    CHECK(writer.get() >= 0);
+}
+
+TEST_CASE("where a lease is refused without a writer, nobody asks for one") {
+    for (const auto& [mount, is_asked] : {std::pair("nfs4", false), std::pair("ext4", true)}) {
+        CAPTURE(mount);
+        Place place;
+        place.fs.pretend(place.storage.path(), mount);
+        unsigned asked = 0;
+        place.fs.before = [&](const Call& call) { asked += call.operation == "try_lease" ? 1 : 0; };
+        CHECK(place.replace("new") == PublishOutcome::published);
+        CHECK((asked > 0) == is_asked);
+    }
+}
+
 TEST_CASE("a hard link that has another number than its file does not hold the swap up") {
     for (const bool admits_numbers : {true, false}) {
         for (const bool keep : {true, false}) {
@@ -423,8 +515,9 @@ TEST_CASE("an original is not given back when the last record could not be kept"
     CHECK(place.storage.names().size() == 2);
 }
 
-TEST_CASE("both files are closed before the swap, because NFS would keep an open one") {
+TEST_CASE("without a lease both files are closed before the swap, because NFS would keep an open one") {
     Place place;
+    place.fs.has_leases = false;
     place.fs.has_exchange = false;
     unsigned closed = 0;
     place.fs.before = [&](const Call& call) {
