@@ -1,18 +1,20 @@
 #!/bin/bash
 # usage: run.sh [--all] [BUILD]
 #
-# Fails the system calls of repacks, extractions, the queue and the hook one by one, and the allocations of a
-# job. Then, as root, kills daemon, workers and commands at each of their
-# system calls, and fails these (process_calls.py), and cuts the power of real file systems (power_cut.py). Prints what
-# was tried: a sample, as every test run does, or with --all every one of them, which takes two hours. BUILD is a build
-# directory of meson, "build" by default.
+# Fails the system calls of repacks, extractions, the queue and the hook one by one, and the allocations of a job. Then,
+# as root, kills daemon, workers and commands at each of their system calls, and fails these (process_calls.py), lets
+# others interfere at each of a publication (races.py), and cuts the power of real file systems (power_cut.py). Prints
+# what was tried: a sample, as every test run does, or with --all every one of them, which takes two hours. BUILD is a
+# build directory of meson, "build" by default.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 sample=(--sample 6)
+races=(--sample 100)
 rounds=4
 if [ "${1:-}" = --all ]; then
     export VMAD_FAULTS=all
     sample=()
+    races=()
     rounds=100
     shift
 fi
@@ -22,4 +24,5 @@ ninja -C "$build" tests/fault/fault-calls tests/fault/fault-memory \
 "$build/tests/fault/fault-calls"
 "$build/tests/fault/fault-memory"
 VMAD_BUILD=$build python3 tests/fault/process_calls.py "${sample[@]}"
+VMAD_BUILD=$build python3 tests/fault/races.py "${races[@]}"
 VMAD_BUILD=$build python3 tests/fault/power_cut.py --rounds $rounds
