@@ -149,7 +149,9 @@ std::optional<ProgramEnd> ChildProgram::wait_end(std::chrono::milliseconds wait)
     int error = 0;
     socklen_t size = sizeof error;
     // So a socket shows that its other end was closed before it was empty.
-    end_->left_input = ::getsockopt(input_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+    if (::getsockopt(input_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        base::throw_errno("getsockopt", path_);
+    end_->left_input = error != 0;
     end_->stderr_text = stderr_text_in(errors_.get());
     return end_;
 }
