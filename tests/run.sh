@@ -82,15 +82,15 @@ run_tests() {
 # The tests of what has threads, under ThreadSanitizer, in a build directory of their own. Without the cases that go
 # through all damage, or all forms, in one thread most of the time: it makes them 20 times as slow.
 test_threads() {
-    local threads=$build_dir/threads wrapper=()
+    local threads=$build_dir/threads polite=$polite
     local files='*hostile_archive_test.cpp,*index_cache_test.cpp,*stored_form_test.cpp'
     local cases='*anywhere*,*flipped*,*changed?bit*,*wrong?in?one?frame*,*in?any?form?compare*,*3?GiB*,*restored?is?the?same*'
     cases+=',*repacking?twice*,*any?two?dumps*,*growing?a?disk*,*each?region?of?each?disk*,*bytes?of?the?raw?canonical*'
     configure "$threads" -Dwerror=$werror -Doptimization=1 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false
     # gcc 12's does not know where a kernel that randomizes more bits of addresses puts things. A container may not be
     # allowed to switch that off; and where it need not be, nothing is lost.
-    ! setarch --addr-no-randomize true 2>/dev/null || wrapper=(--wrapper "setarch --addr-no-randomize")
-    run_tests "$threads" threads "${wrapper[@]}" --timeout-multiplier 2 \
+    ! setarch --addr-no-randomize true 2>/dev/null || polite+=" setarch --addr-no-randomize"
+    run_tests "$threads" threads --suite unit --timeout-multiplier 2 \
         --test-args="--source-file-exclude=$files --test-case-exclude=$cases" access base codec daemon engine varlink
 }
 
