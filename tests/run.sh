@@ -91,7 +91,7 @@ test_threads() {
     # allowed to switch that off; and where it need not be, nothing is lost.
     ! setarch --addr-no-randomize true 2>/dev/null || polite+=" setarch --addr-no-randomize"
     run_tests "$threads" threads --suite unit --timeout-multiplier 2 \
-        --test-args="--source-file-exclude=$files --test-case-exclude=$cases" access base codec daemon engine varlink
+        --test-args="--source-file-exclude=$files --test-case-exclude=$cases" access codec daemon engine varlink
 }
 
 # The integration tests on the programs of a package, once it is there.
