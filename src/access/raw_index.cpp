@@ -28,6 +28,8 @@ class RawIndex final : public ArchiveIndex {
         const auto size = static_cast<std::uint64_t>(fs.status(file).st_size);
         vma::ClusterMap seen(this->header(), size);
         std::uint64_t offset = this->header().size_bytes;
+        if (offset == size)
+            throw base::FormatError(size, "no-extent", "the archive ends before its first extent");
         while (offset < size) offset = add_extent(offset, headers, seen);
         if (offset > size) throw base::FormatError(size, "extent-truncated", "the last extent is cut off");
         seen.require_complete(size);

@@ -164,3 +164,12 @@ TEST_CASE("a raw archive that breaks a rule, or is cut off anywhere, has no inde
         CHECK_THROWS((void)index_of(file));
     }
 }
+
+TEST_CASE("an archive that ends before its first extent has no index") {
+    auto archive = testing::dump(testing::plausible_guest({}));
+    CHECK_NOTHROW((void)index_of(testing::memory_file(archive)));
+    archive.resize(testing::get_be(&archive[testing::header_at::kHeaderSize], 4));
+    const auto file = testing::memory_file(archive);
+    CHECK_THROWS_WITH_AS((void)index_of(file), doctest::Contains("the archive ends before its first extent"),
+                         base::FormatError);
+}
