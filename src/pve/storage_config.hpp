@@ -55,7 +55,8 @@ class StorageConfig {
     [[nodiscard]] static StorageConfig parse(std::string_view text, const std::string& path,
                                              std::string_view node);
 
-    /// Those that hold files, in the order of the file; "local" is always among them, as Proxmox has it.
+    /// Those that hold files, in the order of the file; "local" is among them, as Proxmox has it, unless
+    /// what the file says of it makes no sense.
     [[nodiscard]] const std::vector<Storage>& storages() const noexcept { return storages_; }
 
     /// "PATH:LINE: what was left out, and why"; but not that `wanted`, a storage, was, because file_storage()

@@ -134,7 +134,7 @@ std::vector<Bytes> seeds() {
     return result;
 }
 
-const Registration registration({"disk", 60, run, seeds});
+const Registration registration({"disk", 15, run, seeds});
 
 }  // namespace
 }  // namespace vmad::fuzz
