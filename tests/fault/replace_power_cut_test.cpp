@@ -1,133 +1,140 @@
-// The power is cut before every call of a replacement, with every choice of what was durable by then; and
-// again before every call of recovery what that left.
-#include <set>
-
+// The power is cut at every operation of a replacement, with every choice of what was durable by then; and
+// again at every operation of recovery from what that left.
 #include <doctest/doctest.h>
 
-#include "power_cut_file_system.hpp"
+#include "power_cuts.hpp"
+#include "recording_file_system.hpp"
 #include "replacement.hpp"
 
 using namespace vmad;
 using namespace vmad::fault;
-using State = PowerCutFileSystem::State;
+using Phase = publish::RecoveryRecord::Phase;
 
 namespace {
 
-constexpr UnsyncedData kAllData[] = {UnsyncedData::lost, UnsyncedData::zeroed, UnsyncedData::kept};
+constexpr std::size_t kMostStates = 100;
+constexpr std::size_t kMostSecondStates = 8;
 
-/// Every state that a cut now may leave.
-std::vector<State> all_states(const PowerCutFileSystem& fs) {
-    std::vector<State> states;
-    for (unsigned kept = 0; kept < 1U << fs.pending(); ++kept)
-        for (const auto data : kAllData) states.push_back(fs.after_cut(kept, data));
-    return states;
+DiskImage image_with(const std::string& content) {
+    auto image = empty_image();
+    add_file(image, image.root, kName,
+             {.content = std::make_shared<const Content>(content),
+              .modified_ns = 1'700'000'000'123'456'789,
+              .mode = 0644});
+    return image;
 }
 
-/// What tells two states apart that recovery may treat in different ways; the names of ours are random.
-std::string key_of(const State& state, const std::optional<publish::RecoveryRecord>& record) {
-    const auto part = [&](const std::string& name) {
-        const auto found = state.names.find(name);
-        return found == state.names.end() ? "-" : state.contents.at(found->second).data;
-    };
-    if (!record) return part(kName);
-    return std::to_string(static_cast<int>(record->phase)) + std::to_string(record->replacement.inode != 0) +
-           part(kName) + "|" + part(record->temporary) + "|" + part(record->old);
-}
-
-/// Cuts the power before every call of recovery, and recovers from what that leaves.
-void check_recovery(PowerCutFileSystem& fs, const Storage& storage, const State& start,
-                    const publish::RecoveryRecord& record) {
-    for (unsigned n = 1;; ++n) {
-        CAPTURE(n);
-        fs.reset(start);
-        fs.cut_before(n);
-        bool was_cut = false;
-        try {
-            const auto outcome = recover(fs, storage, record);
-            CHECK(agrees(storage, outcome));
-        } catch (const PowerCut&) {
-            was_cut = true;
-        }
-        if (!was_cut) CHECK(fs.pending() == 0);
-        for (const auto& state : all_states(fs)) {
-            fs.reset(state);
-            CHECK(storage.is_whole());
-            if (record.phase == publish::RecoveryRecord::Phase::grace_period)
-                CHECK(storage.content() == kNew);
-            CHECK(agrees(storage, recover(fs, storage, record)));
-            CHECK(storage.is_whole());
-            CHECK(storage.is_clean());
-            CHECK(fs.pending() == 0);
-        }
-        if (!was_cut) return;
+/// What a replacement did, and which record was durable after how many operations of it.
+class Recording {
+  public:
+    explicit Recording(const Abilities& abilities) {
+        RecordingFileSystem fs(storage.directory(), image_with(kOld));
+        const auto outcome = replace(abilities, fs, storage, [&](const publish::RecoveryRecord& record) {
+            fs.note("journal");
+            records_.emplace_back(fs.operations().size(), record);
+        });
+        CHECK(outcome == abilities.success());
+        start = fs.start();
+        operations = fs.operations();
     }
+
+    [[nodiscard]] const publish::RecoveryRecord* record_at(std::size_t done) const {
+        const auto number = number_at(done);
+        return number == 0 ? nullptr : &records_[number - 1].second;
+    }
+    /// All states that a cut may leave, each with the record that was durable then.
+    [[nodiscard]] std::vector<CutState> states() {
+        return states_after_cuts(
+            start, operations, [this](std::size_t done) { return number_at(done); }, seen);
+    }
+
+    /// Something was done before all that.
+    void prepend(Operation operation) {
+        operations.insert(operations.begin(), std::move(operation));
+        for (auto& [at, record] : records_) ++at;
+    }
+
+    Storage storage;
+    DiskImage start;
+    std::vector<Operation> operations;
+    std::set<std::size_t> seen;
+
+  private:
+    [[nodiscard]] std::size_t number_at(std::size_t done) const {
+        std::size_t number = 0;
+        while (number < records_.size() && records_[number].first <= done) ++number;
+        return number;
+    }
+
+    std::vector<std::pair<std::size_t, publish::RecoveryRecord>> records_;
+};
+
+/// Recovers from a state, and cuts the power in that, too, when `again`.
+void check_recovery(Recording& recording, const Abilities& abilities, const CutState& state,
+                    const publish::RecoveryRecord& record, bool again) {
+    CAPTURE(state.title);
+    const auto& storage = recording.storage;
+    RecordingFileSystem fs(storage.directory(), state.image);
+    restrict_to(abilities, fs);
+    CHECK(storage.is_whole());
+    if (record.phase == Phase::grace_period) CHECK(storage.content() == kNew);
+    CHECK(agrees(storage, recover(fs, storage, record)));
+    CHECK(storage.is_whole());
+    CHECK(storage.is_clean());
+    ChangingDisk disk(fs.start());
+    for (const auto& operation : fs.operations()) disk.apply(operation);
+    CHECK(disk.pending() == 0);
+    if (!again) return;
+    const auto operations = fs.operations();
+    // Told apart from those before by the record that was durable, as that is.
+    const auto mark = state.operations + 1'000'000;
+    auto states = states_after_cuts(
+        fs.start(), operations, [&](std::size_t) { return mark; }, recording.seen);
+    for (const auto& next : sampled(std::move(states), kMostSecondStates))
+        check_recovery(recording, abilities, next, record, false);
 }
 
 }  // namespace
 
 TEST_CASE("after a power cut at any call the archive is whole, and recovery leaves it alone") {
     for (const auto& abilities : all_abilities()) {
-        std::set<std::string> seen;
-        bool was_cut = true;
-        for (unsigned n = 1; was_cut; ++n) {
-            CAPTURE(abilities.title);
-            CAPTURE(n);
-            const Storage storage;
-            const support::TemporaryDirectory vault(support::TemporaryDirectory::fast_base());
-            PowerCutFileSystem fs(storage.directory(), vault);
-            fs.cut_before(n);
-            std::optional<publish::RecoveryRecord> record;
-            try {
-                const auto outcome = replace(abilities, fs, storage,
-                                             [&](const publish::RecoveryRecord& latest) { record = latest; });
-                CHECK(outcome == abilities.success());
-                CHECK(fs.pending() == 0);
-                was_cut = false;
-            } catch (const PowerCut&) {
+        CAPTURE(abilities.title);
+        Recording recording(abilities);
+        const auto states = sampled(recording.states(), kMostStates);
+        CHECK(states.size() >= 3);
+        for (const auto& state : states) {
+            if (const auto* record = recording.record_at(state.operations)) {
+                check_recovery(recording, abilities, state, *record, true);
+                continue;
             }
-            for (const auto& state : all_states(fs)) {
-                fs.reset(state);
-                CHECK(storage.is_whole());
-                if (!record) {
-                    CHECK(storage.content() == kOld);
-                    CHECK(storage.is_clean());
-                } else if (seen.insert(key_of(state, record)).second) {
-                    check_recovery(fs, storage, state, *record);
-                }
-            }
+            CAPTURE(state.title);
+            const RecordingFileSystem fs(recording.storage.directory(), state.image);
+            CHECK(recording.storage.content() == kOld);
+            CHECK(recording.storage.is_clean());
         }
-        CHECK(seen.size() >= 3);
     }
 }
 
 TEST_CASE("an archive that was never made durable before is so before it is swapped out") {
     // As vzdump leaves it. Before that, losing it to a power cut is nobody's doing here.
     for (const auto& abilities : all_abilities()) {
-        bool was_cut = true;
-        for (unsigned n = 1; was_cut; ++n) {
-            CAPTURE(abilities.title);
-            CAPTURE(n);
-            const Storage storage;
-            const support::TemporaryDirectory vault(support::TemporaryDirectory::fast_base());
-            PowerCutFileSystem fs(storage.directory(), vault);
-            fs.forget_content(kName);
-            fs.cut_before(n);
-            std::optional<publish::RecoveryRecord> record;
-            try {
-                (void)replace(abilities, fs, storage,
-                              [&](const publish::RecoveryRecord& latest) { record = latest; });
-                was_cut = false;
-            } catch (const PowerCut&) {
-            }
-            for (const auto& state : all_states(fs)) {
-                fs.reset(state);
-                const bool must_be_whole =
-                    record && record->phase != publish::RecoveryRecord::Phase::preparing;
-                if (must_be_whole) CHECK(storage.is_whole());
-                if (record) CHECK(agrees(storage, recover(fs, storage, *record)));
-                if (must_be_whole) CHECK(storage.is_whole());
-                CHECK(storage.is_clean());
-            }
+        CAPTURE(abilities.title);
+        Recording recording(abilities);
+        const auto written = *recording.start.file(kName);
+        const auto node = *recording.start.find(kName);
+        recording.start.files.at(node) = {};
+        recording.prepend(
+            {.title = "vzdump", .node = node, .change = [written](FileNode& file) { file = written; }});
+        for (const auto& state : sampled(recording.states(), kMostStates)) {
+            CAPTURE(state.title);
+            const auto* record = recording.record_at(state.operations);
+            RecordingFileSystem fs(recording.storage.directory(), state.image);
+            restrict_to(abilities, fs);
+            const bool must_be_whole = record != nullptr && record->phase != Phase::preparing;
+            if (must_be_whole) CHECK(recording.storage.is_whole());
+            if (record != nullptr) (void)recover(fs, recording.storage, *record);
+            if (must_be_whole) CHECK(recording.storage.is_whole());
+            CHECK(recording.storage.is_clean());
         }
     }
 }

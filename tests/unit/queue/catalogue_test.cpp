@@ -16,7 +16,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.hpp"
-#include "fault/power_cut_file_system.hpp"
 #include "state_directory.hpp"
 
 using namespace vmad;
@@ -125,46 +124,6 @@ TEST_CASE("law: whichever call fails, what is known is as it was, in memory and 
         CHECK(records_of(*shelf.catalogue).size() == 2);
         CHECK(shelf.catalogue->find("/d/a")->vmid == 101);
         if (!failed) break;
-    }
-}
-
-TEST_CASE("law: a power cut at any call leaves the old record or the new, and all others") {
-    using fault::PowerCutFileSystem;
-    bool was_cut = true;
-    for (unsigned n = 1; was_cut; ++n) {
-        CAPTURE(n);
-        const StateDirectory state;
-        const support::TemporaryDirectory vault(support::TemporaryDirectory::fast_base());
-        {
-            FaultFileSystem plain;
-            const auto directory = plain.open(state.path(), O_RDONLY | O_DIRECTORY);
-            Catalogue catalogue(plain, directory);
-            catalogue.put({.path = "/d/a", .vmid = 1});
-            catalogue.put({.path = "/d/b", .vmid = 1});
-        }
-        PowerCutFileSystem fs(state, vault);
-        const auto directory = fs.open(state.path(), O_RDONLY | O_DIRECTORY);
-        Catalogue catalogue(fs, directory);
-        fs.cut_before(n);
-        bool is_new = false;
-        try {
-            catalogue.put({.path = "/d/a", .vmid = 2});
-            is_new = true;
-            catalogue.put({.path = "/d/c", .vmid = 2});
-            was_cut = false;
-        } catch (const fault::PowerCut&) {
-        }
-        for (unsigned kept = 0; kept < 1U << fs.pending(); ++kept) {
-            for (const auto data : {fault::UnsyncedData::lost, fault::UnsyncedData::zeroed}) {
-                fs.reset(fs.after_cut(kept, data));
-                const Catalogue found(fs, directory);
-                CHECK(found.bad_files().empty());
-                REQUIRE(found.find("/d/a"));
-                REQUIRE(found.find("/d/b"));
-                CHECK((found.find("/d/a")->vmid == 2 || !is_new));
-                CHECK((found.find("/d/c") || was_cut));
-            }
-        }
     }
 }
 
