@@ -29,7 +29,8 @@ FAILED = {
     "nofsync": ("the file system cannot sync", True),
     "filemode,nochmod": ("change the mode of", True),
     "owner,nochown": ("change the owner of", True),
-    "noexch,renperm": ("rename to", False),
+    # Without "hardremove" libfuse may first move the target aside: it hears late that the file was closed.
+    "hardremove,noexch,renperm": ("rename to", False),
     "bitflip=100000": ("", False),
 }
 # Killed at each of the moments, and mounted anew.
