@@ -47,6 +47,10 @@ class Suite:
             yield f"    skipped: {reason}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
+def last_line(text):
+    return text.strip().rpartition("\n")[2]
+
+
 def suites_of_meson(path):
     suites = collections.defaultdict(Suite)
     for line in path.read_text().splitlines():
@@ -57,7 +61,7 @@ def suites_of_meson(path):
         if test["result"] in ("OK", "EXPECTEDFAIL"):
             suite.passed += 1
         elif test["result"] == "SKIP":
-            suite.skipped["the test says so"].append(test_name)
+            suite.skipped[last_line(test.get("stderr", "")) or "the test says so"].append(test_name)
         else:
             cases = "".join(f"\n             {case}" for _, case in failed)
             suite.failed.append((test_name, f": {test['result']} after {test['duration']:.0f} s, see "

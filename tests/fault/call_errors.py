@@ -62,6 +62,11 @@ def failures(calls):
                     yield f"{rule}+ {getattr(errno, name)}"
 
 
+def without_errors(calls):
+    """Those of the counted calls that failures() leaves alone."""
+    return sorted(call for call in calls if call not in FITTING and call not in ("any", "other"))
+
+
 def column(rule):
     """Call and error of a rule of failures(), for a table."""
     action, call, number, *value = rule.split()

@@ -11,15 +11,28 @@
 //   kill   before the call is made
 //   fail   with the errno value VALUE: it is not made
 //   late   with the errno value VALUE: it is made
-//   short  half of what is asked for, of a read or write
+//   short  half of what is asked for, of a read or write; of several slices, half of the first one
 //   pause  prints {"plan": the line, "at": CALL}, and goes on when there is another line on standard input
 // Other actions do nothing. When a watched process ends, it prints {"plan": the line, "end": exit code or
 // -signal, "hit": [CALL...], "calls": {CALL: count...}, "order": [CALL...]}, the last one of the first
-// thread, without what "any@" leaves out. What it started is killed when it ends itself.
+// thread, without what "any@" leaves out. What it started is killed when it ends itself. The exit code is
+// that of the first COMMAND; 77 where nobody can trace.
+#ifndef __x86_64__
+
+#include <cstdio>
+
+int main() {
+    std::fputs("call-tracer: it does not know the registers of this processor\n", stderr);
+    return 77;
+}
+
+#else
+
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,12 +40,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -167,19 +182,29 @@ struct Process {
     std::vector<std::string> order, hit;
 };
 
+/// What a call that is made shorter has asked for.
+struct Request {
+    unsigned long long count = 0;        ///< of bytes, or slices
+    unsigned long long first_slice = 0;  ///< where its length is
+    long first_length = 0;
+};
+
 struct Thread {
     pid_t process = 0;
     bool is_new = true;  ///< the SIGSTOP that it begins with is the kernel's
     int result = 0;      ///< of the call under way, when it is not the kernel's
+    std::optional<Request> shortened{};
 };
 
 std::map<pid_t, Process> processes;
 std::map<pid_t, Thread> threads;
 bool watches_workers;
 
-[[noreturn]] void give_up(const char* what) {
+constexpr int kCannotTrace = 77;
+
+[[noreturn]] void give_up(const char* what, int code = 1) {
     std::perror(what);
-    std::exit(1);
+    ::_exit(code);
 }
 
 /// Empty when there is none; `waits` for one.
@@ -188,7 +213,7 @@ std::string next_line(bool waits) {
     std::string line;
     for (char byte = 0;;) {
         const auto count = ::read(STDIN_FILENO, &byte, 1);
-        if (count <= 0 && waits) std::exit(1);
+        if (count <= 0 && waits) ::_exit(1);
         if (count <= 0 || byte == '\n') return line;
         line += byte;
     }
@@ -262,6 +287,18 @@ std::string name_of(const __ptrace_syscall_info& info) {
     return found == kCalls.end() ? "other" : found->second;
 }
 
+void shorten(user_regs_struct& registers, pid_t id, Thread& thread, const std::string& call) {
+    auto& request = thread.shortened.emplace(Request{.count = registers.rdx});
+    if (!call.ends_with('v')) {
+        registers.rdx = (registers.rdx + 1) / 2;
+        return;
+    }
+    registers.rdx = 1;
+    request.first_slice = registers.rsi + offsetof(iovec, iov_len);
+    request.first_length = ::ptrace(PTRACE_PEEKDATA, id, request.first_slice, 0);
+    (void)::ptrace(PTRACE_POKEDATA, id, request.first_slice, (request.first_length + 1) / 2);
+}
+
 void act(const Rule& rule, pid_t id, Thread& thread, const std::string& call) {
     user_regs_struct registers{};
     if (rule.action == "kill") ::kill(thread.process, SIGKILL);
@@ -273,20 +310,27 @@ void act(const Rule& rule, pid_t id, Thread& thread, const std::string& call) {
     if ((rule.action != "fail" && rule.action != "short") || ::ptrace(PTRACE_GETREGS, id, 0, &registers) != 0)
         return;
     if (rule.action == "fail") registers.orig_rax = static_cast<unsigned long long>(-1);
-    if (rule.action == "short") registers.rdx = (registers.rdx + 1) / 2;
+    if (rule.action == "short") shorten(registers, id, thread, call);
+    (void)::ptrace(PTRACE_SETREGS, id, 0, &registers);
+}
+
+void on_return(pid_t id, Thread& thread) {
+    user_regs_struct registers{};
+    if ((thread.result == 0 && !thread.shortened) || ::ptrace(PTRACE_GETREGS, id, 0, &registers) != 0) return;
+    if (thread.shortened) {
+        registers.rdx = thread.shortened->count;
+        if (const auto& [count, slice, length] = *thread.shortened; slice != 0)
+            (void)::ptrace(PTRACE_POKEDATA, id, slice, length);
+        thread.shortened.reset();
+    }
+    if (thread.result != 0) registers.rax = static_cast<unsigned long long>(std::exchange(thread.result, 0));
     (void)::ptrace(PTRACE_SETREGS, id, 0, &registers);
 }
 
 void on_call(pid_t id, Thread& thread) {
     __ptrace_syscall_info info{};
     if (::ptrace(PTRACE_GET_SYSCALL_INFO, id, sizeof info, &info) <= 0) return;
-    if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-        user_regs_struct registers{};
-        if (thread.result == 0 || ::ptrace(PTRACE_GETREGS, id, 0, &registers) != 0) return;
-        registers.rax = static_cast<unsigned long long>(std::exchange(thread.result, 0));
-        (void)::ptrace(PTRACE_SETREGS, id, 0, &registers);
-        return;
-    }
+    if (info.op == PTRACE_SYSCALL_INFO_EXIT) on_return(id, thread);
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY) return;
     auto& process = processes[thread.process];
     const auto call = name_of(info);
@@ -358,13 +402,14 @@ pid_t start(char** command) {
         const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
         ::dup2(nothing, STDIN_FILENO);
         ::dup2(STDERR_FILENO, STDOUT_FILENO);
-        ::ptrace(PTRACE_TRACEME, 0, 0, 0);
+        if (::ptrace(PTRACE_TRACEME, 0, 0, 0) != 0) give_up("ptrace", kCannotTrace);
         ::raise(SIGSTOP);
         ::execv(command[0], command);
         give_up(command[0]);
     }
     int status = 0;
-    if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) give_up("waitpid");
+    if (::waitpid(child, &status, 0) != child) give_up("waitpid");
+    if (!WIFSTOPPED(status)) ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
     const long workers = watches_workers ? PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK : 0;
     if (::ptrace(PTRACE_SETOPTIONS, child, 0, kOptions | workers) != 0) give_up("ptrace");
     threads[child] = {.process = child, .is_new = false};
@@ -381,12 +426,14 @@ int main(int argc, char** argv) {
     const pid_t first = start(argv + 2);
     for (int status = 0;;) {
         const pid_t id = ::waitpid(-1, &status, __WALL);
-        if (id < 0) return errno == ECHILD ? 0 : 1;
+        if (id < 0) ::_exit(errno == ECHILD ? 0 : 1);
         if (WIFSTOPPED(status)) {
             on_stop(id, status);
             continue;
         }
         on_end(id, status);
-        if (id == first) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        if (id == first) ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     }
 }
+
+#endif

@@ -1,18 +1,24 @@
 """Commands that are killed at their system calls, or whose calls fail."""
 
+import fcntl
 import os
+import pathlib
+import re
 import shutil
 import signal
+import struct
 import subprocess
 
 from call_errors import failures
 from daemon_parts import CRASHES, explains, kills
-from daemon_process import ANNOUNCE, HOOK
+from daemon_process import ANNOUNCE, HOOK, wait_until
 from sharing_volumes import Volume, make_backups, why_not
 from support import VMACTL, make_old
 from traced_place import PATIENCE, Part, demand
 
+PATIENCE_WITH_REQUEST = 15
 KILLED = 128 + signal.SIGKILL
+STANDARD_PLACE = pathlib.Path("/var/lib/vmad/incoming")
 CONNECTION = ("sendto", "sendmsg", "recvfrom", "recvmsg")
 
 
@@ -30,13 +36,20 @@ class Command(Part):
         return [VMACTL, *self.arguments()]
 
     def explains(self, message, rule):
-        """Not what fails while it is written. Whether it was the daemon or the kernel that ended a connection, or lost
-        a message, no client knows."""
+        """Whether it was the daemon or the kernel that ended a connection, or lost a message, no client knows. A
+        message that cannot be written is not there."""
         call = rule.split()[1]
-        return call == "write" or (message.startswith("vmactl: ") and (call in CONNECTION or explains(message, rule)))
+        found = re.search("^vmactl: .+", message, re.M)
+        if found is None:
+            return call == "write"
+        return call in CONNECTION or explains(found[0], rule)
 
     def check(self, result):
         """After a run that was interfered with, and ended with an exit code that says so."""
+
+    def check_success(self, result):
+        """After one that was interfered with, and says that all went well."""
+        self.check_end(result)
 
     def check_end(self, result):
         """After one that nothing interfered with."""
@@ -53,7 +66,8 @@ class Command(Part):
             report, result = self.run("")
             demand(result.returncode == 0, f"undisturbed: {result}")
             self.check_end(result)
-        return list((kills if self.is_killed else failures)(report["calls"]))
+        self.calls = report["calls"]
+        return list((kills if self.is_killed else failures)(self.calls))
 
     def reset(self):
         place = self.place
@@ -65,6 +79,7 @@ class Command(Part):
 
     def run(self, rule):
         place = self.place
+        self.rule = rule
         place.tracer.plan(rule)
         result = subprocess.run(
             [*place.tracer.wrapper("command"), *self.command()], pass_fds=place.tracer.ends, stdin=subprocess.DEVNULL,
@@ -84,10 +99,12 @@ class Command(Part):
         demand(result.returncode in (0, KILLED) or self.explains(result.stderr, rule),
                f"exit code {result.returncode}: {result.stderr}")
         place.demand_whole()
-        if result.returncode != 0:
-            self.check(result)
         if self.has_daemon:
             demand(place.daemon.is_running(), "the daemon ended")
+        if result.returncode != 0:
+            self.check(result)
+        else:
+            self.check_success(result)
         _, result = self.run("")
         demand(result.returncode == 0, f"in the end: {result}")
         self.check_end(result)
@@ -101,6 +118,15 @@ class RepackInPlace(Command):
     def check_end(self, result):
         self.place.clean_state = self.place.clean_state or self.place.state_names()
         self.place.demand_clean(self.place.archive.new)
+
+    def check_success(self, result):
+        place = self.place
+        demand(place.content() == place.archive.new, "the archive is not the new one")
+        demand(not place.left_over(), f"left beside the archive: {place.left_over()}")
+        extra = place.state_names() - place.clean_state - {"in-place/N.lock"}
+        # The next run finishes it; without a word where another process has the archive locked.
+        demand(not extra or "cannot recover" in result.stderr or " flock " in self.rule,
+               f"left in the state directory: {sorted(extra)}")
 
     def prepare(self):
         self.place.clean_state = None
@@ -149,23 +175,9 @@ class Verify(Command):
         demand(result.returncode != 6, f"a good archive is called bad: {result.stderr}")
 
 
-class Add(Command):
-    """At the end the daemon has the job."""
-
-    has_daemon = True
-
-    def arguments(self):
-        return ["add", "--announced", self.place.path]
-
-    def check_end(self, result):
-        self.place.drive(self.place.daemon.add(self.place.path))
-
-
-class AddUnheard(Command):
-    """Without a daemon: the request is left for it, as a whole or not at all."""
-
-    def arguments(self):
-        return ["add", "--announced", self.place.path]
+class OfQueue(Command):
+    """With the settings of the daemon: there the request is left when nobody hears it; or in the standard place, and
+    it says so, where the settings cannot be read."""
 
     def environment(self):
         return {**super().environment(), "VMAD_ROOT": str(self.place.dir)}
@@ -175,6 +187,45 @@ class AddUnheard(Command):
         settings.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.place.config, settings)
         return super().prepare()
+
+    def check_success(self, result):
+        if f"saved in {STANDARD_PLACE}" not in result.stderr:
+            return self.check_end(result)
+        left = [request for request in STANDARD_PLACE.iterdir() if request.read_text().rstrip("\0") == str(self.place.path)]
+        for request in left:
+            request.unlink()
+        demand(left, f"nothing is there: {result.stderr}")
+
+
+class Add(OfQueue):
+    """At the end the daemon has the job."""
+
+    has_daemon = True
+
+    def arguments(self):
+        return ["add", "--announced", self.place.path]
+
+    def reset(self):
+        super().reset()
+        self.last_job = max((job["id"] for job in self.place.daemon.jobs()), default=0)
+
+    def check_end(self, result):
+        place = self.place
+        added = wait_until(self.added, f"there is a job after '{result.stderr.strip()}'", PATIENCE_WITH_REQUEST)
+        demand({job["path"] for job in added} == {str(place.path)}, f"something else was added: {added}")
+        for job in added:
+            place.drive(job["id"])
+        self.reset()  # a scan passes over what it knows
+
+    def added(self):
+        return [job for job in self.place.daemon.jobs() if job["id"] > self.last_job]
+
+
+class AddUnheard(OfQueue):
+    """Without a daemon: the request is left for it, as a whole or not at all."""
+
+    def arguments(self):
+        return ["add", "--announced", self.place.path]
 
     def check_end(self, result):
         place = self.place
@@ -189,7 +240,14 @@ class Hook(AddUnheard):
     """The shell that vzdump starts."""
 
     def explains(self, message, rule):
-        return bool(message)
+        """The shell has messages of its own."""
+        return explains(message, rule) or "Cannot fork" in message
+
+    def check_success(self, result):
+        """It never fails a backup, but says what became of it; not where the shell, which takes an error for the end of
+        its script, cannot read that."""
+        if "vmad: not queued: " not in result.stderr and not self.rule.startswith("fail read "):
+            super().check_success(result)
 
     def command(self):
         return [HOOK, "backup-end", "snapshot", "100"]
@@ -219,6 +277,16 @@ class Scan(Add):
         return ["scan", self.place.path.parent]
 
 
+def has_shared_extents(path):
+    """By FIEMAP, after the data were written out."""
+    most, header, extent = 100, 32, 56
+    request = bytearray(struct.pack("=QQLLLL", 0, 2**64 - 1, 1, 0, most, 0) + bytes(most * extent))
+    with open(path, "rb") as file:
+        fcntl.ioctl(file, 0xC020660B, request)
+    flags = [struct.unpack_from("=L", request, header + number * extent + 40)[0] for number in range(most)]
+    return any(flag & 0x2000 for flag in flags)
+
+
 class Share(Command):
     """Of two backups of a guest on btrfs: whatever happens, their contents stay."""
 
@@ -232,7 +300,7 @@ class Share(Command):
                 reason = error
             else:
                 place.cleanup.callback(place.volume.close)
-                make_backups(VMACTL, place.volume.point, 4, 2, [".vma"])
+                make_backups(VMACTL, place.volume.point, 4, 2, [""])
         if reason:
             print(f"sharing is not tried: {reason}", flush=True)
             return []
@@ -254,7 +322,11 @@ class Share(Command):
         demand([path.read_bytes() for path in self.backups] == self.contents, "sharing changed an archive")
         demand(set(self.place.volume.point.iterdir()) == self.names, "something is left beside the archives")
 
-    check_end = check
+    check_success = check
+
+    def check_end(self, result):
+        self.check(result)
+        demand(any(map(has_shared_extents, self.backups)), "nothing is shared")
 
 
 def killed(part):

@@ -1,17 +1,22 @@
 """Jobs of a daemon that is killed at its system calls, or whose calls fail; and of one whose workers are."""
 
+import contextlib
 import os
+import pathlib
 import re
 import signal
 import time
 
 from call_errors import failures
 from daemon_process import ENDS, send, wait_until
+from support import VMAD
 from traced_place import GOOD, PATIENCE, Part, demand, may_die
 
-CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
+CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE,
+                                       signal.SIGPIPE, signal.SIGSYS, signal.SIGTRAP))
 # After which what cannot end, because calls fail for ever, is stopped.
 LONG_ENOUGH = 3
+PATIENCE_WITH_TRACER = 30
 
 
 def kills(calls):
@@ -76,7 +81,8 @@ class Workers(OfJobs):
             reports, job = self.run_once("")
             demand(job["state"] in GOOD, f"undisturbed: {job['state']}: {job.get('reason')}")
         self.place.clean_state = self.place.state_names()
-        return list(self.cases(reports[-1]["calls"]))
+        self.calls = reports[-1]["calls"]
+        return list(self.cases(self.calls))
 
     def run_once(self, *rules):
         """What is reported of the workers that had these rules, and the job."""
@@ -93,7 +99,7 @@ class Workers(OfJobs):
         self.demand_whole()
         self.check(reports, job, rule)
         self.finish(job["id"])
-        return bool(reports and reports[-1]["hit"])
+        return any(report["hit"] for report in reports)
 
     def check(self, reports, job, rule):
         if job["state"] == "failed" and self.times > 1:
@@ -125,13 +131,14 @@ class Daemons(OfJobs):
         place.run_daemon("command")
         place.wait(self.add())
         place.clean_state = place.state_names()
-        send(place.daemon.workers()[0], signal.SIGTERM)  # the child of the tracer
-        return list(self.cases(place.tracer.report()["calls"]))
+        self.send_daemon(signal.SIGTERM)
+        self.calls = place.tracer.report()["calls"]
+        return list(self.cases(self.calls))
 
     def round(self, rule):
         place = self.place
         self.start_afresh()
-        self.job, report = None, None
+        self.job, is_met = None, False
         for _ in range(self.times):
             place.tracer.plan(rule)
             said = os.path.getsize(place.dir / "log") if (place.dir / "log").exists() else 0
@@ -139,13 +146,14 @@ class Daemons(OfJobs):
                 place.run_daemon("command")
                 self.wait_a_while()
             report = self.stop()
+            is_met = is_met or bool(report["hit"])
             self.check(report, (place.dir / "log").read_bytes()[said:].decode(errors="replace"), rule)
             self.demand_whole()
         place.run_daemon()
         if self.job is None:
             self.job = self.add()
         self.finish(self.job)
-        return bool(report["hit"])
+        return is_met
 
     def wait_a_while(self):
         """For the end of the job, or of the daemon; not longer where it may never be. The daemon answers."""
@@ -159,14 +167,21 @@ class Daemons(OfJobs):
         """Kills the daemon, if it still runs; what is reported of it."""
         daemon = self.place.daemon
         if daemon is not None and daemon.is_running():
-            for pid in daemon.workers():
-                send(pid, signal.SIGKILL)
-            daemon.process.wait(PATIENCE)
-        return self.place.tracer.report()
+            self.send_daemon(signal.SIGKILL)
+            daemon.process.wait(PATIENCE_WITH_TRACER)
+        return self.place.tracer.report(PATIENCE_WITH_TRACER)
+
+    def send_daemon(self, number):
+        """The child of the tracer that is the daemon."""
+        for pid in self.place.daemon.workers():
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(VMAD) + b"\0"):
+                    send(pid, number)
 
     def check(self, report, said, rule):
         demand(report["end"] not in CRASHES, f"the daemon crashed ({report['end']}): {said}")
-        demand(report["end"] <= 0 or explains(said, rule), f"exit code {report['end']}: {said}")
+        end = report["end"]
+        demand(end == -signal.SIGKILL or (end > 0 and explains(said, rule)), f"exit code {end}: {said}")
 
 
 class DaemonsThrice(Daemons):

@@ -10,7 +10,8 @@
             place.tracer.go_on()
         place.wait(job)
 
-call_tracer.cpp describes the rules of a plan. A part of a test is a Part; process_calls.py runs them.
+call_tracer.cpp describes the rules of a plan. A part of a test is a Part; process_calls.py runs them. A program that
+needs the tracer begins with skip_without_tracer().
 """
 
 import contextlib
@@ -35,9 +36,32 @@ from varlink_client import VarlinkError  # noqa: E402
 
 TRACER = BUILD / "tests/fault/call-tracer"
 PATIENCE = 120
+SKIPPED = 77
 GOOD = ("done", "unchanged")
 # As vzdump runs them.
 PACKERS = {".zst": ("zstd", "-q", "--threads=2"), ".gz": ("gzip", "--rsyncable"), ".lzo": ("lzop",)}
+
+
+def why_not():
+    """Why nobody can be traced here, or None."""
+    if os.geteuid() != 0:
+        return "only root can trace a daemon as it runs"
+    try:
+        found = subprocess.run([TRACER, "command", "/bin/true"], input=b"\n", capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "nobody can be traced: call-tracer hangs"
+    with contextlib.suppress(ValueError, KeyError):
+        if found.returncode == 0 and json.loads(found.stdout)["calls"]:
+            return None
+    said = found.stderr.decode(errors="replace").strip()
+    return f"nobody can be traced: {said or 'the kernel tells of no system call'}"
+
+
+def skip_without_tracer():
+    reason = why_not()
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        sys.exit(SKIPPED)
 
 
 class Broken(Exception):
@@ -238,10 +262,12 @@ class Place(storages.Site):
 
 
 class Part:
-    """Rounds of one kind: prepare() returns the cases, round() does one."""
+    """Rounds of one kind: prepare() returns the cases, made of the `calls` of an undisturbed run; round() does one, and
+    returns whether its call was met."""
 
     def __init__(self, place):
         self.place = place
+        self.calls = {}
 
     def prepare(self):
         raise NotImplementedError

@@ -184,8 +184,9 @@ class DemoTest(ProcessTest):
         self.assertEqual(self.names(self.dir / "tmp"), [])
 
 
-def meson_line(name, result, output=""):
-    return json.dumps({"name": f"vmad:{name}", "result": result, "duration": 1.4, "stdout": output}) + "\n"
+def meson_line(name, result, output="", errors=""):
+    return json.dumps({"name": f"vmad:{name}", "result": result, "duration": 1.4, "stdout": output,
+                       "stderr": errors}) + "\n"
 
 
 class SummaryTest(ProcessTest):
@@ -225,12 +226,14 @@ class SummaryTest(ProcessTest):
         others = ("setUpClass (__main__.MountTest) ... skipped 'no namespaces'\n"
                   "test_g (__main__.ATest.test_g)\nWhat it does. ... skipped \"it's not there\"\n")
         self.check("tests.json", meson_line("integration / hook", "OK", no_root + others) +
-                   meson_line("integration / scan", "SKIP"),
-                   "integration  1 tests passed, 9 cases skipped\n"
+                   meson_line("integration / scan", "SKIP") +
+                   meson_line("integration / races", "SKIP", errors="a warning\nonly root can\n"),
+                   "integration  1 tests passed, 10 cases skipped\n"
                    "    skipped: only root: hook: test_a, hook: test_b, hook: test_c, hook: test_d and 2 more\n"
                    "    skipped: no namespaces: hook: MountTest\n"
                    "    skipped: it's not there: hook: test_g\n"
-                   "    skipped: the test says so: scan\n")
+                   "    skipped: the test says so: scan\n"
+                   "    skipped: only root can: races\n")
 
     def test_log_of_the_system_tests(self):
         self.check("system.log",
