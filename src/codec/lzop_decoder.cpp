@@ -141,10 +141,12 @@ void LzopDecoder::check_end(const ProgramEnd& end) {
     // socket, which does not fail.
     if (end.exit_status == 1 && line.ends_with(": <stdin>")) refuse("it ends too early");
     if (end.exit_status != 0 && !only_several) refuse(line);
-    if (only_several)
+    if (only_several) {
         warning_ =
             "several lzop files behind each other: lzop reads them all but exits with a warning, at which "
             "Proxmox VE gives up; repack it before a restore";
+        content_checked_ = false;  // the first one's header says nothing of the others
+    }
     if (!sent_all_ || end.left_input) refuse("it was not read to its end");
 }
 

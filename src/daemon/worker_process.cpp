@@ -74,17 +74,17 @@ WorkerProcess::WorkerProcess(sd_event* event, const api::WorkerOrder& order, con
     child.give(rate.fd(), api::kWorkerRateFd);
     pid_ = child.run(kSelf, {"vmad", "worker", std::to_string(::getpid())}, our_environment());
     sd_event_source* source = nullptr;
-    const int added = sd_event_add_child(event_, &source, pid_, WEXITED, on_exit, this);
-    if (added < 0) {
-        ::kill(pid_, SIGKILL);
-        (void)::waitpid(pid_, nullptr, WNOHANG);
-    }
-    varlink::check_event(added, "sd_event_add_child");
+    int added = sd_event_add_child(event_, &source, pid_, WEXITED, on_exit, this);
     exit_source_.reset(source);
     // While somebody traces it, its end shows before we may wait for it, so one look is not enough. Only a
     // source that was off takes the new mode over.
     for (const int enabled : {SD_EVENT_OFF, SD_EVENT_ON})
-        varlink::check_event(sd_event_source_set_enabled(source, enabled), "sd_event_source_set_enabled");
+        if (added >= 0) added = sd_event_source_set_enabled(source, enabled);
+    if (added < 0) {
+        ::kill(pid_, SIGKILL);
+        (void)::waitpid(pid_, nullptr, WNOHANG);
+    }
+    varlink::check_event(added, "watch a worker");
 }
 
 WorkerProcess::~WorkerProcess() {

@@ -439,6 +439,7 @@ bool FileSystem::make_directory(const std::string& path, mode_t mode) {
 
 Lease FileSystem::try_lease(const File& file) {
     // The signal that says that it is wanted: one that does nothing by default. SIGIO would end the process.
+    // The end of a lease resets it.
     if (::fcntl(file.fd(), F_SETSIG, SIGURG) < 0) return Lease::unavailable;
     if (::fcntl(file.fd(), F_SETLEASE, F_RDLCK) == 0) return Lease::held;
     return errno == EAGAIN ? Lease::open_for_writing : Lease::unavailable;

@@ -21,7 +21,9 @@ namespace {
 
 constexpr std::uint64_t kReservedPart = 20;  // one in 20 is 5 %
 constexpr std::uint64_t kMaxReserveBytes = std::uint64_t{1} << 30;
-constexpr std::uint64_t kXfs = 0x58465342;  // not in every linux/magic.h
+// From linux/magic.h, but for those that are not in every one.
+constexpr std::uint64_t kXfs = 0x58465342, kCeph = 0x00c36400, kGfs2 = 0x01161970, kZfs = 0x2fc12fc1,
+                        kJfs = 0x3153464a, kOcfs2 = 0x7461636f, kBcachefs = 0xca451a4e;
 
 /// Blocks times block size; a sum beyond all numbers is as good as the largest.
 std::uint64_t size_of(std::uint64_t blocks, const struct statvfs& space) {
@@ -78,9 +80,6 @@ void require_space(FileSystem& fs, const File& on, std::uint64_t more_bytes, std
 }
 
 bool keeps_inode_numbers(FileSystem& fs, const File& file) {
-    // From linux/magic.h, but for those that are not in it.
-    constexpr std::uint64_t kCeph = 0x00c36400, kGfs2 = 0x01161970, kZfs = 0x2fc12fc1, kJfs = 0x3153464a,
-                            kOcfs2 = 0x7461636f, kBcachefs = 0xca451a4e;
     static constexpr std::array kKeeping{
         std::uint64_t{EXT4_SUPER_MAGIC},
         kXfs,
@@ -131,7 +130,10 @@ bool is_on_network(FileSystem& fs, const File& file) {
 }
 
 bool tells_writers(FileSystem& fs, const File& file) {
-    const bool is_known = keeps_inode_numbers(fs, file) || fs.type(file) == FUSE_SUPER_MAGIC;
+    const auto type = fs.type(file);
+    // The table of mounts lacks what is outside of a chroot, or was unmounted lazily.
+    if (type == NFS_SUPER_MAGIC || type == kCeph || type == kGfs2 || type == kOcfs2) return false;
+    const bool is_known = keeps_inode_numbers(fs, file) || type == FUSE_SUPER_MAGIC;
     return is_known && !is_on_network(fs, file);
 }
 

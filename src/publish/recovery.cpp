@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "io/file_metadata.hpp"
+#include "publish/archive_writer.hpp"
 
 namespace vmad::publish {
 namespace {
@@ -182,6 +183,22 @@ RecoveryOutcome outcome_of(const DirectoryState& state) {
     return RecoveryOutcome::changed;
 }
 
+/// Beside the archive, by either of the names that it may have there.
+bool is_original_open_for_writing(io::FileSystem& fs, const io::File& directory,
+                                  const RecoveryRecord& record) try {
+    if (record.phase != Phase::publishing && record.phase != Phase::renaming) return false;
+    for (const auto& name : {record.temporary, record.old}) {
+        const auto status = fs.status_at(directory, name);
+        if (!status || status->st_ino != record.original.mark.inode || !S_ISREG(status->st_mode)) continue;
+        const auto file = fs.open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        if (is_open_for_writing(fs, file)) return true;
+    }
+    return false;
+} catch (const base::SystemError& error) {
+    if (error.number() != ENOENT) throw;
+    return false;  // gone meanwhile
+}
+
 // The swap has been durable for long, and whatever the name holds by now, somebody meant it so: nothing comes
 // back. Only the original goes; even a file of ours could be there only because somebody has put it there.
 Step decide_in_grace_period(const DirectoryState& state) {
@@ -258,12 +275,16 @@ std::optional<SeenFile> observe_file(io::FileSystem& fs, const io::File& directo
 }
 
 FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& directory,
-                                       const RecoveryRecord& record, Goal goal) {
+                                       const RecoveryRecord& record, Goal goal,
+                                       const std::function<bool()>& has_writer) {
     Recovery recovery(fs, directory, record);
     for (int round = 0; round < kMaxRounds; ++round) {
         // First of all: nothing is removed because of a name that a power cut could still take back.
         io::sync_where_known(fs, directory);
         const auto state = recovery.observe();
+        const bool is_beside =
+            state.temporary == ObservedFile::original || state.old == ObservedFile::original;
+        if (goal == Goal::remove_original && is_beside && has_writer()) goal = Goal::restore_original;
         if (goal != Goal::restore_original) recovery.keep_access(state);
         const auto step = decide(state, record.phase, goal);
         if (step == Step::none) return {state, recovery.warning(state, goal)};
@@ -273,7 +294,8 @@ FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& direc
 }
 
 RecoveryResult recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record) {
-    auto finished = finish_replacement(fs, directory, record, Goal::remove_original);
+    auto finished = finish_replacement(fs, directory, record, Goal::remove_original,
+                                       [&] { return is_original_open_for_writing(fs, directory, record); });
     return {outcome_of(finished.state), std::move(finished.warning)};
 }
 

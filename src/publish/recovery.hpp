@@ -6,6 +6,7 @@
 // calls holds the archive's InodeLock.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -84,8 +85,12 @@ struct FinishedReplacement {
 /// is left alone, and warned of. Owner and permissions that the original was given in the last moment go to
 /// the replacement. It may fail or be killed at any point and be called again, any number of times. Throws
 /// base::Error when a call fails.
+///
+/// `has_writer` is asked last before an original is removed. Once it says that somebody has that open for
+/// writing, the goal is to restore it.
 [[nodiscard]] FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& directory,
-                                                     const RecoveryRecord& record, Goal goal);
+                                                     const RecoveryRecord& record, Goal goal,
+                                                     const std::function<bool()>& has_writer);
 
 /// How recovery ended, and FinishedReplacement::warning.
 struct RecoveryResult {
@@ -93,7 +98,9 @@ struct RecoveryResult {
     std::string warning;
 };
 
-/// The same after a crash or an error: a replacement that is in place stays, and the original goes.
+/// The same after a crash or an error: a replacement that is in place stays, and the original goes, unless
+/// another process has that open for writing. Whoever waited for the end of a lease that the crash took goes
+/// on by now.
 RecoveryResult recover(io::FileSystem& fs, const io::File& directory, const RecoveryRecord& record);
 
 }  // namespace vmad::publish

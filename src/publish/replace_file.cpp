@@ -13,13 +13,6 @@ namespace vmad::publish {
 
 using Phase = RecoveryRecord::Phase;
 
-bool is_open_for_writing(io::FileSystem& fs, const io::File& archive) {
-    if (!io::tells_writers(fs, archive)) return false;
-    const auto lease = fs.try_lease(archive);
-    if (lease == io::Lease::held) fs.end_lease(archive);
-    return lease == io::Lease::open_for_writing;
-}
-
 ReplaceFile::ReplaceFile(Remember, io::FileSystem& fs, ArchiveTarget original, RecordSink keep_record,
                          std::optional<std::uint64_t> reserve_bytes)
     : fs_(fs),
@@ -48,7 +41,7 @@ void ReplaceFile::abandon() noexcept {
     finished_ = true;
     try {
         temporary_ = io::File();  // NFS would keep an open file, by a name of its own
-        (void)finish_replacement(fs_, original_.directory, record_, Goal::restore_original);
+        (void)finish_replacement(fs_, original_.directory, record_, Goal::restore_original, {});
     } catch (...) {
         // The record is durable: recover() will be called with it.
     }
@@ -123,9 +116,9 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
         // A network file system may report an error for what it has done: the directory shows what happened.
         error = std::current_exception();
     }
-    const bool writes = !may_swap || has_writer();
+    bool writes = !may_swap || has_writer();
     const auto goal = keep_original ? Goal::keep_original : Goal::remove_original;
-    auto [state, warning] = finish(writes ? Goal::restore_original : goal, swapped);
+    auto [state, warning] = finish(writes ? Goal::restore_original : goal, swapped, writes);
     finished_ = true;
     original_.file = io::File();  // who waits for the end of the lease finds the original in its place
     warning_ = std::move(warning);
@@ -152,8 +145,9 @@ PublishOutcome ReplaceFile::publish(bool keep_original) {
                       original_.directory.entry(record_.name));
 }
 
-FinishedReplacement ReplaceFile::finish(Goal goal, bool swapped) try {
-    return finish_replacement(fs_, original_.directory, record_, goal);
+FinishedReplacement ReplaceFile::finish(Goal goal, bool swapped, bool& writes) try {
+    return finish_replacement(fs_, original_.directory, record_, goal,
+                              [&] { return writes = writes || has_writer(); });
 } catch (const io::NoSpace& error) {
     throw io::NoSpace(error.what() + what_is_in_place(swapped), error.number(), error.directory());
 } catch (const base::SystemError& error) {

@@ -33,10 +33,6 @@ enum class PublishOutcome {
     open_for_writing,
 };
 
-/// True when another process has the archive open for writing; false, too, where the kernel cannot tell
-/// (io::tells_writers()). For before a long read: publish() asks once more.
-[[nodiscard]] bool is_open_for_writing(io::FileSystem& fs, const io::File& archive);
-
 class ReplaceFile {
   public:
     /// Makes the temporary file in the original's directory: without a name where that can be. Throws when it
@@ -94,7 +90,8 @@ class ReplaceFile {
     /// False when the archive was found to be another, changed, or wanted by a writer, and nothing was
     /// swapped.
     [[nodiscard]] bool swap();
-    [[nodiscard]] FinishedReplacement finish(Goal goal, bool swapped);
+    /// `writes` becomes true when somebody turns out to have the original open for writing.
+    [[nodiscard]] FinishedReplacement finish(Goal goal, bool swapped, bool& writes);
     [[nodiscard]] std::string what_is_in_place(bool swapped);
     [[nodiscard]] bool exchange();
     [[nodiscard]] bool rename_over(const SeenFile& first_look);

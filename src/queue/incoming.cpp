@@ -25,10 +25,13 @@ constexpr mode_t kDirectoryMode = 0700;
 /// After so long nobody writes a request any more.
 constexpr std::int64_t kStaleSeconds = std::int64_t{24} * 3600;
 
-/// Removes a file in the making of a hook that a power cut has stopped, say.
-void remove_when_stale(io::FileSystem& fs, const io::File& directory, const std::string& name) {
+/// Removes a file in the making of a hook that a power cut has stopped, say. Requests do not wait for one
+/// that cannot be removed.
+void remove_when_stale(io::FileSystem& fs, const io::File& directory, const std::string& name) try {
     const auto status = fs.status_at(directory, name);
     if (status && status->st_mtim.tv_sec + kStaleSeconds < std::time(nullptr)) fs.unlink(directory, name);
+} catch (const base::SystemError&) {
+    // It is in nobody's way.
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "engine/ordered_writer.hpp"
 #include "io/storage.hpp"
+#include "publish/archive_writer.hpp"
 #include "publish/inode_lock.hpp"
 #include "repack/config_exchange.hpp"
 #include "verify/canonical_check.hpp"
@@ -170,7 +171,7 @@ InPlaceResult replace_in_place(
         replacement.seal(verify::published_digest_attribute(result.fingerprint, result.result_bytes,
                                                             replacement.modified_when_sealed()));
         verification.finish(result.fingerprint);
-        if (content->verify_source) content->verify_source();
+        if (content->verify_source) base::append_sentence(warning, content->verify_source());
     } catch (const io::NoSpace& error) {
         const auto written = static_cast<std::uint64_t>(fs.status(replacement.temporary()).st_size);
         if (written == 0) throw;
@@ -213,7 +214,7 @@ InPlaceResult repack_in_place(io::FileSystem& fs, const std::string& path, const
                                    return write_copy(fs, original, writer, std::move(repack), options, check,
                                                      warning);
                                },
-                           .verify_source = [&] { check->finish(); }};
+                           .verify_source = [&] { return check->finish(); }};
     });
 }
 

@@ -73,8 +73,9 @@ struct Replacement {
     std::function<engine::RepackResult(const io::File& original, engine::OrderedWriter& writer,
                                        engine::RepackOptions options, std::string& warning)>
         write;
-    /// Throws what is to keep the copy, which has been verified, from being published. May be empty.
-    std::function<void()> verify_source{};
+    /// Throws what is to keep the copy, which has been verified, from being published; returns a sentence
+    /// that warns, or nothing. May be empty.
+    std::function<std::string()> verify_source{};
 };
 
 /// Replaces an archive by what `make` decides on while it is open and locked; the archive stays as it is

@@ -1,5 +1,6 @@
 #include "verify/source_check.hpp"
 
+#include <cerrno>
 #include <utility>
 #include <vector>
 
@@ -33,8 +34,23 @@ void SourceCheck::look_at(const codec::ArchiveSource& source) {
         task_.report_end(base::Stage::checking, 0);
 }
 
-void SourceCheck::finish() {
-    if (!sums_ || (when_ == base::VerifySource::automatic && content_checked_)) return;
+std::string SourceCheck::finish() try {
+    if (sums_ && (when_ == base::VerifySource::always || !content_checked_)) read_again();
+    return {};
+} catch (const base::SystemError& error) {
+    // What the first reading gave, and the copy holds, is all that there is now.
+    if (error.number() != EIO) throw;
+    task_.report_end(base::Stage::checking, 0);
+    return fmt::format(
+        "The original could not be read a second time ({}): the new archive holds what the "
+        "first reading gave.",
+        error.what());
+}
+
+void SourceCheck::read_again() {
+    // What is not on the device yet cannot be read from there; and where O_DIRECT is refused, it would stay
+    // in the page cache.
+    io::sync_where_known(fs_, file_);
     io::DirectSource source(fs_, file_);
     io::ReadSums again(size_of(fs_, file_));
     std::vector<std::byte> piece(kPieceBytes);

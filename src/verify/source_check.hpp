@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "base/limits.hpp"
 #include "base/task.hpp"
@@ -32,10 +33,13 @@ class SourceCheck {
     [[nodiscard]] io::ReadSums* sums() noexcept { return sums_ ? &*sums_ : nullptr; }
     /// Of the first reading, as far as it is: to be called when its header is there, and at its end.
     void look_at(const codec::ArchiveSource& source);
-    /// Reads the file once more, if that is needed. Throws ReadsDiffer, SystemError, Cancelled.
-    void finish();
+    /// Reads the file once more, if that is needed. Returns a sentence about a device that does not give it a
+    /// second time, or nothing. Throws ReadsDiffer, SystemError, Cancelled.
+    [[nodiscard]] std::string finish();
 
   private:
+    void read_again();
+
     io::FileSystem& fs_;
     const io::File& file_;
     base::VerifySource when_;

@@ -71,7 +71,10 @@ WorkerResult result_of_failure(const std::string& version) {
         result.damaged = true;
         return result;
     } catch (const verify::ReadsDiffer& error) {
-        return waits(WaitReason::retry, error.what());
+        auto result = waits(WaitReason::retry, error.what());
+        // Outlives the attempts that follow: what they read twice alike may be what was bad here.
+        result.warning = fmt::format("In an earlier attempt, {}.", error.what());
+        return result;
     } catch (const base::Unsupported& error) {
         return refused(error.what(), version);
     } catch (const base::Error& error) {

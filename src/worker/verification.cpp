@@ -12,6 +12,7 @@
 #include "canon/sealed_extent.hpp"
 #include "io/storage.hpp"
 #include "publish/archive_target.hpp"
+#include "publish/archive_writer.hpp"
 #include "publish/inode_lock.hpp"
 #include "repack/partition_names.hpp"
 #include "verify/archive_look.hpp"
@@ -197,6 +198,8 @@ WorkerResult verify_archive(io::FileSystem& fs, const api::WorkerOrder& order,
         look_options.extent_read = [&](const vma::Extent& extent) { checksums.add(extent); };
     const auto look = verify::look_at_archive(fs, file, look_options);
     if (look.changed) return waits(WaitReason::retry, "the archive was changed while it was verified");
+    if (look.fault && publish::is_open_for_writing(fs, file))
+        return waits(WaitReason::locked, "another process has the archive open for writing");
     // Of a server that does not answer; a disk of this node that cannot read a block will not do so later.
     if (look.fault && is_io_error(look.fault) && io::is_on_network(fs, entry.directory))
         std::rethrow_exception(look.fault);

@@ -285,6 +285,32 @@ TEST_CASE("a replacement that was written to since is not ours any more") {
     CHECK(place.storage.read("a.vma") == "the original");
 }
 
+TEST_CASE(
+    "an original that was swapped out goes, and comes back when another process has it open for writing") {
+    for (const auto phase : {Phase::publishing, Phase::renaming}) {
+        for (const bool is_written : {false, true}) {
+            CAPTURE(static_cast<int>(phase));
+            CAPTURE(is_written);
+            Place place(phase);
+            auto& record = place.record;
+            std::string beside = record.temporary;
+            if (phase == Phase::publishing) {
+                REQUIRE(place.fs.exchange(place.directory, record.temporary, "a.vma"));
+            } else {
+                beside = record.old;
+                REQUIRE(place.fs.link(place.directory, "a.vma", beside));
+                place.fs.rename(place.directory, record.temporary, "a.vma");
+            }
+            if (place.fs.try_lease(place.fs.open(place.storage / beside, O_RDONLY)) != Lease::held) return;
+            const auto writer = is_written ? place.fs.open(place.storage / beside, O_WRONLY) : File();
+            CHECK(place.recover() ==
+                  (is_written ? RecoveryOutcome::not_published : RecoveryOutcome::published));
+            CHECK(place.storage.read("a.vma") == (is_written ? "the original" : "ours"));
+            CHECK(place.storage.names() == std::set<std::string>{"a.vma"});
+        }
+    }
+}
+
 TEST_CASE("an original with another time is another file") {
     Place place(Phase::publishing);
     place.storage.set_modified("a.vma", {1, 0});

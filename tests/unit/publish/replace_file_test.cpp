@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
+#include "publish/archive_writer.hpp"
 #include "support/fault_file_system.hpp"
 #include "support/pretended_mount.hpp"
 #include "support/temporary_directory.hpp"

@@ -67,6 +67,22 @@ TEST_CASE("what a request that was cut short has left is removed after a day") {
     CHECK(state.names() == std::set<std::string>{".1123456789abcdef.tmp", ".somebody's"});
 }
 
+TEST_CASE("no request waits for a file in the making that cannot be removed") {
+    const StateDirectory state;
+    FaultFileSystem fs;
+    state.write(".0123456789abcdef.tmp", "/half");
+    state.set_modified(".0123456789abcdef.tmp", {1, 0});
+    for (const std::string operation : {"unlink", "status_at"}) {
+        CAPTURE(operation);
+        fs.before = [&](const support::Call& call) {
+            if (call.operation == operation && call.path.ends_with(".tmp"))
+                FaultFileSystem::fail(EPERM, call);
+        };
+        state.write("1", terminated("/mnt/a.vma"));
+        CHECK(take(state, fs).paths == std::vector<std::string>{"/mnt/a.vma"});
+    }
+}
+
 TEST_CASE("what is not a path is set aside and reported, and holds nothing up") {
     const StateDirectory state;
     io::FileSystem fs;

@@ -30,6 +30,7 @@ class LyingDisk final : public io::FileSystem {
     bool lies_first = false;
     bool lies_again = false;
     bool has_direct = true;
+    int error_again = 0;  ///< errno of each read for the second time
 
     explicit LyingDisk(std::string archive) : archive_(std::move(archive)) {}
     [[nodiscard]] bool was_read_again() const noexcept { return again_bytes_ > 0; }
@@ -50,6 +51,7 @@ class LyingDisk final : public io::FileSystem {
     std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
         const auto count = FileSystem::read_at(file, into, offset);
         if (file.path() != archive_) return count;
+        if (is_second_ && error_again != 0) throw base::SystemError(error_again, "read", archive_);
         if (is_second_) again_bytes_ += count;
         if ((is_second_ ? lies_again : lies_first) && bad_byte >= offset && bad_byte < offset + count)
             flip(into, *bad_byte - offset);
@@ -129,6 +131,27 @@ testing::Bytes lzo_without_checksum(testing::View archive) {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "an original that its device does not give again is replaced by what is left of it, with a warning") {
+    for (const int error : {EIO, ESTALE}) {
+        CAPTURE(error);
+        Stage stage;
+        stage.disk.error_again = error;
+        if (error != EIO) {
+            CHECK_THROWS_AS((void)stage.run(), base::SystemError);
+            stage.check_untouched();
+            continue;
+        }
+        const auto result = repack::repack_in_place(stage.disk, stage.archives / "a.vma", stage.options);
+        CHECK(result.outcome == InPlaceOutcome::done);
+        CHECK(result.warning ==
+              fmt::format("The original could not be read a second time (read {}: "
+                          "Input/output error): the new archive holds what the first reading "
+                          "gave.",
+                          stage.archives / "a.vma"));
+    }
+}
 
 TEST_CASE("a second read that differs anywhere keeps the archive as it was, and says where") {
     for (const bool has_direct : {true, false}) {

@@ -98,6 +98,7 @@ TEST_CASE("two reads of the archive that differ are tried again") {
         const auto result = worker::result_of_failure("");
         CHECK(outcome_of(result) == outcome::retry);
         CHECK(result.reason == "two reads differ");
+        CHECK(result.warning == "In an earlier attempt, two reads differ.");
         CHECK_FALSE(result.damaged);
     }
 }

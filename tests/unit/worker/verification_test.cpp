@@ -107,6 +107,18 @@ TEST_CASE("a verify job names the region that went bad, and when it was last goo
     CHECK(result.reason.find("content digest mismatch") != std::string::npos);
 }
 
+TEST_CASE("what is bad because another process is writing it is not damaged") {
+    Stage stage;
+    stage.order.known = stage.run().record;
+    stage.flip(65536 + 512 + 70000);
+    const auto writer = stage.fs.open(stage.order.job.path, O_WRONLY);
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::locked);
+    CHECK(result.reason == "another process has the archive open for writing");
+    CHECK_FALSE(result.damaged);
+    CHECK_FALSE(result.record);
+}
+
 TEST_CASE("an archive that was never repacked is as good at the second look as at the first") {
     Stage stage;
     stage.write_dump();
