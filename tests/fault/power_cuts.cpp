@@ -13,7 +13,7 @@ namespace {
 /// Of what is too much for all subsets.
 constexpr unsigned kSampledSubsets = 32;
 constexpr unsigned kTornWays = 2;
-constexpr std::uint64_t kSeed = 16;
+constexpr std::uint64_t kSeed = 1;
 
 std::vector<std::uint64_t> subsets_of(std::size_t pending, testing::Random& random) {
     std::vector<std::uint64_t> subsets;

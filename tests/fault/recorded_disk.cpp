@@ -145,7 +145,8 @@ DiskImage ChangingDisk::after_cut(std::uint64_t kept, UnsyncedData data, std::ui
         auto& file = image.files[node];
         auto after = file;
         for (const auto& change : changes) change(after);
-        file = fault::after_cut(file, std::move(after), data, random);
+        const auto fate = data == UnsyncedData::torn ? static_cast<UnsyncedData>(random.below(4)) : data;
+        file = fault::after_cut(file, std::move(after), fate, random);
     }
     std::erase_if(image.files, [&](const auto& item) { return !named.contains(item.first); });
     return image;
