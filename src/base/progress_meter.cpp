@@ -1,6 +1,7 @@
 #include "base/progress_meter.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace vmad::base {
 namespace {
@@ -20,7 +21,8 @@ std::optional<unsigned> percent_of(std::uint64_t done_bytes, std::uint64_t total
     return std::min(static_cast<unsigned>(part * 100), 99U);
 }
 
-ProgressMeter::ProgressMeter(std::vector<Stage> stages, std::chrono::milliseconds interval, Report report)
+ProgressMeter::ProgressMeter(const std::vector<Stage>& stages, std::chrono::milliseconds interval,
+                             Report report)
     : interval_(interval), report_(std::move(report)) {
     for (const auto stage : stages) stages_.push_back({.stage = stage});
 }
@@ -74,7 +76,7 @@ WholeProgress ProgressMeter::measure(Clock::time_point now) {
     result.bytes_per_second = static_cast<std::uint64_t>(rate);
     const auto remaining = rate > 0 ? static_cast<double>(size - done) / rate : kLongestRemainingSeconds;
     if (size > 0 && elapsed >= kTimeToLearnRate && remaining < kLongestRemainingSeconds)
-        result.remaining_seconds = static_cast<std::uint64_t>(remaining + 0.5);
+        result.remaining_seconds = static_cast<std::uint64_t>(std::llround(remaining));
     return result;
 }
 

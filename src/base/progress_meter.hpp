@@ -39,7 +39,7 @@ class ProgressMeter {
     /// Of a task with these stages, in this order. `report` is called from one thread at a time: not more
     /// often than `interval` says, but at once when a stage or the whole ends; the total is reported once,
     /// and nothing after it.
-    ProgressMeter(std::vector<Stage> stages, std::chrono::milliseconds interval, Report report);
+    ProgressMeter(const std::vector<Stage>& stages, std::chrono::milliseconds interval, Report report);
 
     /// A stage has come so far. Passes on what the report throws. Stages that the task does not have are
     /// ignored.

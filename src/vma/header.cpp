@@ -90,8 +90,8 @@ class BlobArea {
         std::set<std::uint32_t> result;
         const auto add = [&](std::size_t at) { result.insert(load_be<std::uint32_t>(header_.data() + at)); };
         for (unsigned slot = 0; slot < kConfigSlots; ++slot) {
-            add(kConfigNamesAt + 4 * slot);
-            add(kConfigDataAt + 4 * slot);
+            add(kConfigNamesAt + std::size_t{4} * slot);
+            add(kConfigDataAt + std::size_t{4} * slot);
         }
         for (unsigned id = 0; id < kDeviceSlots; ++id) add(kDevInfoAt + kDevInfoSize * id);
         return result;
@@ -105,8 +105,8 @@ class BlobArea {
 std::vector<Config> parse_configs(std::span<const std::byte> bytes, const BlobArea& blobs) {
     std::vector<Config> configs;
     for (unsigned slot = 0; slot < kConfigSlots; ++slot) {
-        const auto name_at = kConfigNamesAt + 4 * slot;
-        const auto data_at = kConfigDataAt + 4 * slot;
+        const auto name_at = kConfigNamesAt + std::size_t{4} * slot;
+        const auto data_at = kConfigDataAt + std::size_t{4} * slot;
         const bool has_name = load_be<std::uint32_t>(bytes.data() + name_at) != 0;
         const bool has_data = load_be<std::uint32_t>(bytes.data() + data_at) != 0;
         if (!has_name && !has_data) continue;
