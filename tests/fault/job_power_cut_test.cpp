@@ -128,11 +128,11 @@ class SmallDaemon {
   private:
     void run_once(std::uint64_t id) {
         const auto& started = queue_.start(id, "/", kNow);
-        api::WorkerOrder order{.job = started,
-                               .state_dir = root_ + "/state",
-                               .recover_only = queue::only_recovers(started),
-                               .threads = 1,
-                               .spill_dir = root_ + "/state"};
+        api::WorkerOrder order;
+        order.job = started;
+        order.state_dir = order.spill_dir = root_ + "/state";
+        order.recover_only = queue::only_recovers(started);
+        order.threads = 1;
         if (const auto* known = catalogue_.find(path())) order.known = *known;
         if (!job_.earlier.empty()) {
             order.known_beside = {root_ + "/dump/" + job_.earlier};
@@ -193,7 +193,7 @@ class CutJob {
     void record_job(const DiskImage& image) {
         RecordingFileSystem fs(root_, image);
         restrict(fs);
-        const auto promise = [&](Promise promise) { promised_at_[promise] = fs.operations().size(); };
+        const auto promise = [&](Promise kept) { promised_at_[kept] = fs.operations().size(); };
         (void)queue::leave_request(fs, root_ / "state", root_ / "dump/" + job_.archive);
         promise(requested);
         SmallDaemon daemon(fs, job_, root_.path());
