@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """usage: summary.py LOG...: what meson's logs (.json) and those of the system tests (.log) say in the end.
 
-One line for each suite. Below it each test that failed with its cases, and what was skipped, by the reason.
+One line for each suite. Below it each test that failed with its cases and errors, and what was skipped, by the reason.
 """
 import collections
 import json
@@ -15,8 +15,13 @@ SKIPPED = re.compile(CASE + r"(?: \[.*\])?(?:\n.*?)? \.\.\. skipped (['\"])(?P<r
 FAILED = re.compile(r"^(?P<prefix>\w+ \w+: )?(?:FAIL|ERROR): (?P<case>\w+)(?P<place> \(.*?\))?", re.M)
 # doctest's: the case stands above what failed in it.
 FAILED_CHECK = re.compile(r"^TEST CASE:  (?P<case>.*)$", re.M)
+# The errors of both: an exception, the last line of its traceback; a check and what it was for; a sanitizer's report.
+ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Expired)(?:: .*)?$|^\S+:\d+: (?:FATAL )?ERROR: .*|^SUMMARY: .*|.*runtime error: .*",
+                   re.M)
 
 MOST_NAMES = 4
+MOST_ERRORS = 4
+MOST_CHARACTERS = 300
 
 
 class Suite:
@@ -47,6 +52,12 @@ class Suite:
             yield f"    skipped: {reason}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
+def errors_of(output):
+    """The first ones, a line each: CI may show nothing but this."""
+    for error in ERROR.findall(output)[:MOST_ERRORS]:
+        yield f"             {error if len(error) <= MOST_CHARACTERS else error[:MOST_CHARACTERS] + '…'}"
+
+
 def last_line(text):
     return text.strip().rpartition("\n")[2]
 
@@ -57,15 +68,16 @@ def suites_of_meson(path):
         test = json.loads(line)
         name, _, test_name = test["name"].removeprefix("vmad:").rpartition(" / ")
         suite = suites[name or path.stem]
-        failed = suite.read_cases(f"{test_name}: ", test.get("stdout", "") + "\n" + test.get("stderr", ""))
+        output = test.get("stdout", "") + "\n" + test.get("stderr", "")
+        failed = suite.read_cases(f"{test_name}: ", output)
         if test["result"] in ("OK", "EXPECTEDFAIL"):
             suite.passed += 1
         elif test["result"] == "SKIP":
             suite.skipped[last_line(test.get("stderr", "")) or "the test says so"].append(test_name)
         else:
-            cases = "".join(f"\n             {case}" for _, case in failed)
-            suite.failed.append((test_name, f": {test['result']} after {test['duration']:.0f} s, see "
-                                            f"{path.with_suffix('.txt')}{cases}"))
+            known = [f": {test['result']} after {test['duration']:.0f} s, see {path.with_suffix('.txt')}",
+                     *(f"             {case}" for _, case in failed), *errors_of(output)]
+            suite.failed.append((test_name, "\n".join(known)))
     for name, suite in suites.items():
         yield from suite.lines(name, "tests")
 
@@ -76,6 +88,8 @@ def suite_of_log(path):
     suite.passed = len(re.findall(r" \.\.\. ok$", text, re.M))
     suite.failed = suite.read_cases("", text)
     yield from suite.lines(path.stem, "cases")
+    if suite.failed:
+        yield from errors_of(text)
 
 
 def main():
