@@ -61,21 +61,23 @@ void apply(const toml::table& table, const std::string& path, LoadedSettings& lo
     }
 }
 
-/// From the weakest to the strongest.
-std::vector<std::string> standard_paths() {
-    std::vector<std::string> paths = {base::system_path(kVendorFile), base::system_path(kClusterFile),
-                                      base::system_path(kNodeFile)};
-    for (std::string& path : drop_ins(base::system_path(kDropInDirectory))) paths.push_back(std::move(path));
-    return paths;
+// From the weakest to the strongest: first those files, then these.
+
+std::vector<std::string> main_files() {
+    return {base::system_path(kVendorFile), base::system_path(kClusterFile), base::system_path(kNodeFile)};
 }
 
-/// Takes a key from a table, unless it is missing or makes no sense there.
-void apply_if_valid(const toml::table& table, std::string_view name, Settings& settings) {
+std::vector<std::string> all_drop_ins() { return drop_ins(base::system_path(kDropInDirectory)); }
+
+/// Takes a key from a table; false when it is missing or makes no sense there.
+bool apply_if_valid(const toml::table& table, std::string_view name, Settings& settings) {
     const auto* node = table.get(name);
-    if (node == nullptr) return;
+    if (node == nullptr) return false;
     try {
         find_key(name)->read(SettingValue(*node, std::string(name)), settings);
+        return true;
     } catch (const base::UsageError&) {
+        return false;
     }
 }
 
@@ -91,18 +93,34 @@ LoadedSettings load_file(const std::string& path) {
 
 LoadedSettings load_standard() {
     LoadedSettings loaded;
-    for (const std::string& path : standard_paths())
-        if (const auto table = parse_file(path)) apply(*table, path, loaded);
+    for (const auto& paths : {main_files(), all_drop_ins()})
+        for (const std::string& path : paths)
+            if (const auto table = parse_file(path)) apply(*table, path, loaded);
     return loaded;
 }
 
-Places load_places() {
-    Settings settings;
-    for (const std::string& path : standard_paths()) {
-        const auto table = parse_what_is_valid(path);
-        for (const auto* key : {"socket", "state_dir"}) apply_if_valid(table, key, settings);
+Places::Places() {
+    for (const std::string& path : main_files()) read(path);
+    try {
+        for (const std::string& path : all_drop_ins()) read(path);
+    } catch (const base::UsageError& error) {
+        unread_ = error.what();
     }
-    return {settings.socket, settings.state_dir};
+}
+
+void Places::read(const std::string& path) {
+    try {
+        const auto table = parse_what_is_valid(path);
+        (void)apply_if_valid(table, "socket", settings_);
+        if (apply_if_valid(table, "state_dir", settings_)) unread_.clear();
+    } catch (const base::UsageError& error) {
+        unread_ = error.what();
+    }
+}
+
+const std::string& Places::state_dir() const {
+    if (!unread_.empty()) throw base::UsageError(unread_);
+    return settings_.state_dir;
 }
 
 std::vector<SettingLine> describe(const Settings& settings) {

@@ -91,15 +91,26 @@ struct LoadedSettings {
 /// name: later ones win key by key, and lists are not joined. A file that is not there is skipped.
 [[nodiscard]] LoadedSettings load_standard();
 
-/// Where the daemon is and keeps its state, for those who have to find it.
-struct Places {
-    std::string socket = Settings().socket;
-    std::string state_dir = Settings().state_dir;
-};
+/// Where the daemon is and keeps its state, for those who have to find it, of the files that load_standard()
+/// reads. A mistake anywhere else in them must not hide the daemon, which goes on with the settings that it
+/// has.
+class Places {
+  public:
+    /// Never throws because of what is in the files, or because one cannot be read.
+    Places();
 
-/// Of the files that load_standard() reads, as far as they can be read: a mistake anywhere else in them must
-/// not hide the daemon, which goes on with the settings that it has. Never throws because of what is in them.
-[[nodiscard]] Places load_places();
+    [[nodiscard]] const std::string& socket() const noexcept { return settings_.socket; }
+
+    /// What is left in another directory nobody looks at. So it throws base::UsageError, "FILE: cannot be
+    /// read: why", when the file that may set it cannot be read.
+    [[nodiscard]] const std::string& state_dir() const;
+
+  private:
+    void read(const std::string& path);
+
+    Settings settings_;
+    std::string unread_;  ///< of files that may set state_dir, the last mistake
+};
 
 /// One key with its value, for people and for tests.
 struct SettingLine {

@@ -80,16 +80,13 @@ std::optional<toml::table> parse_file(const std::string& path) {
 toml::table parse_what_is_valid(const std::string& path) {
     // Each round empties a line.
     constexpr int kMostInvalidLines = 100;
-    try {
-        auto text = read_file(path).value_or("");
-        for (int i = 0; i < kMostInvalidLines; ++i) {
-            try {
-                return toml::parse(text, std::string_view(path));
-            } catch (const toml::parse_error& error) {
-                if (!blank_line(text, error.source().begin.line)) break;
-            }
+    auto text = read_file(path).value_or("");
+    for (int i = 0; i < kMostInvalidLines; ++i) {
+        try {
+            return toml::parse(text, std::string_view(path));
+        } catch (const toml::parse_error& error) {
+            if (!blank_line(text, error.source().begin.line)) break;
         }
-    } catch (const base::UsageError&) {
     }
     return {};
 }

@@ -21,8 +21,8 @@ inline constexpr std::string_view kDropInDirectory = "/etc/vmad/vmad.toml.d";
 /// cannot be read: why".
 [[nodiscard]] std::optional<toml::table> parse_file(const std::string& path);
 
-/// The same without what makes no sense: a line that is no TOML is left out, and a file that cannot be read
-/// is an empty table.
+/// The same without what makes no sense: a line that is no TOML is left out, and a file that is not there is
+/// an empty table. Throws base::UsageError, "FILE: cannot be read: why".
 [[nodiscard]] toml::table parse_what_is_valid(const std::string& path);
 
 /// Throws what says that a file, or a directory of files, cannot be read.

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -18,7 +17,6 @@ from traced_place import PATIENCE, Part, demand
 
 PATIENCE_WITH_REQUEST = 15
 KILLED = 128 + signal.SIGKILL
-STANDARD_PLACE = pathlib.Path("/var/lib/vmad/incoming")
 CONNECTION = ("sendto", "sendmsg", "recvfrom", "recvmsg")
 
 
@@ -176,8 +174,7 @@ class Verify(Command):
 
 
 class OfQueue(Command):
-    """With the settings of the daemon: there the request is left when nobody hears it; or in the standard place, and
-    it says so, where the settings cannot be read."""
+    """With the settings of the daemon: there the request is left when nobody hears it."""
 
     def environment(self):
         return {**super().environment(), "VMAD_ROOT": str(self.place.dir)}
@@ -187,14 +184,6 @@ class OfQueue(Command):
         settings.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.place.config, settings)
         return super().prepare()
-
-    def check_success(self, result):
-        if f"saved in {STANDARD_PLACE}" not in result.stderr:
-            return self.check_end(result)
-        left = [request for request in STANDARD_PLACE.iterdir() if request.read_text().rstrip("\0") == str(self.place.path)]
-        for request in left:
-            request.unlink()
-        demand(left, f"nothing is there: {result.stderr}")
 
 
 class Add(OfQueue):

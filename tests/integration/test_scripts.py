@@ -207,7 +207,8 @@ class SummaryTest(ProcessTest):
 
     def test_failed_cases_are_named(self):
         python = ("FAIL: test_one (__main__.ATest.test_one) [a subtest]\nERROR: test_two (__main__.ATest.test_two)\n"
-                  "FAIL: test_one (__main__.ATest.test_one) [another]\n")
+                  "FAIL: test_one (__main__.ATest.test_one) [another]\n"
+                  "Traceback (most recent call last):\n  File …\n    raise ValueError(1)\nValueError: 1\n")
         doctest = "TEST CASE:  laws of nature\n\nbase_test.cpp:7: ERROR: CHECK( a == b ) is NOT correct!\n"
         self.check("tests.json", meson_line("integration / hook", "FAIL", python) +
                    meson_line("integration / soak", "TIMEOUT") + meson_line("unit / base", "FAIL", doctest),
@@ -215,10 +216,12 @@ class SummaryTest(ProcessTest):
                    "    FAILED   hook: FAIL after 1 s, see tests.txt\n"
                    "             test_one\n"
                    "             test_two\n"
+                   "             ValueError: 1\n"
                    "    FAILED   soak: TIMEOUT after 1 s, see tests.txt\n"
                    "unit         0 tests passed, 1 FAILED\n"
                    "    FAILED   base: FAIL after 1 s, see tests.txt\n"
-                   "             laws of nature\n")
+                   "             laws of nature\n"
+                   "             base_test.cpp:7: ERROR: CHECK( a == b ) is NOT correct!\n")
 
     def test_skipped_cases_are_named_with_their_reason(self):
         """Whole classes and cases with a docstring, too; the same reason once."""

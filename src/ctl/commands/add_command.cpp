@@ -125,7 +125,7 @@ class AddCommand final : public Command {
     void leave(Context& context, const std::string& path, const std::string& why) const {
         std::string directory;
         try {
-            directory = queue::leave_request(context.fs, settings::load_places().state_dir, path);
+            directory = queue::leave_request(context.fs, settings::Places().state_dir(), path);
         } catch (const base::Error& error) {
             throw base::Error(fmt::format("{}; cannot save the request: {}", why, error.what()));
         }

@@ -11,8 +11,7 @@ namespace vmad::ctl {
 
 api::QueueClient Context::daemon(std::chrono::milliseconds limit) const {
     try {
-        return api::QueueClient(options.socket.empty() ? settings::load_places().socket : options.socket,
-                                limit);
+        return api::QueueClient(options.socket.empty() ? settings::Places().socket() : options.socket, limit);
     } catch (const base::SystemError& error) {
         if (error.number() != EACCES) throw;
         throw base::Error(fmt::format("{}: run as root", error.what()));

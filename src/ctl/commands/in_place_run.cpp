@@ -212,7 +212,7 @@ class Runner {
 }  // namespace
 
 std::string default_state_directory() {
-    if (::geteuid() == 0) return settings::load_places().state_dir;
+    if (::geteuid() == 0) return settings::Places().state_dir();
     // A relative $XDG_STATE_HOME is to be ignored, says its specification.
     if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state == '/')
         return std::string(state) + "/vmad";

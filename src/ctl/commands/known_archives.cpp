@@ -30,7 +30,7 @@ const access::ChecksumStore& KnownArchives::checksums() {
     if (!checksums_) {
         std::string directory;
         try {
-            directory = settings::load_places().state_dir + "/regions";
+            directory = settings::Places().state_dir() + "/regions";
         } catch (const base::Error&) {
             // Settings that cannot be read are for other commands to complain of.
         }

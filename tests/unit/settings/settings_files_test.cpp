@@ -235,8 +235,8 @@ TEST_CASE("a directory of drop-ins that is none or cannot be read") {
 TEST_CASE("the daemon is found whatever mistakes its settings have elsewhere") {
     const Node node;
     const auto places = [] {
-        const auto found = load_places();
-        return found.socket + " " + found.state_dir;
+        const Places found;
+        return found.socket() + " " + found.state_dir();
     };
     CHECK(places() == "/run/vmad/vmad.sock /var/lib/vmad");
     const std::string good = "socket = \"/s\"\nstate_dir = \"/a//b/\"\n";
@@ -251,7 +251,22 @@ TEST_CASE("the daemon is found whatever mistakes its settings have elsewhere") {
     CHECK(places() == "/later /a/b");
     node.write(kNode, std::string(1000, '[') + std::string(1000, '\n'));
     CHECK(places() == "/later /var/lib/vmad");
-    std::filesystem::remove(node.path(kNode));
-    std::filesystem::create_directory(node.path(kNode));
-    CHECK(places() == "/later /var/lib/vmad");
+}
+
+TEST_CASE("a file that cannot be read hides the state directory, but not the daemon") {
+    const Node node;
+    node.write(kVendor, "socket = \"/s\"\nstate_dir = \"/a\"\n");
+    std::filesystem::create_directories(node.path(kNode));
+    CHECK(Places().socket() == "/s");
+    CHECK_THROWS_WITH_AS((void)Places().state_dir(),
+                         (node.path(kNode) + ": cannot be read: Is a directory").c_str(), base::UsageError);
+    node.write(kDropIn + "1.toml", "state_dir = \"not absolute\"\n");
+    CHECK_THROWS_AS((void)Places().state_dir(), base::UsageError);
+    // What it may set counts no more.
+    node.write(kDropIn + "2.toml", "state_dir = \"/b\"\n");
+    CHECK(Places().state_dir() == "/b");
+    std::filesystem::remove_all(node.path("/etc/vmad/vmad.toml.d"));
+    node.link("vmad.toml.d", "/etc/vmad/vmad.toml.d");
+    CHECK(Places().socket() == "/s");
+    CHECK_THROWS_AS((void)Places().state_dir(), base::UsageError);
 }
