@@ -209,6 +209,7 @@ class HookTest(DaemonTest):
         program = self.dir / "program"
         for text, said in ((None, "cannot run "), ("#!/no/where\n", "cannot run "),
                            ("#!/bin/sh\necho libx.so: not found >&2; exit 127\n", "libx.so: not found"),
+                           ("#!/bin/sh\nexit 124\n", "did not end within a minute"),  # timeout's
                            ("#!/bin/sh\nprintf 'a\\nb\\n'; kill -SEGV $$\n", "a b (exit code 139)")):
             with self.subTest(text):
                 if text:

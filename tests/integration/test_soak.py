@@ -59,12 +59,20 @@ class Soak(DaemonTest):
             with self.lock:
                 self.expected[path] = variant.new
             part.rename(path)
-            code, output = self.run_hook(path)
+            self.announce(path)
+
+    def announce(self, path):
+        code, output = self.run_hook(path)
         self.count["hook calls"] += 1
         if "request saved" in output:
             self.count["saved in incoming/"] += 1
-        if code != 0 or ("queued" not in output and "request saved" not in output):
+        elif "did not end within" in output:
+            # As an administrator of a machine as busy as this would.
+            self.count["hooks given up"] += 1
+            return self.announce(path)
+        elif not output.startswith(("vmad: queued as job", "vmad: already queued")):
             self.failures.append(f"hook: exit code {code}: {output}")
+        self.assertEqual(code, 0)
 
     def prune(self, number):
         with self.path_locks[number], self.lock:
