@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <span>
+#include <stdexcept>
 
 #include "fuzz_target.hpp"
 #include "support/random.hpp"
@@ -27,8 +29,9 @@ Bytes content_of(const fs::path& path) {
 
 std::vector<fs::path> files_in(const fs::path& directory) {
     std::vector<fs::path> files;
-    if (fs::exists(directory))
+    if (fs::is_directory(directory))
         for (const auto& entry : fs::directory_iterator(directory)) files.push_back(entry.path());
+    if (files.empty()) throw std::runtime_error(directory.string() + ": there are no inputs");
     std::sort(files.begin(), files.end());
     return files;
 }
@@ -81,23 +84,36 @@ std::size_t replay(const Target& target, const fs::path& corpus) {
     return (seeds.size() + files.size()) * (1 + target.replays);
 }
 
+/// All, or those with these names.
+std::vector<Target> chosen(std::span<const std::string> names) {
+    if (names.empty()) return targets();
+    std::vector<Target> result;
+    for (const auto& name : names) {
+        const auto found = std::find_if(targets().begin(), targets().end(),
+                                        [&](const Target& target) { return target.name == name; });
+        if (found == targets().end()) throw std::runtime_error("no target \"" + name + "\"");
+        result.push_back(*found);
+    }
+    return result;
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     const std::vector<std::string> words(argv + 1, argv + argc);
     if (words.empty()) {
         std::cerr << "usage: fuzz-replay CORPUS [TARGET]...\n";
         return 2;
     }
     bool is_skipped = false;
-    for (const auto& target : targets()) {
-        if (words.size() > 1 && std::find(words.begin() + 1, words.end(), target.name) == words.end())
-            continue;
+    for (const auto& target : chosen(std::span(words).subspan(1))) {
         is_skipped = target.can_run != nullptr && !target.can_run();
-        std::cout << target.name << ": "
-                  << (is_skipped ? "this machine lacks what it needs"
-                                 : std::to_string(replay(target, words[0])) + " inputs")
-                  << std::endl;
+        const auto tried = is_skipped ? "this machine lacks what it needs"
+                                      : std::to_string(replay(target, words[0])) + " inputs";
+        std::cout << target.name << ": " << tried << std::endl;
     }
     return words.size() == 2 && is_skipped ? kSkipped : 0;
+} catch (const std::exception& error) {
+    std::cerr << "fuzz-replay: " << error.what() << '\n';
+    return 1;
 }
