@@ -61,7 +61,7 @@ void compare_extent(const vma::Extent& extent, const testing::ArchiveIndex& expe
 
 void read(View archive, bool is_sized, const std::optional<testing::ArchiveIndex>& expected) {
     testing::MemorySource source(archive, is_sized);
-    base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
+    static base::BufferPool buffers(vma::kMaxExtentPayload, vma::kClusterSize, 0);
     try {
         vma::ArchiveReader reader(source, buffers);
         canon::ContentSum sum(reader.header());
@@ -81,7 +81,7 @@ void read(View archive, bool is_sized, const std::optional<testing::ArchiveIndex
 }
 
 void run(View input) {
-    const auto archive = expand(input);
+    const auto& archive = expand(input);
     const auto expected = reference(archive);
     read(archive, true, expected);
     read(archive, false, expected);

@@ -6,7 +6,7 @@
 #include "access/index_cache.hpp"
 #include "base/error.hpp"
 #include "edits.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/dump.hpp"
 #include "support/memory_file.hpp"
 #include "support/reference.hpp"
@@ -20,7 +20,7 @@ using Disks = std::map<std::string, Bytes>;
 
 /// An archive, what its disks hold, and what is kept of it.
 struct Stage {
-    TemporaryDirectory directory{TemporaryDirectory::fast_base()};
+    TemporaryDirectory directory{scratch()};
     io::FileSystem fs;
     io::File archive;
     Disks disks;
@@ -42,7 +42,7 @@ struct Stage {
 
     /// What the disks hold when this is kept.
     Disks read(View kept) {
-        directory.write(name, {reinterpret_cast<const char*>(kept.data()), kept.size()});
+        directory.write(name, text_of(kept));
         const auto index = access::ArchiveIndex::read(fs, archive, {}, &cache);
         access::DiskReader reader(*index, {.memory_bytes = 8 << 20, .read_ahead = 1});
         Disks result;
@@ -68,7 +68,7 @@ void run(View bytes) {
     auto headers = stock_unzstd(stage.stored).value();
     edit(headers, input, 1 << 16);
     try {
-        (void)stage.read(zstd_frame(headers));
+        (void)stage.read(frame_of(codec::ArchiveFormat::zstd, headers));
     } catch (const base::Error&) {
     }
 }

@@ -8,7 +8,7 @@
 #include "access/checksum_store.hpp"
 #include "canon/layout.hpp"
 #include "edits.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace vmad::fuzz {
@@ -18,7 +18,7 @@ using support::TemporaryDirectory;
 
 /// An archive and what is kept of it.
 struct Stage {
-    TemporaryDirectory directory{TemporaryDirectory::fast_base()};
+    TemporaryDirectory directory{scratch()};
     io::FileSystem fs;
     access::ChecksumStore store{directory / "regions"};
     io::File archive;
@@ -67,16 +67,15 @@ void run(View bytes) {
             const auto rest = input.rest();
             return Bytes(rest.begin(), rest.end());
         }();
-    const auto stored = is_compressed ? zstd_frame(content) : content;
-    stage().directory.write("regions/" + stage().name(),
-                            {reinterpret_cast<const char*>(stored.data()), stored.size()});
+    const auto stored = is_compressed ? frame_of(codec::ArchiveFormat::zstd, content) : content;
+    stage().directory.write("regions/" + stage().name(), text_of(stored));
     const auto found = stage().store.find(stage().fs, stage().archive);
     if (found) check(*found);
     require(found || content != stage().content || !is_compressed, "what was recorded is found");
 }
 
 std::vector<Bytes> seeds() {
-    auto stored = zstd_frame(stage().content);
+    auto stored = frame_of(codec::ArchiveFormat::zstd, stage().content);
     stored.insert(stored.begin(), std::byte{0});
     std::vector<Bytes> result{stored, {std::byte{1}}};
     for (unsigned seed = 0; seed < 8; ++seed) {

@@ -19,13 +19,11 @@ constexpr std::size_t kSectorBytes = 512;
 constexpr unsigned kIds[] = {0, 1, 2, 3, 5, 58, 254, 255};
 constexpr std::size_t kMaxExtents = 32;
 constexpr std::size_t kMaxExtentBlocks = std::size_t{testing::kSlotsPerExtent} * testing::kBlocksPerCluster;
-constexpr std::size_t kMaxArchiveBytes = std::size_t{16} << 20;
+constexpr std::size_t kMaxArchiveBytes = std::size_t{4} << 20;
 
 void put(Bytes& into, std::size_t at, View bytes) {
     std::copy(bytes.begin(), bytes.end(), into.begin() + static_cast<std::ptrdiff_t>(at));
 }
-
-void append(Bytes& to, View bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
 
 void append_block(Bytes& archive, std::uint8_t kind) {
     const auto at = archive.size();
@@ -59,13 +57,14 @@ testing::DumpOptions plain_options(std::uint64_t seed) {
 
 }  // namespace
 
-Bytes expand(View compact, bool may_be_unsealed) {
+Bytes& expand(View compact, bool may_be_unsealed) {
     Input input(compact);
     const bool seals = !input.flag() || !may_be_unsealed;
     const std::size_t more_sectors = input.take();
     const auto cut = input.take<std::uint16_t>();
     const std::size_t blob_bytes = input.take<std::uint16_t>();
-    Bytes archive(header_at::kEnd);
+    static Bytes archive;
+    archive.assign(header_at::kEnd, std::byte{0});
     put(archive, 0, input.bytes(kHeadBytes));
     put(archive, header_at::kConfigNames, input.bytes(kPointerBytes));
     put(archive, header_at::kConfigData, input.bytes(kPointerBytes));

@@ -6,7 +6,8 @@
 
 namespace vmad::fuzz {
 
-/// An archive of at most some 20 MiB. In the order of the input:
+/// An archive of at most some 8 MiB, the caller's until the next call: fresh memory for each takes longest.
+/// In the order of the input:
 ///
 ///     1       bit 0: the checksums are left as they are, where `may_be_unsealed`
 ///     1       so many more sectors of zeros has the header
@@ -19,7 +20,7 @@ namespace vmad::fuzz {
 ///     then for each extent
 ///     512     its header
 ///     …       for each block of its block_count a byte: 0 for zeros, else for other content
-[[nodiscard]] Bytes expand(View compact, bool may_be_unsealed = true);
+[[nodiscard]] Bytes& expand(View compact, bool may_be_unsealed = true);
 
 /// What expand() makes an archive of with this structure, and payload of its own. `archive` is valid, and has
 /// no configs and devices but those that there is room for.

@@ -119,11 +119,9 @@ void search(View bytes, const Published& original) {
     }
 }
 
-std::string text_of(View bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 void repair(View bytes, const Published& original) {
-    const support::TemporaryDirectory directory(support::TemporaryDirectory::fast_base());
-    const support::TemporaryDirectory state(support::TemporaryDirectory::fast_base());
+    const support::TemporaryDirectory directory(scratch());
+    const support::TemporaryDirectory state(scratch());
     const auto name = std::string("vzdump-qemu-100-2026_01_02-03_04_05.vma") + original.ending;
     const auto donor = std::string("vzdump-qemu-100-2026_01_03-03_04_05.vma") + original.ending;
     directory.write(name, text_of(bytes));

@@ -1,20 +1,9 @@
-// Changes to bytes that are valid, as an input says; and a frame around them, so that what is behind the
-// decoder is tried, too.
+// Changes to bytes that are valid, as an input says.
 #pragma once
 
-#include "codec/frame_encoder.hpp"
 #include "fuzz_target.hpp"
-#include "io/byte_stream.hpp"
 
 namespace vmad::fuzz {
-
-[[nodiscard]] inline Bytes zstd_frame(View content) {
-    const auto encoder = codec::make_frame_encoder(codec::ArchiveFormat::zstd, 1);
-    const auto slice = io::const_slice(content);
-    Bytes frame(encoder->bound(content.size()));
-    frame.resize(encoder->encode({&slice, 1}, frame));
-    return frame;
-}
 
 /// Writes over a few bytes, leaves them out, repeats them, until the input ends. `most_bytes` is about how
 /// long it gets.

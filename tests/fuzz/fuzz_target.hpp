@@ -4,6 +4,8 @@
 // A target is a function of its input and of nothing else, so that each finding can be replayed.
 #pragma once
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "support/temporary_directory.hpp"
 #include "support/vma_fields.hpp"
 
 namespace vmad::fuzz {
@@ -48,6 +51,30 @@ inline void require(bool holds, std::string_view law) {
     std::abort();
 }
 
+[[nodiscard]] inline Bytes bytes_of(std::string_view text) {
+    const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+    return {begin, begin + text.size()};
+}
+[[nodiscard]] inline std::string text_of(View bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+inline void append(Bytes& to, View bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
+
+/// A directory, in memory where that can be, for what a target writes. It goes when this process has ended,
+/// however it did.
+[[nodiscard]] inline const std::string& scratch() {
+    static const std::string path = [] {
+        std::string made = support::TemporaryDirectory::fast_base() + "/vmad-fuzz-XXXXXX";
+        require(::mkdtemp(made.data()) != nullptr, "a directory can be made");
+        // It ends when its input does, which is when nobody is left who could write to it.
+        const auto remover = "trap '' INT TERM HUP; read -r _; rm -rf '" + made + "'";
+        require(::popen(remover.c_str(), "we") != nullptr, "a program can be run");
+        return made;
+    }();
+    return path;
+}
+
 /// Takes numbers and bytes off the front of an input; zeros where it has ended.
 class Input {
   public:
@@ -72,19 +99,11 @@ class Input {
         return taken;
     }
     [[nodiscard]] View rest() { return bytes(rest_.size()); }
-    [[nodiscard]] std::string text() {
-        const auto bytes = rest();
-        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    }
+    [[nodiscard]] std::string text() { return text_of(rest()); }
     [[nodiscard]] bool empty() const { return rest_.empty(); }
 
   private:
     View rest_;
 };
-
-[[nodiscard]] inline Bytes bytes_of(std::string_view text) {
-    const auto* begin = reinterpret_cast<const std::byte*>(text.data());
-    return {begin, begin + text.size()};
-}
 
 }  // namespace vmad::fuzz

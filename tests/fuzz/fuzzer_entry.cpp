@@ -6,6 +6,9 @@
 
 #include "fuzz_target.hpp"
 
+/// Little freed memory is kept: to fork takes the longer, the more memory there is.
+extern "C" const char* __asan_default_options() { return "quarantine_size_mb=16"; }
+
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
     if (*argc != 3 || std::string_view((*argv)[1]) != "--seeds") return 0;
     unsigned number = 0;

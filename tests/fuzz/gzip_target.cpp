@@ -1,62 +1,34 @@
 // Law: a .gz file is read exactly when zlib reads it, member by member with zeros behind the last one, and
 // gives the same bytes, however it is read. A member that is found alone is what zlib makes of it.
-#include <array>
-
 #include "codec/decoder.hpp"
-#include "codec/frame_encoder.hpp"
 #include "codec/stored_piece.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/memory_file.hpp"
 #include "support/random.hpp"
 
 namespace vmad::fuzz {
 namespace {
 
-std::optional<Bytes> read_all(View stored, std::size_t read_bytes) {
-    testing::MemorySource stream(stored, false);
-    const auto decoder = codec::make_decoder(codec::ArchiveFormat::gzip, stream, {});
-    Bytes content;
-    Bytes piece(read_bytes);
-    try {
-        while (true) {
-            std::array<iovec, 2> slices{iovec{piece.data(), read_bytes / 3},
-                                        iovec{piece.data() + read_bytes / 3, read_bytes - read_bytes / 3}};
-            const auto count = decoder->read(slices);
-            append_content(content, piece, count);
-            if (count < read_bytes) return content;
-        }
-    } catch (const base::Error&) {
-        return std::nullopt;
-    }
-}
-
-Bytes member_of(View content) {
-    const auto encoder = codec::make_frame_encoder(codec::ArchiveFormat::gzip, 1);
-    const auto slice = io::const_slice(content);
-    Bytes member(encoder->bound(content.size()));
-    member.resize(encoder->encode({&slice, 1}, member));
-    return member;
-}
+constexpr auto kGzip = codec::ArchiveFormat::gzip;
 
 Bytes make_stream(Input& input) {
     Bytes stored;
-    const auto add = [&](View bytes) { stored.insert(stored.end(), bytes.begin(), bytes.end()); };
     while (!input.empty()) {
         switch (input.below(5)) {
             case 0: {
                 Bytes content(input.below(70000));
                 if (input.flag()) testing::Random(input.take()).fill(content);
-                add(member_of(content));
+                append(stored, frame_of(kGzip, content));
                 break;
             }
             case 1:
-                add(member_of(input.bytes(input.take())));
+                append(stored, frame_of(kGzip, input.bytes(input.take())));
                 break;
             case 2:
-                add(Bytes(input.take()));
+                append(stored, Bytes(input.take()));
                 break;
             case 3:
-                add(input.bytes(input.below(20)));
+                append(stored, input.bytes(input.below(20)));
                 break;
             default:
                 if (!stored.empty()) stored[input.below(stored.size())] ^= std::byte{input.take()};
@@ -67,8 +39,11 @@ Bytes make_stream(Input& input) {
 }
 
 void check(View stored, std::size_t read_bytes) {
-    require(read_all(stored, read_bytes) == stock_gunzip(stored), "a stream is read as zlib reads it");
-    codec::PieceDecoder decoder(codec::ArchiveFormat::gzip);
+    testing::MemorySource stream(stored, false);
+    const auto stream_decoder = codec::make_decoder(kGzip, stream, {});
+    require(read_all(*stream_decoder, read_bytes) == stock_gunzip(stored),
+            "a stream is read as zlib reads it");
+    codec::PieceDecoder decoder(kGzip);
     const auto piece = decoder.take(stored, 1 << 20);
     if (piece.state != codec::StoredPiece::State::whole) return;
     require(piece.stored_bytes <= stored.size(), "a piece lies in the file");
@@ -100,8 +75,7 @@ std::vector<Bytes> seeds() {
         Bytes raw(5);
         testing::put_le(&raw[1], 4, random.below(100000));
         for (unsigned i = 0; i <= seed % 3; ++i) {
-            const auto member = member_of(View(made).first(seed * 4));
-            raw.insert(raw.end(), member.begin(), member.end());
+            append(raw, frame_of(kGzip, View(made).first(seed * 4)));
         }
         raw.resize(raw.size() + seed);
         result.push_back(std::move(raw));

@@ -3,10 +3,9 @@
 // refuses. The raw view of a zstd archive holds what libzstd makes of it, or errors.
 #include "access/disk_reader.hpp"
 #include "access/raw_view.hpp"
-#include "codec/frame_encoder.hpp"
 #include "codec/zstd_form.hpp"
 #include "compact_archive.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/archive_index.hpp"
 #include "support/archive_parts.hpp"
 #include "support/frame_table.hpp"
@@ -17,8 +16,6 @@ namespace vmad::fuzz {
 namespace {
 
 constexpr std::size_t kRegion = canon::kRegionBytes;
-
-void append(Bytes& to, View bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
 
 /// The header, then an extent with payload each, or those of a group without: what a canonical zstd archive
 /// has in one frame each. `archive` is valid.
@@ -62,16 +59,12 @@ void disorder(std::vector<Bytes>& pieces, Input& input) {
 }
 
 Bytes store(const std::vector<Bytes>& pieces, Input& input) {
-    const auto encoder = codec::make_frame_encoder(codec::ArchiveFormat::zstd, 1);
     const auto liar = input.below(2 * pieces.size());
     Bytes file;
     testing::FrameTable table;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
         const auto begin = file.size();
-        const auto slice = io::const_slice(pieces[i]);
-        Bytes frame(encoder->bound(pieces[i].size()));
-        frame.resize(encoder->encode({&slice, 1}, frame));
-        append(file, frame);
+        append(file, frame_of(codec::ArchiveFormat::zstd, pieces[i]));
         if (i + 1 < pieces.size() && pieces[i + 1].size() > codec::kMaxContentWithoutPayload)
             append(file, codec::make_filling(codec::filling_bytes(file.size())));
         auto stored_bytes = static_cast<std::uint32_t>(file.size() - begin);
@@ -89,9 +82,16 @@ void damage(Bytes& bytes, Input& input) {
         bytes[input.below(bytes.size())] ^= std::byte{input.take()};
 }
 
+/// So many bytes, in memory of just this size, but no fresh one for each region: that takes longest.
+void prepare(Bytes& found, std::uint64_t size) {
+    if (found.size() != size) found = Bytes(size);
+    std::fill(found.begin(), found.end(), std::byte{0xaa});
+}
+
 void read_disks(View stored, const std::optional<testing::Contents>& expected, bool is_raw) {
     io::FileSystem fs;
     const auto file = testing::memory_file(stored);
+    static Bytes found;
     try {
         const auto index = access::ArchiveIndex::read(fs, file, {});
         require(expected || !is_raw, "a raw archive that the reference refuses has no index");
@@ -99,7 +99,7 @@ void read_disks(View stored, const std::optional<testing::Contents>& expected, b
         for (const auto& device : index->header().devices) {
             const auto bytes = std::min<std::uint64_t>(device.size_bytes, 6 * kRegion);
             for (std::uint64_t at = 0; at < bytes; at += kRegion) {
-                Bytes found(std::min<std::uint64_t>(kRegion, bytes - at), std::byte{0xaa});
+                prepare(found, std::min<std::uint64_t>(kRegion, bytes - at));
                 try {
                     reader.read_at(device.id, at, found);
                     const auto range = reader.range_at(device.id, at);
@@ -129,10 +129,11 @@ void read_view(View stored) {
             "a view has the size that is told without opening it");
     if (!view) return;
     const auto is_raw = codec::format_of_file(fs, file) == codec::ArchiveFormat::raw;
+    static Bytes found;
     const auto expected = is_raw ? std::optional(Bytes(stored.begin(), stored.end())) : stock_unzstd(stored);
     for (std::uint64_t at = 0; at < std::min<std::uint64_t>(view->size_bytes(), kMaxContent);
          at += kRegion / 2) {
-        Bytes found(std::min<std::uint64_t>(kRegion / 2, view->size_bytes() - at), std::byte{0xaa});
+        prepare(found, std::min<std::uint64_t>(kRegion / 2, view->size_bytes() - at));
         try {
             view->read_at(at, found);
         } catch (const base::Error&) {
@@ -166,7 +167,7 @@ void run(View bytes) {
     const auto kind = input.below(4);
     const auto instructions = input.bytes(24);
     Input choices(instructions);
-    auto archive = expand(input.rest());
+    Bytes archive = expand(input.rest());
     if (kind % 2 == 1) archive = canonical(archive);
     if (kind < 2) {
         damage(archive, choices);
@@ -195,7 +196,7 @@ std::vector<Bytes> seeds() {
             Bytes seed(25);
             seed[0] = std::byte(kind);
             seed[1] = std::byte(++number % 3);
-            seed.insert(seed.end(), archive.begin(), archive.end());
+            append(seed, archive);
             result.push_back(std::move(seed));
         }
     return result;

@@ -8,7 +8,7 @@
 #include "compact_archive.hpp"
 #include "engine/ordered_writer.hpp"
 #include "repack/in_place.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/archive_index.hpp"
 #include "support/memory_file.hpp"
 #include "support/reference.hpp"
@@ -45,15 +45,11 @@ Choice choose(Input& input) {
 
 Bytes store(View archive, const Choice& choice) {
     if (choice.from == 0) return {archive.begin(), archive.end()};
-    const auto encoder = codec::make_frame_encoder(kFormats[choice.from], 1);
     Bytes stored;
     do {
         const auto piece = archive.first(std::min(choice.piece_bytes, archive.size()));
         archive = archive.subspan(piece.size());
-        const auto slice = io::const_slice(piece);
-        Bytes frame(encoder->bound(piece.size()));
-        frame.resize(encoder->encode({&slice, 1}, frame));
-        stored.insert(stored.end(), frame.begin(), frame.end());
+        append(stored, frame_of(kFormats[choice.from], piece));
     } while (!archive.empty());
     return stored;
 }
@@ -105,11 +101,9 @@ void compare(View stored, unsigned format, const Expected& expected) {
     require(testing::extract(found) == expected.contents, "it restores to the same");
 }
 
-std::string text_of(View bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
 void repack_in_place(View stored, const Choice& choice, const std::optional<Expected>& expected) {
-    const support::TemporaryDirectory directory(support::TemporaryDirectory::fast_base());
-    const support::TemporaryDirectory state(support::TemporaryDirectory::fast_base());
+    const support::TemporaryDirectory directory(scratch());
+    const support::TemporaryDirectory state(scratch());
     const auto name = std::string("vzdump-qemu-100-2026_01_02-03_04_05.vma") + kEndings[choice.from];
     directory.write(name, text_of(stored));
     io::FileSystem fs;
@@ -161,7 +155,7 @@ void run(View bytes) {
     Input input(bytes);
     const auto choice = choose(input);
     // A build for fuzzing takes a canonical archive with other checksums for one that is done.
-    const auto archive = expand(input.rest(), false);
+    const auto& archive = expand(input.rest(), false);
     const auto expected = reference(archive);
     const auto stored = store(archive, choice);
     if (choice.from == choice.to)
@@ -177,7 +171,7 @@ std::vector<Bytes> seeds() {
         for (unsigned i = 0; i < 3; ++i, ++number) {
             const auto n = [&](unsigned divisor, unsigned end) { return std::byte(number / divisor % end); };
             Bytes seed{n(1, 3), number % 2 == 0 ? n(1, 3) : n(3, 3), n(2, 12), n(1, 3), n(3, 4)};
-            seed.insert(seed.end(), archive.begin(), archive.end());
+            append(seed, archive);
             result.push_back(std::move(seed));
         }
     return result;

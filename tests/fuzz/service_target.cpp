@@ -122,10 +122,8 @@ void act(Client& client, Input& input) {
             return client.close();
         case 1:
             return client.end_sending();
-        case 2: {
-            const auto bytes = input.bytes(input.take());
-            return client.send({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-        }
+        case 2:
+            return client.send(text_of(input.bytes(input.take())));
         case 3: {
             auto call = call_of(input);
             call[input.below(call.size())] = static_cast<char>(input.take());
@@ -166,7 +164,7 @@ void write_state(const support::TemporaryDirectory& directory) {
 
 void run(View bytes) {
     spdlog::set_level(spdlog::level::off);
-    const support::TemporaryDirectory directory(support::TemporaryDirectory::fast_base());
+    const support::TemporaryDirectory directory(scratch());
     write_state(directory);
     auto daemon = std::make_unique<Daemon>(directory);
     std::optional<Client> clients[kClients];
@@ -198,7 +196,7 @@ std::vector<Bytes> seeds() {
             };
             auto seed = call(0, 0, 1);
             const auto other = call(bits % kClients, method, bits);
-            seed.insert(seed.end(), other.begin(), other.end());
+            append(seed, other);
             result.push_back(std::move(seed));
         }
     return result;

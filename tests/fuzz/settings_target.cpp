@@ -13,7 +13,7 @@ namespace vmad::fuzz {
 namespace {
 
 const support::TemporaryDirectory& directory() {
-    static const support::TemporaryDirectory made(support::TemporaryDirectory::fast_base());
+    static const support::TemporaryDirectory made(scratch());
     return made;
 }
 

@@ -75,7 +75,7 @@ void run(View bytes) {
     const char* names[] = {"queue/1.json", "archives/1.json", "totals.json", "incoming/a"};
     const auto* const name = names[input.below(std::size(names))];
     const auto text = input.text();
-    const support::TemporaryDirectory directory(support::TemporaryDirectory::fast_base());
+    const support::TemporaryDirectory directory(scratch());
     (void)load(directory);
     directory.write(std::string("state/") + name, text);
     auto loaded = load(directory);

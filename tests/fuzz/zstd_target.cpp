@@ -2,11 +2,10 @@
 // file, with its seek table and several threads or without. A seek table that is found fills the file, and
 // each of its frames, alone, is what libzstd makes of it.
 #include "codec/archive_source.hpp"
-#include "codec/frame_encoder.hpp"
 #include "codec/seek_frame.hpp"
 #include "codec/stored_piece.hpp"
 #include "codec/zstd_form.hpp"
-#include "stock_codecs.hpp"
+#include "streams.hpp"
 #include "support/frame_table.hpp"
 #include "support/memory_file.hpp"
 #include "support/random.hpp"
@@ -14,24 +13,7 @@
 namespace vmad::fuzz {
 namespace {
 
-void append(Bytes& to, View bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
-
-/// All of a source; nothing when it cannot be read. Throws Undecided.
-std::optional<Bytes> read_all(io::ByteSource& source, std::size_t read_bytes) {
-    Bytes content;
-    Bytes piece(read_bytes);
-    try {
-        while (true) {
-            std::array<iovec, 2> slices{iovec{piece.data(), read_bytes / 3},
-                                        iovec{piece.data() + read_bytes / 3, read_bytes - read_bytes / 3}};
-            const auto count = source.read(slices);
-            append_content(content, piece, count);
-            if (count < read_bytes) return content;
-        }
-    } catch (const base::Error&) {
-        return std::nullopt;
-    }
-}
+constexpr auto kZstd = codec::ArchiveFormat::zstd;
 
 void check_table(io::FileSystem& fs, const io::File& file, View stored) {
     auto found = codec::read_seek_table(fs, file);
@@ -57,7 +39,7 @@ void check_table(io::FileSystem& fs, const io::File& file, View stored) {
 }
 
 void check_piece(View stored) {
-    codec::PieceDecoder decoder(codec::ArchiveFormat::zstd);
+    codec::PieceDecoder decoder(kZstd);
     const auto piece = decoder.take(stored, 1 << 20);
     if (piece.state != codec::StoredPiece::State::whole) return;
     require(piece.stored_bytes <= stored.size(), "a piece lies in the file");
@@ -73,21 +55,13 @@ void check(View stored, std::size_t read_bytes) {
     check_table(fs, file, stored);
     check_piece(stored);
     testing::MemorySource stream(stored, false);
-    const auto decoder = codec::make_decoder(codec::ArchiveFormat::zstd, stream, {});
+    const auto decoder = codec::make_decoder(kZstd, stream, {});
     require(read_all(*decoder, read_bytes) == expected, "a stream is read as libzstd reads it");
-    if (!begins_zstd_frame(stored) || codec::format_of_content(stored) != codec::ArchiveFormat::zstd) return;
+    if (!begins_zstd_frame(stored) || codec::format_of_content(stored) != kZstd) return;
     for (const unsigned threads : {1, 3}) {
         auto source = codec::ArchiveSource::of_file(fs, file, io::CacheUse::keep, {threads, nullptr});
         require(read_all(source, read_bytes) == expected, "a file is read as libzstd reads it");
     }
-}
-
-Bytes frame_of(View content) {
-    const auto encoder = codec::make_frame_encoder(codec::ArchiveFormat::zstd, 1);
-    const auto slice = io::const_slice(content);
-    Bytes frame(encoder->bound(content.size()));
-    frame.resize(encoder->encode({&slice, 1}, frame));
-    return frame;
 }
 
 /// Frames of content, fillings and skippable frames; and a table, which may lie.
@@ -103,12 +77,12 @@ Bytes make_stream(Input& input) {
             case 0: {
                 Bytes content(input.below(70000));
                 if (input.flag()) testing::Random(input.take()).fill(content);
-                add(frame_of(content), content.size());
+                add(frame_of(kZstd, content), content.size());
                 break;
             }
             case 1: {
                 const auto content = input.bytes(input.take());
-                add(frame_of(content), content.size());
+                add(frame_of(kZstd, content), content.size());
                 break;
             }
             case 2:
@@ -163,7 +137,7 @@ std::vector<Bytes> seeds() {
         result.push_back(made);
         Bytes raw(5);
         testing::put_le(&raw[1], 4, random.below(100000));
-        append(raw, seed % 2 == 0 ? frame_of(View(made).first(seed)) : Bytes());
+        append(raw, seed % 2 == 0 ? frame_of(kZstd, View(made).first(seed)) : Bytes());
         Input parts(made);
         auto stream = make_stream(parts);
         if (stream.size() < 20000) append(raw, stream);
