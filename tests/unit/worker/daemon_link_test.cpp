@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/error.hpp"
+
 using namespace vmad;
 using worker::DaemonGone;
 using worker::DaemonLink;
@@ -72,4 +74,15 @@ TEST_CASE("without the daemon nothing goes on") {
         events.read.reset();
         CHECK_THROWS_AS(link.send(api::JobProgress()), DaemonGone);
     }
+}
+
+TEST_CASE("a link that cannot be read or written is an error with its reason") {
+    Pipe events;
+    // A directory cannot be read, and what is open for reading not written.
+    DaemonLink link(base::UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), std::move(events.read));
+    CHECK_THROWS_WITH_AS((void)link.receive_order(), "read the daemon's orders: Is a directory",
+                         base::SystemError);
+    CHECK_THROWS_WITH_AS(link.send(api::JobProgress()), "write events to the daemon: Bad file descriptor",
+                         base::SystemError);
+    CHECK(std::string(DaemonGone().what()) == "the daemon is gone or keeps no records");
 }

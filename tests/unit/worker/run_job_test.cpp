@@ -16,9 +16,7 @@
 #include "support/pretended_mount.hpp"
 #include "support/run_outcome.hpp"
 #include "support/temporary_directory.hpp"
-#include "verify/source_check.hpp"
 #include "worker/daemon_link.hpp"
-#include "worker/job_results.hpp"
 
 using namespace vmad;
 using support::Outcome;
@@ -88,18 +86,6 @@ TEST_CASE("errors of the moment are tried again, others are final, a full disk w
         CHECK(outcome_of(result) == row.ending);
         CHECK(result.reason.find(stage.archives.path()) != result.reason.npos);
         CHECK(stage.archives.names() == std::set<std::string>{"a.vma"});
-    }
-}
-
-TEST_CASE("two reads of the archive that differ are tried again") {
-    try {
-        throw verify::ReadsDiffer("two reads differ");
-    } catch (...) {
-        const auto result = worker::result_of_failure("");
-        CHECK(outcome_of(result) == outcome::retry);
-        CHECK(result.reason == "two reads differ");
-        CHECK(result.warning == "In an earlier attempt, two reads differ.");
-        CHECK_FALSE(result.damaged);
     }
 }
 
