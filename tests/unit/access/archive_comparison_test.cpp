@@ -181,7 +181,8 @@ std::uint64_t bytes_of(const std::vector<DiskComparison>& disks, Change change) 
 
 }  // namespace
 
-TEST_CASE("law: two archives in any form compare as their disks do, by checksums too") {
+TEST_CASE("law: two archives in any form compare as their disks do, by checksums too" *
+          doctest::test_suite("single-threaded")) {
     for (std::uint64_t seed = 1; seed <= 16; ++seed) {
         CAPTURE(seed);
         const auto old_guest = testing::random_guest(seed);

@@ -92,7 +92,8 @@ testing::Guest sparse_guest() {
 
 }  // namespace
 
-TEST_CASE("law: each region of each disk is found, however the archive stands in its file") {
+TEST_CASE("law: each region of each disk is found, however the archive stands in its file" *
+          doctest::test_suite("single-threaded")) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
         const auto guest = testing::random_guest(seed);
@@ -156,7 +157,8 @@ TEST_CASE("a frame that the seek table takes for zeros is found out before zeros
     }
 }
 
-TEST_CASE("a raw archive that breaks a rule, or is cut off anywhere, has no index") {
+TEST_CASE("a raw archive that breaks a rule, or is cut off anywhere, has no index" *
+          doctest::test_suite("single-threaded")) {
     const auto archive = testing::dump(sparse_guest());
     for (std::size_t size = 0; size < archive.size(); size += 4099) {
         CAPTURE(size);

@@ -175,6 +175,8 @@ void read_view(testing::View archive) {
 
 }  // namespace
 
+TEST_SUITE_BEGIN("single-threaded");
+
 TEST_CASE("a damaged raw archive has no index, or one that is right") {
     const MemoryLimit limit;
     const testing::Contents all = testing::extract(testing::undamaged_archive());
@@ -303,3 +305,5 @@ TEST_CASE("huge numbers take no memory") {
     read_view(empty.encode(1));
     read_view(stored(list));
 }
+
+TEST_SUITE_END();

@@ -80,6 +80,8 @@ Bytes archive_of(std::uint64_t seed) {
 
 }  // namespace
 
+TEST_SUITE_BEGIN("single-threaded");
+
 TEST_CASE("law: the index that was kept is the index, and the archive's headers are not read again") {
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         CAPTURE(seed);
@@ -187,3 +189,5 @@ TEST_CASE("a changed archive is read, and so is any whose cache is damaged, fore
     CHECK(is_read());
     CHECK(fixture.kept().empty());
 }
+
+TEST_SUITE_END();

@@ -84,7 +84,8 @@ std::optional<Bytes> content_of(RawView& view, const Piece& piece) {
 
 }  // namespace
 
-TEST_CASE("law: a view has the bytes of the raw canonical archive, in whatever order they are read") {
+TEST_CASE("law: a view has the bytes of the raw canonical archive, in whatever order they are read" *
+          doctest::test_suite("single-threaded")) {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
         const auto guest = seed == 1 ? sparse_guest() : testing::random_guest(seed);
@@ -120,7 +121,8 @@ TEST_CASE("many threads read one view, with little memory and with much") {
         }
 }
 
-TEST_CASE("law: a flipped bit makes its piece unreadable, and no other") {
+TEST_CASE("law: a flipped bit makes its piece unreadable, and no other" *
+          doctest::test_suite("single-threaded")) {
     const auto archive = testing::reference_repack(testing::dump(sparse_guest()));
     const auto good = testing::reference_zstd(archive, 3);
     const auto pieces = pieces_of(testing::memory_file(good));

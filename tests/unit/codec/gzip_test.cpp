@@ -43,7 +43,8 @@ TEST_CASE("what gzip and pigz write is read") {
     }
 }
 
-TEST_CASE("a file that is cut anywhere but between members is an error") {
+TEST_CASE("a file that is cut anywhere but between members is an error" *
+          doctest::test_suite("single-threaded")) {
     Random random(4);
     const auto stream = made_up_stream(kGzip, random, 6, 100000);
     for (int i = 0; i < 200; ++i) {
@@ -63,7 +64,7 @@ TEST_CASE("a file that is cut anywhere but between members is an error") {
         CHECK(decode(kGzip, View(stream.stored).first(frame.stored_offset)).error == "");
 }
 
-TEST_CASE("a flipped bit never gives other bytes without an error") {
+TEST_CASE("a flipped bit never gives other bytes without an error" * doctest::test_suite("single-threaded")) {
     Random random(5);
     const auto stream = made_up_stream(kGzip, random, 6, 60000);
     for (int i = 0; i < 200; ++i) {

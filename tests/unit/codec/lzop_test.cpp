@@ -232,7 +232,7 @@ TEST_CASE("files of other options, and several behind each other, are legal; any
     CHECK(decoding_message(sample()) == "FormatError at byte 0" + refused + "lzop: <stdin>: not a lzop file");
 }
 
-TEST_CASE("a file cut short anywhere is refused") {
+TEST_CASE("a file cut short anywhere is refused" * doctest::test_suite("single-threaded")) {
     const auto& stored = stored_sample();
     Random random(5);
     for (std::size_t i = 0; i < 200; ++i) {
@@ -245,7 +245,7 @@ TEST_CASE("a file cut short anywhere is refused") {
     }
 }
 
-TEST_CASE("a changed bit is refused") {
+TEST_CASE("a changed bit is refused" * doctest::test_suite("single-threaded")) {
     Random random(6);
     for (int i = 0; i < 150; ++i) {
         auto stored = stored_sample();

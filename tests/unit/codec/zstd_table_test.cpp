@@ -43,7 +43,8 @@ void check_warning(const Stream& stream, const FrameTable& wrong, std::uint64_t 
             CHECK(decode(kZstd, stored, {threads, nullptr, found.table}, seed) == expected);
 }
 
-TEST_CASE("a table that is wrong in one frame is used up to there, and then no more") {
+TEST_CASE("a table that is wrong in one frame is used up to there, and then no more" *
+          doctest::test_suite("single-threaded")) {
     Random random(1);
     std::vector<Bytes> pieces;
     for (int i = 0; i < 12; ++i) pieces.push_back(made_up_content(random, 1000 + random.below(200000)));

@@ -91,7 +91,7 @@ TEST_CASE("what zstd writes is read") {
     }
 }
 
-TEST_CASE("skippable frames may stand anywhere and of any size") {
+TEST_CASE("skippable frames may stand anywhere and of any size" * doctest::test_suite("single-threaded")) {
     Random random(5);
     const auto stream = made_up_stream(kZstd, random, 5, 3000);
     Bytes stored;
@@ -121,7 +121,8 @@ TEST_CASE("a table may list skippable frames as frames without content") {
         CHECK(decode(kZstd, stored, {threads, nullptr, table}) == sound(stream));
 }
 
-TEST_CASE("a file that is cut anywhere but between frames is an error") {
+TEST_CASE("a file that is cut anywhere but between frames is an error" *
+          doctest::test_suite("single-threaded")) {
     Random random(7);
     const auto stream = made_up_stream(kZstd, random, 6, 200000, true);
     std::vector<std::size_t> sizes;
@@ -161,7 +162,7 @@ static Decoded without_library_words(Decoded decoded) {
     return decoded;
 }
 
-TEST_CASE("a flipped bit never gives other bytes without an error") {
+TEST_CASE("a flipped bit never gives other bytes without an error" * doctest::test_suite("single-threaded")) {
     Random random(8);
     const auto stream = made_up_stream(kZstd, random, 8, 60000, true);
     const auto table_at = stream.table.frames.back().stored_offset + stream.table.frames.back().stored_bytes;

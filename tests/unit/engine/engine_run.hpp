@@ -16,6 +16,18 @@ using codec::ArchiveFormat;
 inline constexpr ArchiveFormat kAllFormats[] = {ArchiveFormat::raw, ArchiveFormat::zstd, ArchiveFormat::gzip,
                                                 ArchiveFormat::lzo};
 
+/// The thread sanitizer makes a run 20 times as long: it gets a sample, of what has several threads.
+#ifdef __SANITIZE_THREAD__
+inline constexpr bool kIsSampled = true;
+inline constexpr unsigned kThreadCounts[] = {3};
+#else
+inline constexpr bool kIsSampled = false;
+inline constexpr unsigned kThreadCounts[] = {1, 3};
+#endif
+[[nodiscard]] constexpr std::uint64_t sampled(std::uint64_t rounds) {
+    return kIsSampled ? (rounds + 2) / 3 : rounds;
+}
+
 /// Keeps what is written.
 class MemorySink final : public io::ByteSink {
   public:

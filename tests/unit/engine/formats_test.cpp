@@ -62,7 +62,7 @@ Bytes repack_file(testing::View stored, const Run& run) {
 
 TEST_CASE(
     "a stream of any format and in any order becomes what the reference writes, for any budget and threads") {
-    for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    for (std::uint64_t seed = 0; seed < testing::sampled(24); ++seed) {
         CAPTURE(seed);
         auto options = testing::random_dump_options(seed);
         options.shuffle = seed % 4 == 0;
@@ -101,10 +101,11 @@ TEST_CASE("orders in which most extents must be parked") {
     }
     const auto archive = testing::dump(guest, options);
     const auto expected = testing::reference_repack(archive);
-    for (const unsigned threads : {1, 3}) {
+    for (const unsigned threads : testing::kThreadCounts) {
         for (const std::uint64_t memory : {std::uint64_t{0}, kMiB, 16 * kMiB}) {
             CAPTURE(threads);
             CAPTURE(memory);
+            if (testing::kIsSampled && memory != kMiB) continue;
             const auto [bytes, result] = repack_stream(archive, {ArchiveFormat::raw, threads, memory});
             CHECK(bytes == expected);
             CHECK(result.spilled_bytes > 0);
@@ -115,7 +116,7 @@ TEST_CASE("orders in which most extents must be parked") {
 
 TEST_CASE(
     "every format holds the canonical archive, is verified, and is the same whatever it was made from") {
-    for (std::uint64_t seed = 40; seed < 46; ++seed) {
+    for (std::uint64_t seed = 40; seed < 40 + testing::sampled(6); ++seed) {
         CAPTURE(seed);
         auto options = testing::random_dump_options(seed);
         const auto guest = testing::random_guest(seed);
@@ -153,7 +154,7 @@ TEST_CASE(
                 all.emplace_back(disk.device.name, region.region, region.content_bytes, region.checksum);
         return all;
     };
-    for (std::uint64_t seed = 80; seed < 88; ++seed) {
+    for (std::uint64_t seed = 80; seed < 80 + testing::sampled(8); ++seed) {
         const auto archive = testing::dump(testing::random_guest(seed), testing::random_dump_options(seed));
         const auto packed = testing::memory_file(repack_file(archive, {ArchiveFormat::zstd, 1}));
         const auto expected = access::checksums_of(fs, packed, nullptr, cancel).value();
@@ -190,7 +191,8 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("the headers of a canonical zstd archive tell that it is, those of any other that it is not") {
+TEST_CASE("the headers of a canonical zstd archive tell that it is, those of any other that it is not" *
+          doctest::test_suite("single-threaded")) {
     io::FileSystem fs;
     const auto look = [&](testing::View stored) {
         return verify::canonical_by_headers(fs, testing::memory_file(stored), {});

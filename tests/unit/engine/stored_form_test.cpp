@@ -135,6 +135,8 @@ void check_change(const std::function<void(Guest&)>& change, const std::set<Regi
 
 }  // namespace
 
+TEST_SUITE_BEGIN("single-threaded");
+
 TEST_CASE("a changed block changes its extent") {
     check_change([](Guest& g) { g.disks[1].content.changed[4 * kBlocksPerRegion + 17] = 99; },
                  {{"drive-scsi2", 4}});
@@ -229,3 +231,5 @@ TEST_CASE("a seek table for which memory has no room is the same") {
     entries.write_table(sink);
     CHECK(sink.bytes == expected);
 }
+
+TEST_SUITE_END();
