@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <ctime>
 
 #include <fmt/format.h>
 
@@ -17,6 +19,7 @@ namespace {
 constexpr std::size_t kReadSizeBytes = 65536;
 /// Whatever is replaced here was written here; anything larger is not ours.
 constexpr std::size_t kKeptLimitBytes = 16 << 20;
+constexpr std::int64_t kStaleSeconds = std::int64_t{24} * 3600;
 
 /// Makes an entry of the name that it gets.
 using Make = std::function<void(const std::string& name)>;
@@ -28,6 +31,11 @@ void try_to(Undo undo) noexcept {
         undo();
     } catch (...) {
     }
+}
+
+void remove_when_stale(FileSystem& fs, const File& directory, const std::string& name) {
+    const auto status = fs.status_at(directory, name);
+    if (status && status->st_mtim.tv_sec + kStaleSeconds < std::time(nullptr)) fs.unlink(directory, name);
 }
 
 Make file_of(FileSystem& fs, const File& directory, std::string_view content,
@@ -109,6 +117,13 @@ bool remove_link_durably(FileSystem& fs, const File& directory, const std::strin
     fs.unlink(directory, name);
     sync(fs, directory, name, link_to(fs, directory, *old));
     return true;
+}
+
+void remove_stale(FileSystem& fs, const File& directory) noexcept {
+    try_to([&] {
+        for (const auto& name : fs.entries(directory))
+            if (is_temporary_name(name)) try_to([&] { remove_when_stale(fs, directory, name); });
+    });
 }
 
 std::string read_small_file(FileSystem& fs, const File& file, std::size_t limit_bytes) {

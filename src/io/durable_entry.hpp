@@ -3,7 +3,7 @@
 //
 // What a call promises holds after a crash or a power cut once the call has returned. When it throws, the
 // entry is as it was; a process that is killed in between may leave a temporary file, which
-// is_temporary_name() knows. Not for archives. One thread at a time per name.
+// is_temporary_name() knows, and remove_stale() removes. Not for archives. One thread at a time per name.
 #pragma once
 
 #include <cstddef>
@@ -35,6 +35,10 @@ void write_link_durably(FileSystem& fs, const File& directory, const std::string
 
 /// Removes a link; false when there was none, or it is something else. Throws base::SystemError.
 bool remove_link_durably(FileSystem& fs, const File& directory, const std::string& name);
+
+/// Removes what such a call has left in the directory that was killed, once it is a day old: nobody writes it
+/// any more. What cannot be removed stays; it is in nobody's way.
+void remove_stale(FileSystem& fs, const File& directory) noexcept;
 
 /// The whole content of an open file from its start. Throws base::Error that names the file when it holds
 /// more than `limit_bytes`, whatever size stat reports (files in /proc have none).

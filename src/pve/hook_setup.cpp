@@ -57,6 +57,13 @@ class ConfigFile {
     }
     [[nodiscard]] std::optional<std::string> backup() const { return node_.read(kConfigBackupFile); }
 
+    /// What was left beside it by an earlier call that was killed.
+    void clear_up() const {
+        io::remove_stale(fs_, etc_);
+        io::remove_stale(fs_, directory());
+        if (const auto scripts = node_.find(kHookDirectory, O_RDONLY | O_DIRECTORY))
+            io::remove_stale(fs_, *scripts);
+    }
     void write(const std::string& text) const {
         io::write_durably(fs_, directory(), name_, text, [&](const io::File& file) { set_attributes(file); });
     }
@@ -166,6 +173,7 @@ HookChange remove_leftover(const HookNode& node, const std::string& script) {
 HookChange enable_hook(const HookNode& node) {
     check_hook(node);
     const ConfigFile config(node);
+    config.clear_up();
     const auto text = config.text();
     HookChange change;
     change.earlier = vzdump_script(text);
@@ -187,6 +195,7 @@ HookChange enable_hook(const HookNode& node) {
 
 HookChange disable_hook(const HookNode& node) {
     const ConfigFile config(node);
+    config.clear_up();
     const auto text = config.text();
     HookChange change;
     const auto is_hook = [&](const std::string& config_text) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 
 #include <climits>
@@ -22,17 +21,6 @@ namespace {
 /// More than any path and its NUL.
 constexpr std::size_t kFileLimitBytes = PATH_MAX + 1;
 constexpr mode_t kDirectoryMode = 0700;
-/// After so long nobody writes a request any more.
-constexpr std::int64_t kStaleSeconds = std::int64_t{24} * 3600;
-
-/// Removes a file in the making of a hook that a power cut has stopped, say. Requests do not wait for one
-/// that cannot be removed.
-void remove_when_stale(io::FileSystem& fs, const io::File& directory, const std::string& name) try {
-    const auto status = fs.status_at(directory, name);
-    if (status && status->st_mtim.tv_sec + kStaleSeconds < std::time(nullptr)) fs.unlink(directory, name);
-} catch (const base::SystemError&) {
-    // It is in nobody's way.
-}
 
 }  // namespace
 
@@ -49,9 +37,8 @@ std::string leave_request(io::FileSystem& fs, const std::string& state_dir, cons
 }
 
 std::vector<BadFile> take_incoming(io::FileSystem& fs, const io::File& directory, const AcceptPath& accept) {
+    io::remove_stale(fs, directory);
     std::vector<std::string> names = fs.entries(directory);
-    for (const std::string& name : names)
-        if (io::is_temporary_name(name)) remove_when_stale(fs, directory, name);
     std::erase_if(names, [](const std::string& name) { return name.starts_with('.') || is_set_aside(name); });
     std::sort(names.begin(), names.end());
 
