@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import pathlib
+import random
 import re
 import shutil
 import signal
@@ -10,12 +12,10 @@ import subprocess
 
 from call_errors import failures
 from daemon_parts import CRASHES, explains, kills
-from daemon_process import ANNOUNCE, HOOK, wait_until
 from sharing_volumes import Volume, make_backups, why_not
 from support import VMACTL, make_old
 from traced_place import PATIENCE, Part, demand
 
-PATIENCE_WITH_REQUEST = 15
 KILLED = 128 + signal.SIGKILL
 CONNECTION = ("sendto", "sendmsg", "recvfrom", "recvmsg")
 
@@ -24,6 +24,7 @@ class Command(Part):
     """A command on the archive, in the directory `place.dir / "out"`, which is empty before."""
 
     has_daemon = False
+    writes = False
     is_killed = False
     archive_is_new = False
 
@@ -110,6 +111,8 @@ class Command(Part):
 
 
 class RepackInPlace(Command):
+    writes = True
+
     def arguments(self):
         return ["repack", "--in-place", "--state-dir", self.place.state, self.place.path]
 
@@ -134,6 +137,7 @@ class RepackInPlace(Command):
 class ToFiles(Command):
     """A command that makes files. What it made under a temporary name stays when it is killed."""
 
+    writes = True
     content = None
 
     def found(self):
@@ -173,97 +177,125 @@ class Verify(Command):
         demand(result.returncode != 6, f"a good archive is called bad: {result.stderr}")
 
 
-class OfQueue(Command):
-    """With the settings of the daemon: there the request is left when nobody hears it."""
+class Create(ToFiles):
+    def arguments(self):
+        image, config = self.place.dir / "image", self.place.dir / "config"
+        image.write_bytes(random.Random(1).randbytes(1 << 20))
+        config.write_text("#qmdump#map:scsi0:drive-scsi0:local:raw:\n")
+        return ["create", "--force", "--time", "1", "--config", f"qemu-server.conf={config}",
+                "--disk", f"scsi0={image}", self.out / "new.vma"]
 
-    def environment(self):
-        return {**super().environment(), "VMAD_ROOT": str(self.place.dir)}
+
+class Config(Command):
+    """It goes to where the messages go."""
+
+    def arguments(self):
+        return ["config", self.place.path, "qemu-server.conf"]
+
+    def check_end(self, result):
+        self.config = self.config or result.stderr
+        demand(self.config in result.stderr, f"the config is not whole: {result.stderr}")
 
     def prepare(self):
-        settings = self.place.dir / "etc/vmad/vmad.toml"
-        settings.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.place.config, settings)
+        self.config = None
         return super().prepare()
 
 
-class Add(OfQueue):
-    """At the end the daemon has the job."""
+def tree_of(directory):
+    """Content and permissions of the files, and where links lead."""
+    return {str(entry.relative_to(directory)): os.readlink(entry) if entry.is_symlink()
+            else (entry.stat().st_mode, entry.read_bytes())
+            for entry in directory.rglob("*") if entry.is_symlink() or not entry.is_dir()}
 
-    has_daemon = True
 
-    def arguments(self):
-        return ["add", "--announced", self.place.path]
+class Edit(Command):
+    """A command that changes files: each is as it was, or is to be. The next run removes what was in the making."""
+
+    writes = True
+    after = None
+
+    def place_files(self):
+        raise NotImplementedError
 
     def reset(self):
         super().reset()
-        self.last_job = max((job["id"] for job in self.place.daemon.jobs()), default=0)
+        self.place_files()
+        self.before = tree_of(self.out)
+
+    def check(self, result):
+        now = tree_of(self.out)
+        for name in {*now, *self.before, *self.after}:
+            is_temporary = pathlib.Path(name).name.startswith(".")
+            demand(is_temporary or now.get(name) in (self.before.get(name), self.after.get(name)),
+                   f"{name} is neither old nor new")
 
     def check_end(self, result):
-        place = self.place
-        added = wait_until(self.added, f"there is a job after '{result.stderr.strip()}'", PATIENCE_WITH_REQUEST)
-        demand({job["path"] for job in added} == {str(place.path)}, f"something else was added: {added}")
-        for job in added:
-            place.drive(job["id"])
-        self.reset()  # a scan passes over what it knows
-
-    def added(self):
-        return [job for job in self.place.daemon.jobs() if job["id"] > self.last_job]
+        now = tree_of(self.out)
+        demand(now != self.before, "nothing was changed")
+        self.after = self.after or now
+        names = [name for name in {*now, *self.after} if now.get(name) != self.after.get(name)]
+        demand(not names, f"not as it is to be: {names}")
 
 
-class AddUnheard(OfQueue):
-    """Without a daemon: the request is left for it, as a whole or not at all."""
+class ConfigSet(Edit):
+    def place_files(self):
+        shutil.copy2(self.place.path, self.out / "x.vma")
+        (self.place.dir / "note").write_text("hello")
 
     def arguments(self):
-        return ["add", "--announced", self.place.path]
-
-    def check_end(self, result):
-        place = self.place
-        place.run_daemon()
-        jobs = place.daemon.jobs()
-        demand([job["path"] for job in jobs] == [str(place.path)], f"the daemon knows {jobs}")
-        place.drive(jobs[0]["id"])
-        place.forget()
+        return ["config", "--state-dir", self.place.state, self.out / "x.vma", "--set",
+                f"note={self.place.dir / 'note'}"]
 
 
-class Hook(AddUnheard):
-    """The shell that vzdump starts."""
+class Repair(Edit):
+    """In the middle of the archive a bit went bad, which the backup of the day before has."""
 
-    def explains(self, message, rule):
-        """The shell has messages of its own."""
-        return explains(message, rule) or "Cannot fork" in message
+    content = None
 
-    def check_success(self, result):
-        """It never fails a backup, but says what became of it; not where the shell, which takes an error for the end of
-        its script, cannot read that."""
-        if "vmad: not queued: " not in result.stderr and not self.rule.startswith("fail read "):
-            super().check_success(result)
-
-    def command(self):
-        return [HOOK, "backup-end", "snapshot", "100"]
-
-    def environment(self):
-        place = self.place
-        return {"LC_ALL": "C", "STOREID": "local", "DUMPDIR": str(place.path.parent), "VMTYPE": "qemu",
-                "HOSTNAME": "guest", "TARGET": str(place.path), "LOGFILE": str(place.dir / "vzdump.log"),
-                "VMAD_ANNOUNCE": str(ANNOUNCE), "VMAD_VMACTL": str(VMACTL), "VMAD_ROOT": str(place.dir),
-                "VMAD_HOOK_D": str(place.dir / "hook.d"), "VMAD_SOCKET": str(place.socket)}
-
-
-class Status(Command):
-    has_daemon = True
+    def place_files(self):
+        if self.content is None:
+            made = self.out / "x.vma.zst"
+            subprocess.run([VMACTL, "repack", self.place.path, made], check=True, capture_output=True, timeout=PATIENCE)
+            self.content = bytearray(made.read_bytes())
+            made.unlink()
+        names = [self.out / f"vzdump-qemu-100-2026_01_0{day}-02_00_00.vma.zst" for day in (1, 2)]
+        for path in names:
+            path.write_bytes(self.content)
+            self.content[len(self.content) // 2] ^= 4
+            make_old(path)
+        self.damaged = names[1]
 
     def arguments(self):
-        return ["status"]
+        return ["repair", "--state-dir", self.place.state, self.damaged]
 
 
-class List(Status):
+class HookEnable(Edit):
+    """What it leaves in the making when it is killed, the next one removes a day later."""
+
+    def check(self, result):
+        super().check(result)
+        for path in self.out.rglob(".*.tmp"):
+            os.utime(path, (0, 0), follow_symlinks=False)
+
+    def place_files(self):
+        for name, text in (("etc/vmad/vzdump-hook", "#!/bin/sh\n"), ("opt/own.sh", "#!/bin/sh\n"),
+                           ("etc/vzdump.conf", "tmpdir: /tmp\nscript: /opt/own.sh\n")):
+            path = self.out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+
     def arguments(self):
-        return ["list", "--all"]
+        return ["hook", "--root", self.out, "enable"]
 
 
-class Scan(Add):
+class HookDisable(HookEnable):
+    def place_files(self):
+        super().place_files()
+        subprocess.run([VMACTL, *super().arguments()], check=True, capture_output=True, timeout=PATIENCE)
+
     def arguments(self):
-        return ["scan", self.place.path.parent]
+        return ["hook", "--root", self.out, "disable"]
 
 
 def has_shared_extents(path):
@@ -278,6 +310,8 @@ def has_shared_extents(path):
 
 class Share(Command):
     """Of two backups of a guest on btrfs: whatever happens, their contents stay."""
+
+    writes = True
 
     def prepare(self):
         place = self.place
@@ -322,11 +356,14 @@ def killed(part):
     return type(f"{part.__name__}Killed", (part,), {"is_killed": True})
 
 
-COMMANDS = {
-    "repack-in-place": RepackInPlace, "repack": RepackToFile, "extract": Extract, "verify": Verify, "add": Add,
-    "add-unheard": AddUnheard, "status": Status, "list": List, "scan": Scan, "share": Share,
-}
-PARTS = {f"vmactl-{name}-calls": part for name, part in COMMANDS.items()}
-PARTS |= {f"vmactl-{name}-killed": killed(COMMANDS[name])
-          for name in ("repack-in-place", "repack", "extract", "add-unheard", "share")}
-PARTS |= {"hook-calls": Hook, "hook-killed": killed(Hook)}
+def parts_of(commands):
+    """That fail, and that are killed where they write."""
+    parts = {f"vmactl-{name}-calls": part for name, part in commands.items()}
+    return parts | {f"vmactl-{name}-killed": killed(part) for name, part in commands.items() if part.writes}
+
+
+PARTS = parts_of({
+    "repack-in-place": RepackInPlace, "repack": RepackToFile, "extract": Extract, "create": Create, "verify": Verify,
+    "config": Config, "config-set": ConfigSet, "repair": Repair, "share": Share, "hook-enable": HookEnable,
+    "hook-disable": HookDisable,
+})

@@ -209,5 +209,6 @@ PARTS = {
 }
 PARTS |= {f"verify-{name}": of(part, kind="verify") for name, part in PARTS.items()}
 # With threads that unpack and pack, and with another program that does.
-PARTS |= {"zst-worker-calls": of(WorkerCalls, ending=".zst"), "lzo-worker-killed": of(Workers, ending=".lzo"),
-          "lzo-worker-calls": of(WorkerCalls, ending=".lzo")}
+for ending in ("zst", "gz", "lzo"):
+    PARTS |= {f"{ending}-worker-killed": of(Workers, ending=f".{ending}"),
+              f"{ending}-worker-calls": of(WorkerCalls, ending=f".{ending}")}
