@@ -10,15 +10,16 @@ usage() {
 usage: tests/run.sh [--werror] [--style] [--sanitize] [--system]
 
 Installs what is missing (as root, on Debian 12 or 13), builds vmad, and runs
-the unit, fault and integration tests. The last lines say what passed, what
-failed, and what was skipped and why. Run it in a container or VM, not on a node
-of Proxmox VE.
+the unit, fault and integration tests and the corpus of the fuzz targets. Of
+what can fail it tries a sample, always the same: tests/fault/run.sh --all tries
+everything. The last lines say what passed, what failed, and what was skipped
+and why. Run it in a container or VM, not on a node of Proxmox VE.
 
   --werror        compiler warnings are errors
   --style         also check the form of the sources (tests/style.sh)
-  --sanitize      run unit and fault tests under AddressSanitizer and
-                  UndefinedBehaviorSanitizer, and those of what has threads
-                  under ThreadSanitizer
+  --sanitize      run unit and fault tests and the corpus under
+                  AddressSanitizer and UndefinedBehaviorSanitizer, and the unit
+                  tests of what has threads under ThreadSanitizer
   --system        also build the package for Debian 12 and 13 and test it on
                   booted systems, as root; the integration tests then test the
                   programs of the package

@@ -1,12 +1,20 @@
 #!/bin/bash
 # usage: run.sh [--all] [BUILD]
 #
-# Fails the system calls of repacks, extractions, the queue and the hook one by one, and the allocations of a job; cuts
-# the power at each operation of a job and the queue. Then, as root, kills daemon, workers and commands at each of their
-# system calls, and fails these (process_calls.py), lets others interfere at each of a publication (races.py), and cuts
-# the power of real file systems (power_cut.py). Prints what was tried: a sample, as every test run does, or with --all
-# every one of them, which takes three hours. BUILD is a build directory of meson, "build" by default. In the end it
-# names the programs that failed, and those that could not run here.
+# Everything that can go wrong, below vmad. In this order:
+#
+#   fault-calls        each call of io::FileSystem fails: jobs, commands, the queue, recovery
+#   fault-memory       each allocation of a job fails
+#   fault-cuts         the power is cut at each operation of jobs, commands and the queue, in a model of a disk
+#   fault-replace      the same, kills and races, for one replacement
+#   process_calls.py   daemon, workers, commands and the hook are killed at each system call, and each of these fails
+#   races.py           others interfere with the archive at each system call of a publication
+#   power_cut.py       the power of real ext4, XFS and btrfs is cut under a running daemon
+#
+# The last three need root. Prints what was tried: a sample, as every test run does, in some ten minutes; or with --all
+# every one of them, which takes most of a day. BUILD is a build directory of meson, "build" by default. In the end it
+# names the programs that failed, and those that could not run here. Each says in its header how it runs one case again;
+# VMAD_FAULTS=all makes a fault-program try everything.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 sample=(--sample 6)
