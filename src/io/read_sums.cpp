@@ -55,6 +55,13 @@ std::optional<ReadSums::Block> ReadSums::first_difference(const ReadSums& other)
     return Block{at * block_bytes_, std::min((at + 1) * block_bytes_, end)};
 }
 
+std::optional<ReadSums::Block> ReadSums::first_difference_so_far(const ReadSums& other) const {
+    const auto both = std::min(sums_.size(), other.sums_.size());
+    for (std::size_t i = 0; i < both; ++i)
+        if (sums_[i] != other.sums_[i]) return Block{i * block_bytes_, (i + 1) * block_bytes_};
+    return std::nullopt;
+}
+
 std::size_t SummedSource::read(std::span<iovec> into) {
     slices_.assign(into.begin(), into.end());
     const auto count = source_->read(into);

@@ -38,6 +38,8 @@ class ReadSums {
     /// The first block that the two readings do not have the same: nothing when they agree. One that came to
     /// an end earlier differs there.
     [[nodiscard]] std::optional<Block> first_difference(const ReadSums& other) const;
+    /// Of the whole blocks that both have: one of them was not read to its end.
+    [[nodiscard]] std::optional<Block> first_difference_so_far(const ReadSums& other) const;
 
   private:
     struct Deleter {

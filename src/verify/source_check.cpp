@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "io/direct_source.hpp"
+#include "io/storage.hpp"
 
 namespace vmad::verify {
 namespace {
@@ -34,39 +35,46 @@ void SourceCheck::look_at(const codec::ArchiveSource& source) {
         task_.report_end(base::Stage::checking, 0);
 }
 
-std::string SourceCheck::finish() try {
-    if (sums_ && (when_ == base::VerifySource::always || !content_checked_)) read_again();
-    return {};
-} catch (const base::SystemError& error) {
-    // What the first reading gave, and the copy holds, is all that there is now.
-    if (error.number() != EIO) throw;
-    task_.report_end(base::Stage::checking, 0);
-    return fmt::format(
-        "The original could not be read a second time ({}): the new archive holds what the "
-        "first reading gave.",
-        error.what());
-}
-
-void SourceCheck::read_again() {
+std::string SourceCheck::finish() {
+    if (!sums_ || (when_ == base::VerifySource::automatic && content_checked_)) return {};
     // What is not on the device yet cannot be read from there; and where O_DIRECT is refused, it would stay
     // in the page cache.
     io::sync_where_known(fs_, file_);
-    io::DirectSource source(fs_, file_);
     io::ReadSums again(size_of(fs_, file_));
+    std::optional<io::ReadSums::Block> difference;
+    std::string warning;
+    try {
+        read(again);
+        difference = sums_->first_difference(again);
+    } catch (const base::SystemError& error) {
+        // A server may answer later. Of a disk, what the first reading gave, and the copy holds, is all that
+        // there is now; unless it was bad, as far as that is seen.
+        if (error.number() != EIO || io::is_on_network(fs_, file_)) throw;
+        difference = sums_->first_difference_so_far(again);
+        warning = fmt::format(
+            "The original could not be read a second time ({}): the new archive holds what the "
+            "first reading gave.",
+            error.what());
+    }
+    if (difference)
+        throw ReadsDiffer(
+            fmt::format("two reads of {} differ at bytes {} to {}: memory, cable or disk may be failing; it "
+                        "was not replaced",
+                        file_.path(), difference->begin, difference->end - 1));
+    task_.report_end(base::Stage::checking, size_of(fs_, file_));
+    return warning;
+}
+
+void SourceCheck::read(io::ReadSums& sums) {
+    io::DirectSource source(fs_, file_);
     std::vector<std::byte> piece(kPieceBytes);
     for (auto count = piece.size(); count == piece.size();) {
         task_.cancel_flag().check();
         iovec slice{piece.data(), piece.size()};
         count = source.read({&slice, 1});
-        again.add({piece.data(), count});
+        sums.add({piece.data(), count});
         task_.report(base::Stage::checking, source.progress());
     }
-    if (const auto block = sums_->first_difference(again))
-        throw ReadsDiffer(
-            fmt::format("two reads of {} differ at bytes {} to {}: memory, cable or disk may be failing; it "
-                        "was not replaced",
-                        file_.path(), block->begin, block->end - 1));
-    task_.report_end(base::Stage::checking, source.progress().done_bytes);
 }
 
 }  // namespace vmad::verify

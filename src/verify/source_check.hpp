@@ -33,12 +33,13 @@ class SourceCheck {
     [[nodiscard]] io::ReadSums* sums() noexcept { return sums_ ? &*sums_ : nullptr; }
     /// Of the first reading, as far as it is: to be called when its header is there, and at its end.
     void look_at(const codec::ArchiveSource& source);
-    /// Reads the file once more, if that is needed. Returns a sentence about a device that does not give it a
-    /// second time, or nothing. Throws ReadsDiffer, SystemError, Cancelled.
+    /// Reads the file once more, if that is needed. Returns a sentence about a disk that does not give it a
+    /// second time, or nothing. Throws ReadsDiffer, even then, when what was read before differs;
+    /// SystemError, Cancelled.
     [[nodiscard]] std::string finish();
 
   private:
-    void read_again();
+    void read(io::ReadSums& sums);
 
     io::FileSystem& fs_;
     const io::File& file_;

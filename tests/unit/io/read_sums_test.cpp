@@ -58,6 +58,11 @@ TEST_CASE("equal readings agree however they are cut, and one that is wrong anyw
             const ReadSums::Block expected{begin, std::min<std::uint64_t>(begin + kBlock, size)};
             CHECK(first.first_difference(again) == expected);
             CHECK(again.first_difference(first) == expected);
+            ReadSums begun(size);
+            begun.add(testing::View(wrong).first(std::min<std::uint64_t>(size, 2 * kBlock + 5)));
+            const bool is_seen = expected.end <= std::min<std::uint64_t>(size / kBlock, 2) * kBlock;
+            CHECK(first.first_difference_so_far(begun) == (is_seen ? std::optional(expected) : std::nullopt));
+            CHECK(begun.first_difference_so_far(first) == first.first_difference_so_far(begun));
         }
     }
 }

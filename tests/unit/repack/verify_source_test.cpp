@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -30,7 +31,9 @@ class LyingDisk final : public io::FileSystem {
     bool lies_first = false;
     bool lies_again = false;
     bool has_direct = true;
-    int error_again = 0;  ///< errno of each read for the second time
+    int error_again = 0;                 ///< errno of reads for the second time
+    std::uint64_t good_again_bytes = 0;  ///< of the file, before that
+    int sync_error = 0;                  ///< errno of a sync of the archive
 
     explicit LyingDisk(std::string archive) : archive_(std::move(archive)) {}
     [[nodiscard]] bool was_read_again() const noexcept { return again_bytes_ > 0; }
@@ -48,10 +51,18 @@ class LyingDisk final : public io::FileSystem {
         if (file.path() == archive_ && length == 0 && advice == POSIX_FADV_DONTNEED) is_second_ = true;
         FileSystem::advise(file, offset, length, advice);
     }
+    void sync(const io::File& file) override {
+        if (sync_error != 0 && file.path() == archive_)
+            throw base::SystemError(std::exchange(sync_error, 0), "sync", archive_);
+        FileSystem::sync(file);
+    }
     std::size_t read_at(const io::File& file, std::span<const iovec> into, std::uint64_t offset) override {
-        const auto count = FileSystem::read_at(file, into, offset);
+        auto count = FileSystem::read_at(file, into, offset);
         if (file.path() != archive_) return count;
-        if (is_second_ && error_again != 0) throw base::SystemError(error_again, "read", archive_);
+        if (is_second_ && error_again != 0) {
+            if (offset >= good_again_bytes) throw base::SystemError(error_again, "read", archive_);
+            count = std::min<std::uint64_t>(count, good_again_bytes - offset);
+        }
         if (is_second_) again_bytes_ += count;
         if ((is_second_ ? lies_again : lies_first) && bad_byte >= offset && bad_byte < offset + count)
             flip(into, *bad_byte - offset);
@@ -151,6 +162,27 @@ TEST_CASE(
                           "gave.",
                           stage.archives / "a.vma"));
     }
+}
+
+TEST_CASE("an original that its device does not give again, and gave otherwise before, is not replaced") {
+    const auto large = testing::dump(testing::plausible_guest({{"drive-scsi0", 24 << 20, {}}}));
+    REQUIRE(large.size() > 14 << 20);
+    for (const bool lies_first : {false, true}) {
+        Stage stage(large);
+        stage.disk.error_again = EIO;
+        stage.disk.good_again_bytes = 14 << 20;
+        stage.disk.bad_byte = 700'000;
+        (lies_first ? stage.disk.lies_first : stage.disk.lies_again) = true;
+        CHECK(stage.message() == stage.expected_message(700'000));
+        stage.check_untouched();
+    }
+}
+
+TEST_CASE("an original that could not be written to its device is not replaced, as the error is told once") {
+    Stage stage;
+    stage.disk.sync_error = EIO;
+    CHECK_THROWS_AS((void)stage.run(), base::SystemError);
+    stage.check_untouched();
 }
 
 TEST_CASE("a second read that differs anywhere keeps the archive as it was, and says where") {
