@@ -69,16 +69,11 @@ std::vector<std::string> main_files() {
 
 std::vector<std::string> all_drop_ins() { return drop_ins(base::system_path(kDropInDirectory)); }
 
-/// Takes a key from a table; false when it is missing or makes no sense there.
-bool apply_if_valid(const toml::table& table, std::string_view name, Settings& settings) {
+/// Takes a key from a table; false when it is missing. Throws base::UsageError when it makes no sense.
+bool apply_key(const toml::table& table, std::string_view name, Settings& settings) {
     const auto* node = table.get(name);
-    if (node == nullptr) return false;
-    try {
-        find_key(name)->read(SettingValue(*node, std::string(name)), settings);
-        return true;
-    } catch (const base::UsageError&) {
-        return false;
-    }
+    if (node != nullptr) find_key(name)->read(SettingValue(*node, std::string(name)), settings);
+    return node != nullptr;
 }
 
 }  // namespace
@@ -111,8 +106,11 @@ Places::Places() {
 void Places::read(const std::string& path) {
     try {
         const auto table = parse_what_is_valid(path);
-        (void)apply_if_valid(table, "socket", settings_);
-        if (apply_if_valid(table, "state_dir", settings_)) unread_.clear();
+        try {
+            (void)apply_key(table, "socket", settings_);
+        } catch (const base::UsageError&) {
+        }
+        if (apply_key(table, "state_dir", settings_)) unread_.clear();
     } catch (const base::UsageError& error) {
         unread_ = error.what();
     }

@@ -101,8 +101,8 @@ class Places {
 
     [[nodiscard]] const std::string& socket() const noexcept { return settings_.socket; }
 
-    /// What is left in another directory nobody looks at. So it throws base::UsageError, "FILE: cannot be
-    /// read: why", when the file that may set it cannot be read.
+    /// What is left in another directory nobody looks at. So it throws base::UsageError when the last file
+    /// that may set it cannot be read, or sets it to what makes no sense.
     [[nodiscard]] const std::string& state_dir() const;
 
   private:

@@ -88,7 +88,7 @@ toml::table parse_what_is_valid(const std::string& path) {
             if (!blank_line(text, error.source().begin.line)) break;
         }
     }
-    return {};
+    fail_to_read(path, "too much in it is not TOML");
 }
 
 std::vector<std::string> drop_ins(const std::string& directory) {

@@ -22,7 +22,7 @@ inline constexpr std::string_view kDropInDirectory = "/etc/vmad/vmad.toml.d";
 [[nodiscard]] std::optional<toml::table> parse_file(const std::string& path);
 
 /// The same without what makes no sense: a line that is no TOML is left out, and a file that is not there is
-/// an empty table. Throws base::UsageError, "FILE: cannot be read: why".
+/// an empty table. Throws base::UsageError, "FILE: cannot be read: why"; for too many such lines, too.
 [[nodiscard]] toml::table parse_what_is_valid(const std::string& path);
 
 /// Throws what says that a file, or a directory of files, cannot be read.
