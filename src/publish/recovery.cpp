@@ -284,7 +284,11 @@ FinishedReplacement finish_replacement(io::FileSystem& fs, const io::File& direc
         const auto state = recovery.observe();
         const bool is_beside =
             state.temporary == ObservedFile::original || state.old == ObservedFile::original;
-        if (goal == Goal::remove_original && is_beside && has_writer()) goal = Goal::restore_original;
+        if (goal == Goal::remove_original && is_beside && has_writer()) {
+            goal = Goal::restore_original;
+            // Neither of them goes: somebody writes to one, and has put the other there.
+            if (state.name == ObservedFile::foreign) return {state, recovery.warning(state, goal)};
+        }
         if (goal != Goal::restore_original) recovery.keep_access(state);
         const auto step = decide(state, record.phase, goal);
         if (step == Step::none) return {state, recovery.warning(state, goal)};

@@ -143,7 +143,14 @@ InPlaceResult replace_in_place(
     const auto identity = target.identity;
     const auto size = identity.mark.size_bytes;
     if (options.opened) options.opened(identity);
-    const auto content = make(target.file);
+    std::optional<Replacement> content;
+    try {
+        content = make(target.file);
+    } catch (const base::InvalidArchive&) {
+        // What somebody has written by halves is not damaged.
+        if (!publish::is_open_for_writing(fs, target.file)) throw;
+        return {.outcome = InPlaceOutcome::open_for_writing};
+    }
     if (!content) return {.outcome = InPlaceOutcome::unchanged, .size_before = size, .size_after = size};
     if (publish::is_open_for_writing(fs, target.file)) return {.outcome = InPlaceOutcome::open_for_writing};
     const bool keep_original = options.keep_original && io::is_on_network(fs, target.directory);

@@ -68,8 +68,11 @@ WorkerResult result_of(const repack::InPlaceResult& result, const api::WorkerOrd
             return waits(WaitReason::retry, "the archive was changed while it was repacked");
         case repack::InPlaceOutcome::locked:
             return is_locked();
-        case repack::InPlaceOutcome::open_for_writing:
-            return waits(WaitReason::locked, "another process has the archive open for writing");
+        case repack::InPlaceOutcome::open_for_writing: {
+            auto later = waits(WaitReason::locked, "another process has the archive open for writing");
+            later.warning = result.warning;
+            return later;
+        }
         case repack::InPlaceOutcome::too_recent: {
             auto later =
                 waits(WaitReason::too_recent, "modified less than a minute ago: it may still be written to");

@@ -198,11 +198,11 @@ WorkerResult verify_archive(io::FileSystem& fs, const api::WorkerOrder& order,
         look_options.extent_read = [&](const vma::Extent& extent) { checksums.add(extent); };
     const auto look = verify::look_at_archive(fs, file, look_options);
     if (look.changed) return waits(WaitReason::retry, "the archive was changed while it was verified");
-    if (look.fault && publish::is_open_for_writing(fs, file))
+    const bool is_unreadable = look.fault && is_io_error(look.fault);  // which no writer brings about
+    if (look.fault && !is_unreadable && publish::is_open_for_writing(fs, file))
         return waits(WaitReason::locked, "another process has the archive open for writing");
     // Of a server that does not answer; a disk of this node that cannot read a block will not do so later.
-    if (look.fault && is_io_error(look.fault) && io::is_on_network(fs, entry.directory))
-        std::rethrow_exception(look.fault);
+    if (is_unreadable && io::is_on_network(fs, entry.directory)) std::rethrow_exception(look.fault);
     auto result = look.fault ? damaged(fs, order, file, look, options) : good(order, look, fs.status(file));
     if (!look.fault && look.survey->deviation.empty()) checksums.finish(file);
     result.size_before = result.size_after = static_cast<std::uint64_t>(status.st_size);

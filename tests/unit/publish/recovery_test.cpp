@@ -311,6 +311,21 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("an original that another process has open for writing stays beside what somebody has put there") {
+    Place place(Phase::publishing);
+    REQUIRE(place.fs.exchange(place.directory, place.record.temporary, "a.vma"));
+    if (place.fs.try_lease(place.fs.open(place.storage / place.record.temporary, O_RDONLY)) != Lease::held)
+        return;
+    const auto writer = place.fs.open(place.storage / place.record.temporary, O_WRONLY);
+    std::filesystem::remove(place.storage / "a.vma");
+    place.storage.write("a.vma", "somebody's");
+    const auto result = recover(place.fs, place.directory, place.record);
+    CHECK(result.outcome == RecoveryOutcome::changed);
+    CHECK(result.warning.starts_with(place.storage / place.record.temporary + " is left beside a.vma"));
+    CHECK(place.storage.read("a.vma") == "somebody's");
+    CHECK(place.storage.read(place.record.temporary) == "the original");
+}
+
 TEST_CASE("an original with another time is another file") {
     Place place(Phase::publishing);
     place.storage.set_modified("a.vma", {1, 0});
