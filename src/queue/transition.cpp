@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
+
 namespace vmad::queue {
 
 using api::Job;
@@ -62,6 +64,13 @@ void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string&
     job.waiting_for = what;
     if (!job.state_after_recovery || job.reason.empty()) job.reason = reason;
     job.retry_at = when;
+}
+
+/// An earlier attempt's stands, as what it found may have got into the archive meanwhile.
+void add_warning(std::string& warnings, const std::string& more) {
+    constexpr std::size_t kMostBytes = 2000;
+    if (warnings.size() + more.size() > kMostBytes) warnings.clear();
+    if (warnings.find(more) == warnings.npos) base::append_sentence(warnings, more);
 }
 
 /// All that was to be done is done, recovery included.
@@ -189,7 +198,7 @@ void apply_result(Job& job, const api::WorkerResult& result, std::int64_t now) {
     job.size_after = result.size_after;
     take_findings(job, result);
     job.damaged = result.damaged;
-    if (!result.warning.empty()) job.warning = result.warning;
+    add_warning(job.warning, result.warning);
     const auto failed_attempts = std::exchange(job.failed_attempts, 0);
     if (!job.state_after_recovery) job.refused_file = result.refused_file;
     if (result.space_refusal) remember_refusal(job, *result.space_refusal, now);
