@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include "publish/archive_target.hpp"
+#include "publish/inode_lock.hpp"
 #include "publish/recovery_record.hpp"
 #include "support/dump.hpp"
 #include "support/pretended_mount.hpp"
@@ -117,6 +118,17 @@ TEST_CASE("a storage that never was is waited for only for a week") {
     // One that was mounted when the archive was queued may come back whenever it likes.
     stage.order.job.mount_point = stage.archives / "none";
     CHECK(outcome_of(stage.run()) == outcome::no_storage);
+}
+
+TEST_CASE("an archive that another process works on waits") {
+    Stage stage;
+    const auto file = stage.fs.open(stage.order.job.path, O_RDONLY);
+    const auto lock = publish::InodeLock::take(stage.fs, stage.state / "locks",
+                                               publish::identity_of(stage.fs.status(file)));
+    REQUIRE(lock);
+    const auto result = stage.run();
+    CHECK(outcome_of(result) == outcome::locked);
+    CHECK(result.reason == "another process is working on the archive");
 }
 
 TEST_CASE("a young archive that nobody announced waits") {

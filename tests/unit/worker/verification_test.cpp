@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <ctime>
 
@@ -22,19 +23,22 @@ namespace outcome = support::outcome;
 
 namespace {
 
-/// A file system that has no extended attributes.
-class NoAttributes : public support::PretendedMount {
+/// A file system that has no extended attributes, or this one for every file.
+class OneAttribute : public support::PretendedMount {
   public:
-    std::optional<std::string> attribute(const io::File&, const std::string&) override {
-        return std::nullopt;
+    std::optional<std::string> value;
+    std::string was_set;
+    void set_attribute(const io::File&, const std::string& name, const std::string& set) override {
+        if (name == "user.vmad") was_set = set;
     }
+    std::optional<std::string> attribute(const io::File&, const std::string&) override { return value; }
 };
 
 /// A repacked archive, with what its repack left behind.
 struct Stage {
     support::TemporaryDirectory archives{support::TemporaryDirectory::fast_base()};
     support::TemporaryDirectory state{support::TemporaryDirectory::fast_base()};
-    NoAttributes fs;
+    OneAttribute fs;
     base::CancelFlag cancel;
     api::WorkerOrder order;
     std::string name;
@@ -167,6 +171,46 @@ TEST_CASE("an archive that cannot be read counts as looked at, so that it keeps 
         expected.looked_at = result.record->looked_at;
         CHECK(*result.record == expected);
     }
+}
+
+TEST_CASE(
+    "law: what cannot be read any more is a moment on the network, and may be damage on a disk of this "
+    "node") {
+    for (const bool is_on_network : {false, true}) {
+        Stage stage;
+        if (is_on_network) stage.fs.pretend(stage.archives.path(), "nfs4");
+        bool is_read = false;
+        unsigned damaged = 0;
+        for (unsigned good = 0; !is_read; ++good) {
+            CAPTURE(good);
+            REQUIRE(good < 1000);
+            std::atomic<unsigned> reads = 0;
+            stage.fs.before = [&](const support::Call& call) {
+                if (call.operation == "read_at" && call.path.find(stage.name) != std::string::npos &&
+                    ++reads == good + 1)
+                    support::FaultFileSystem::fail(EIO, call);
+            };
+            const auto result = stage.run();
+            is_read = reads <= good;
+            damaged += result.damaged ? 1 : 0;
+            if (!is_read && !result.damaged) CHECK(outcome_of(result) == outcome::retry);
+            if (is_read) CHECK(outcome_of(result) == outcome::done);
+            if (result.damaged)
+                CHECK(result.reason.starts_with("the storage cannot read a part of it any more: "));
+        }
+        CHECK((damaged == 0) == is_on_network);
+    }
+}
+
+TEST_CASE(
+    "the record of a damaged archive has the digest that it was published with, though nobody knew it") {
+    Stage stage;
+    const auto digest = stage.run().record.value().digest;
+    stage.flip(65536 + 512 + 5000);
+    stage.fs.value = stage.fs.was_set;
+    const auto result = stage.run();
+    CHECK(result.damaged);
+    CHECK(result.record.value().digest == digest);
 }
 
 TEST_CASE("an archive that is pruned while it is opened has vanished") {
