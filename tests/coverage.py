@@ -3,7 +3,7 @@
 src/.
 
 A table by folder, and below it the lines that were not executed, with the reason where coverage.md gives one. Fails
-when a folder of REQUIRED has less than it should, when a line there has no reason, and when a reason has no line;
+when a folder of REQUIRED has less than it should, when a line of REASONED has no reason, and when a reason has no line;
 --partly, after some of the tests, tells the same and does not fail.
 """
 import argparse
@@ -18,6 +18,8 @@ TESTS = pathlib.Path(__file__).resolve().parent
 ROOT = TESTS.parent
 LEAST_LINES, LEAST_BRANCHES = 95.0, 80.0
 REQUIRED = ("vma", "canon", "codec", "access", "engine", "repack", "publish", "io", "queue", "worker")
+# There each line needs to be executed or to have a reason.
+REASONED = tuple(folder for folder in REQUIRED if folder != "repack")
 # Of a reason for what is executed in some runs and not in others: a race, or a signal at the right moment.
 BY_CHANCE = "by chance: "
 HEAD = """Executed of src/, by gcovr over all programs together. A branch is a way that a condition can go; the ways that only
@@ -74,10 +76,13 @@ def table(files):
     return few
 
 
-def blocks(lines):
-    """Runs of lines that were not executed, with nothing executed between them."""
+def blocks(lines, texts):
+    """Runs of lines that were not executed, with nothing executed between them. Brackets alone are no code of ours: the
+    compiler puts there what ends a scope after an exception."""
     block = []
     for line in sorted(counted(lines), key=lambda line: line["line_number"]):
+        if line["count"] == 0 and not re.search(r"\w", texts[line["line_number"] - 1]):
+            continue
         if line["count"] == 0:
             block.append(line["line_number"])
         elif block:
@@ -97,14 +102,14 @@ def missing(files):
             continue
         texts = (ROOT / path).read_text().splitlines()
         name = str(path.relative_to("src"))
-        for block in blocks(lines):
+        for block in blocks(lines, texts):
             rows = [row for row in known
                     if row[0] == name and any(row[1] in texts[number - 1] for number in block)]
             used.update(rows)
             for number in block:
                 print(f"{path}:{number}: {texts[number - 1].strip()}")
-            print(f"    {known[rows[0]] if rows else 'NO REASON'}")
-            without += 0 if rows else len(block)
+            print(f"    {known[rows[0]] if rows else 'no reason'}")
+            without += 0 if rows or path.parts[1] not in REASONED else len(block)
     return without, [row for row in known if row not in used and not known[row].startswith(BY_CHANCE)]
 
 
