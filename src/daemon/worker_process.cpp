@@ -218,11 +218,20 @@ void WorkerProcess::take(const std::string& line) {
         callbacks_.progress(*progress);
     } else if (const auto* record = std::get_if<api::WorkerRecord>(&event)) {
         callbacks_.record(*record);
-        write_at_once(orders_, api::kRecordedLine);
+        answer(api::kRecordedLine);
     } else if (const auto* guest = std::get_if<api::WorkerGuest>(&event)) {
         callbacks_.guest(*guest);
     } else {
         result_ = std::get<api::WorkerResult>(event);
+    }
+}
+
+/// One that has died since it asked needs none: its end says how.
+void WorkerProcess::answer(std::string_view line) {
+    try {
+        write_at_once(orders_, line);
+    } catch (const base::SystemError& error) {
+        if (error.number() != EPIPE) throw;
     }
 }
 

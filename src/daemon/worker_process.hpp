@@ -64,6 +64,7 @@ class WorkerProcess {
     bool read_errors();
     void kill_if_unreadable() noexcept;
     void take(const std::string& line);
+    void answer(std::string_view line);
     void end(const std::string& how);
     void leave_to_kernel() noexcept;
 

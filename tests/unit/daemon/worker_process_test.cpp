@@ -1,13 +1,15 @@
-// The daemon's end of a worker: this program itself, started as "vmad worker", plays one that says something
-// and never ends.
+// The daemon's end of a worker: this program itself, started as "vmad worker", plays one that says something,
+// and dies then or never ends.
 #include "daemon/worker_process.hpp"
 
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <string_view>
 
@@ -20,6 +22,7 @@ using namespace vmad;
 namespace {
 
 constexpr const char* kSpeaksOn = "VMAD_TEST_SPEAKS_ON";
+constexpr const char* kSays = "VMAD_TEST_SAYS";  ///< and dies; without it, something, and stays
 
 std::atomic<bool> pipes_are_broken = false;
 
@@ -31,8 +34,49 @@ bool is_pipe(int fd) {
 [[gnu::constructor]] void be_a_worker(int argc, char** argv, char**) {
     if (argc < 2 || std::string_view(argv[1]) != "worker") return;
     const char* fd = std::getenv(kSpeaksOn);
-    (void)!::write(fd != nullptr ? std::atoi(fd) : STDERR_FILENO, "something\n", 10);
+    const char* line = std::getenv(kSays);
+    const std::string_view says = line != nullptr ? line : "something\n";
+    (void)!::write(fd != nullptr ? std::atoi(fd) : STDERR_FILENO, says.data(), says.size());
+    if (line != nullptr) ::raise(SIGKILL);
     for (;;) ::pause();
+}
+
+struct End {
+    std::optional<std::string> how;
+    std::optional<api::WorkerResult> result;
+};
+
+/// What becomes of a worker that speaks on this descriptor. `before` is called before the daemon hears it.
+End run_worker(int fd, const std::function<void()>& before) {
+    sigset_t child;
+    sigset_t old;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    REQUIRE(::sigprocmask(SIG_BLOCK, &child, &old) == 0);
+    ::setenv(kSpeaksOn, std::to_string(fd).c_str(), 1);
+    const auto event = varlink::make_event();
+    const auto rate = io::RateLimit::create();
+    api::WorkerOrder order;
+    order.job.id = 1;
+    order.job.path = "/a";
+    End end;
+    {
+        daemon::WorkerProcess worker(event.get(), order, rate,
+                                     {.progress = [](const api::JobProgress&) {},
+                                      .guest = [](const api::WorkerGuest&) {},
+                                      .record = [](const api::WorkerRecord&) {},
+                                      .said = [](const std::string&) {},
+                                      .ended =
+                                          [&](const auto& reported, const std::string& description) {
+                                              end = {description, reported};
+                                          }});
+        before();
+        // Bounded, should it hang.
+        for (int i = 0; i < 600 && !end.how; ++i) REQUIRE(sd_event_run(event.get(), 100'000) >= 0);
+    }
+    ::unsetenv(kSpeaksOn);
+    REQUIRE(::sigprocmask(SIG_SETMASK, &old, nullptr) == 0);
+    return end;
 }
 
 }  // namespace
@@ -48,39 +92,25 @@ extern "C" ssize_t read(int fd, void* into, size_t size_bytes) {
 
 TEST_CASE("a worker whose pipe cannot be read is ended, and that is a death") {
     daemon::LogCapture log;
-    sigset_t child;
-    sigset_t before;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    REQUIRE(::sigprocmask(SIG_BLOCK, &child, &before) == 0);
     for (const int fd : {api::kWorkerEventFd, STDERR_FILENO}) {
         CAPTURE(fd);
-        ::setenv(kSpeaksOn, std::to_string(fd).c_str(), 1);
-        const auto event = varlink::make_event();
-        const auto rate = io::RateLimit::create();
-        api::WorkerOrder order;
-        order.job.id = 1;
-        order.job.path = "/a";
-        std::optional<std::string> how;
-        std::optional<api::WorkerResult> result;
-        daemon::WorkerProcess worker(event.get(), order, rate,
-                                     {.progress = [](const api::JobProgress&) {},
-                                      .guest = [](const api::WorkerGuest&) {},
-                                      .record = [](const api::WorkerRecord&) {},
-                                      .said = [](const std::string&) {},
-                                      .ended =
-                                          [&](const auto& reported, const std::string& description) {
-                                              result = reported;
-                                              how = description;
-                                          }});
-        pipes_are_broken = true;
-        // Bounded, should it hang.
-        for (int i = 0; i < 600 && !how; ++i) REQUIRE(sd_event_run(event.get(), 100'000) >= 0);
+        const auto end = run_worker(fd, [] { pipes_are_broken = true; });
         pipes_are_broken = false;
-        CHECK(how.value_or("") == "signal 9");
-        CHECK_FALSE(result);
+        CHECK(end.how.value_or("") == "signal 9");
+        CHECK_FALSE(end.result);
         CHECK(log.take().at(0).find("read what the worker says: Input/output error") != std::string::npos);
     }
-    ::unsetenv(kSpeaksOn);
-    REQUIRE(::sigprocmask(SIG_SETMASK, &before, nullptr) == 0);
+}
+
+TEST_CASE("a worker that dies before it is answered has died, and nothing else has failed") {
+    const auto ignored = std::signal(SIGPIPE, SIG_IGN);
+    ::setenv(kSays, api::to_line(api::WorkerEvent(api::WorkerRecord{.recovery = "{}"})).c_str(), 1);
+    const auto end = run_worker(api::kWorkerEventFd, [] {
+        siginfo_t info{};
+        REQUIRE(::waitid(P_ALL, 0, &info, WEXITED | WNOWAIT) == 0);
+    });
+    ::unsetenv(kSays);
+    (void)std::signal(SIGPIPE, ignored);
+    CHECK(end.how.value_or("") == "signal 9");
+    CHECK_FALSE(end.result);
 }
