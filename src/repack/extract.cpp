@@ -64,16 +64,21 @@ void require_absent(io::FileSystem& fs, const io::File& directory, const std::ve
 class TargetDirectory {
   public:
     TargetDirectory(io::FileSystem& fs, const std::string& path)
-        : path_(path), is_ours_(fs.make_directory(path, 0777)) {}
+        : fs_(fs), path_(path), is_ours_(fs.make_directory(path, 0777)) {}
     TargetDirectory(const TargetDirectory&) = delete;
     TargetDirectory& operator=(const TargetDirectory&) = delete;
     ~TargetDirectory() {
         std::error_code has_files;
         if (is_ours_) std::filesystem::remove(path_, has_files);
     }
+    /// Its name, where it had to be made.
+    void sync() const {
+        if (is_ours_) io::sync_where_known(fs_, fs_.open(path_ + "/..", O_RDONLY | O_DIRECTORY));
+    }
     void keep() noexcept { is_ours_ = false; }
 
   private:
+    io::FileSystem& fs_;
     std::string path_;
     bool is_ours_;
 };
@@ -315,6 +320,7 @@ ExtractResult extract(io::FileSystem& fs, codec::ArchiveSource& source, const io
         copy_disks([&](vma::Extent& extent) { return access::next_extent(reader, extent); },
                    [&] { return source.progress(); }, files.writer(), options.task);
     options.task.report_end(base::Stage::extracting, source.progress().done_bytes);
+    made.sync();
     files.publish(into, options.force);
     made.keep();
     return size_of(plan, files.writer().written_bytes());
