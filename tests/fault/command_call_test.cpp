@@ -1,6 +1,5 @@
 // Commands of vmactl, from their words to their exit code, on a file system that fails.
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -8,10 +7,10 @@
 #include <doctest/doctest.h>
 
 #include "call_matrix.hpp"
-#include "cli/arguments.hpp"
-#include "ctl/commands/command.hpp"
+#include "command_run.hpp"
 #include "engine/engine_run.hpp"
 #include "io/temporary_name.hpp"
+#include "loop_volume.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
 #include "support/temporary_directory.hpp"
@@ -41,60 +40,6 @@ Tree tree_of(const TemporaryDirectory& root) {
     return tree;
 }
 
-/// Takes what is written to standard output and error while it lives.
-class Captured {
-  public:
-    Captured() {
-        for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
-            saved_[fd] = base::UniqueFd(::dup(fd));
-            ::dup2(file_.fd(), fd);
-        }
-    }
-    Captured(const Captured&) = delete;
-    Captured& operator=(const Captured&) = delete;
-    ~Captured() {
-        for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(saved_[fd].get(), fd);
-    }
-    [[nodiscard]] std::string text() const {
-        const auto bytes = testing::content_of(file_);
-        return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    }
-
-  private:
-    io::File file_ = testing::memory_file();
-    base::UniqueFd saved_[STDERR_FILENO + 1];
-};
-
-struct CommandRun {
-    ExitCode code;
-    std::string text;
-};
-
-CommandRun run_command(io::FileSystem& fs, const std::vector<std::string>& words) {
-    cli::ArgumentParser parser("vmactl", "", "");
-    std::unique_ptr<ctl::Command> command;
-    for (const auto& entry : ctl::command_table()) {
-        if (entry.name != words.front()) continue;
-        command = entry.make();
-        auto subcommand = parser.arguments().subcommand(entry.name, "");
-        command->define(subcommand);
-    }
-    std::vector<const char*> argv{"vmactl"};
-    for (const auto& word : words) argv.push_back(word.c_str());
-    (void)parser.parse(static_cast<int>(argv.size()), argv.data());
-    const Captured captured;
-    const ctl::GlobalOptions options;
-    ctl::Console console;
-    ctl::Context context{options, console, fs};
-    ExitCode code{};
-    try {
-        code = command->run(context);
-    } catch (const std::exception&) {
-        code = ctl::report_failure(console);
-    }
-    return {code, captured.text()};
-}
-
 struct CommandCase {
     std::string title;
     std::vector<std::string> words;  ///< "@" is the directory of the stage
@@ -104,6 +49,8 @@ struct CommandCase {
     bool unnamed = true;
     bool exchange = true;
     bool links = true;
+    std::string storage = TemporaryDirectory::fast_base();
+    std::string says{};  ///< when all went well, and nothing changes that can be seen
 };
 
 /// Nothing: it is not there.
@@ -114,7 +61,7 @@ std::optional<std::string> entry(const Tree& tree, const std::string& path) {
 
 class CommandStage final : public Stage {
   public:
-    explicit CommandStage(const CommandCase& command) : command_(command) {
+    explicit CommandStage(const CommandCase& command) : command_(command), root_(command.storage) {
         command.prepare(root_);
         ::setenv("XDG_CACHE_HOME", (root_ / "state-cache").c_str(), 1);
         before_ = tree_of(root_);
@@ -127,6 +74,7 @@ class CommandStage final : public Stage {
         auto [code, text] = run_command(fs, words(command_.words));
         is_done_ = code == ExitCode::done;
         demand(is_done_ || !text.empty(), "it fails without a message");
+        said_ = text;
         return is_done_ ? "" : text;
     }
 
@@ -134,7 +82,9 @@ class CommandStage final : public Stage {
         static std::map<std::string, Tree> results;
         auto& after = results[command_.title];
         if (after.empty()) after = tree_of(root_);
-        demand(after != before_, "it changes nothing");
+        demand((after == before_) == !command_.says.empty(), "other files are changed than are to be");
+        if (failure.method.empty())
+            demand(said_.find(command_.says) != said_.npos, "it says something else: " + said_);
         // What is said to be gone already is believed to be.
         if (hides_a_file(failure) || (failure.method == "unlink" && failure.error == ENOENT)) return;
         check_tree(after, failure);
@@ -179,9 +129,10 @@ class CommandStage final : public Stage {
     }
 
     const CommandCase& command_;
-    TemporaryDirectory root_{TemporaryDirectory::fast_base()};
+    TemporaryDirectory root_;
     Tree before_;
     bool is_done_ = false;
+    std::string said_;
 };
 
 void run_case(const CommandCase& command) {
@@ -315,4 +266,19 @@ TEST_CASE("hook") {
                       (void)run_command(fs, {"hook", "--root", root.path(), "enable"});
                   },
               .is_whole = false});
+}
+
+TEST_CASE("share") {
+    const LoopVolume volume("xfs");
+    if (!volume.is_usable("share")) return;
+    run_case({.title = "share",
+              .words = {"share", "--state-dir", "@/state", "@/dump"},
+              .prepare =
+                  [](const TemporaryDirectory& root) {
+                      std::filesystem::create_directory(root / "dump");
+                      write_canonical(root, "dump/vzdump-qemu-100-2024_01_01-03_04_05.vma");
+                      write_canonical(root, "dump/vzdump-qemu-100-2024_01_02-03_04_05.vma");
+                  },
+              .storage = volume.path(),
+              .says = "MiB shared now\n"});
 }

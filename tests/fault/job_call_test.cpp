@@ -1,10 +1,14 @@
 // A job of the daemon, from its order to its result, and the next run of it, on a file system that fails.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
 #include "call_matrix.hpp"
 #include "engine/engine_run.hpp"
 #include "io/temporary_name.hpp"
+#include "job_cases.hpp"
 #include "loop_volume.hpp"
 #include "support/dump.hpp"
 #include "support/reference.hpp"
@@ -17,19 +21,6 @@ using api::JobState;
 using codec::ArchiveFormat;
 
 namespace {
-
-struct JobCase {
-    std::string title;
-    std::string archive;  ///< its name
-    ArchiveFormat format;
-    bool unnamed = true;
-    bool exchange = true;
-    bool links = true;
-    std::string earlier{};  ///< the name of a canonical backup beside it, to share blocks with
-    bool verifies = false;  ///< a canonical archive, which stays as it is
-    std::string storage = support::TemporaryDirectory::fast_base();
-    bool shares = false;  ///< the file system can share blocks
-};
 
 const std::string& canonical_text() {
     static const auto text = [] {
@@ -82,12 +73,11 @@ class JobStage final : public Stage {
         order_.memory_bytes = 0;
         order_.threads = 2;
         ::mkdir((state_ / "locks").c_str(), 0700);
+        if (!job.dies_after.empty()) die();
     }
 
     std::string run(FailingFileSystem& fs) override {
-        fs.has_unnamed = job_.unnamed;
-        fs.has_exchange = job_.exchange;
-        fs.has_links = job_.links;
+        restrict(fs);
         const base::CancelFlag cancel;
         result_ = worker::run_job(
             fs, order_, cancel,
@@ -123,6 +113,32 @@ class JobStage final : public Stage {
     }
 
   private:
+    void restrict(FailingFileSystem& fs) const {
+        fs.has_unnamed = job_.unnamed;
+        fs.has_exchange = job_.exchange;
+        fs.has_links = job_.links;
+    }
+    /// In a process that ends there, which leaves its last record.
+    void die() {
+        const auto child = ::fork();
+        if (child == 0) {
+            FailingFileSystem fs;
+            restrict(fs);
+            fs.after = [this](const support::Call& call) {
+                if (call.operation == job_.dies_after) ::_exit(0);
+            };
+            const base::CancelFlag cancel;
+            (void)worker::run_job(
+                fs, order_, cancel,
+                {[this](const api::WorkerRecord& record) { state_.write("record", record.recovery); },
+                 [](const api::JobProgress&) {}});
+            ::_exit(1);
+        }
+        int status = -1;
+        demand(::waitpid(child, &status, 0) == child && status == 0, "it did not die");
+        order_.job.recovery = state_.read("record");
+        std::filesystem::remove(state_ / "record");
+    }
     [[nodiscard]] const std::string& original() const {
         return job_.verifies ? canonical_text() : original_of(job_.format);
     }
@@ -152,62 +168,33 @@ class JobStage final : public Stage {
 };
 
 void run_case(const JobCase& job) {
-    fail_every_call(job.title, [&] { return std::make_unique<JobStage>(job); });
+    fail_every_call("job: " + job.title, [&] { return std::make_unique<JobStage>(job); });
 }
 
 }  // namespace
 
-TEST_CASE("job: raw by exchange") { run_case({"job: raw by exchange", "a.vma", ArchiveFormat::raw}); }
-TEST_CASE("job: zst by link and rename") {
-    run_case({.title = "job: zst by link and rename",
-              .archive = "a.vma.zst",
-              .format = ArchiveFormat::zstd,
-              .exchange = false});
+TEST_CASE("job") {
+    for (const auto& job : job_cases()) {
+        CAPTURE(job.title);
+        run_case(job);
+    }
 }
-TEST_CASE("job: gz with a name by exchange") {
-    run_case({.title = "job: gz with a name by exchange",
-              .archive = "a.vma.gz",
-              .format = ArchiveFormat::gzip,
-              .unnamed = false});
-}
-TEST_CASE("job: raw with a name by link and rename") {
-    run_case({.title = "job: raw with a name by link and rename",
-              .archive = "a.vma",
-              .format = ArchiveFormat::raw,
-              .unnamed = false,
-              .exchange = false});
-}
-TEST_CASE("job: raw by bare rename") {
-    run_case({.title = "job: raw by bare rename",
-              .archive = "a.vma",
-              .format = ArchiveFormat::raw,
+TEST_CASE("job: recovery after an exchange, after a link") {
+    run_case({.title = "recovery after an exchange",
+              .dies_after = "exchange"});
+    run_case({.title = "recovery after a link",
               .unnamed = false,
               .exchange = false,
-              .links = false});
-}
-TEST_CASE("job: raw beside an earlier backup") {
-    run_case({.title = "job: raw beside an earlier backup",
-              .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
-              .format = ArchiveFormat::raw,
-              .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma"});
+              .dies_after = "link"});
 }
 TEST_CASE("job: blocks are shared on XFS, on btrfs") {
     for (const std::string kind : {"xfs", "btrfs"}) {
         const LoopVolume volume(kind);
-        if (!volume.why_not().empty()) {
-            // As unittest says it, for the summary.
-            std::printf("test_shared_on_%s (job_call_test) ... skipped '%s'\n", kind.c_str(),
-                        volume.why_not().c_str());
-            continue;
-        }
-        run_case({.title = "job: blocks are shared on " + kind,
+        if (!volume.is_usable("shared_on_" + kind)) continue;
+        run_case({.title = "blocks are shared on " + kind,
                   .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
-                  .format = ArchiveFormat::raw,
                   .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma",
                   .storage = volume.path(),
                   .shares = true});
     }
-}
-TEST_CASE("job: verify") {
-    run_case({.title = "job: verify", .archive = "a.vma", .format = ArchiveFormat::raw, .verifies = true});
 }

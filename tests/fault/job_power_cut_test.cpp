@@ -12,6 +12,7 @@
 #include "access/checksum_store.hpp"
 #include "engine/engine_run.hpp"
 #include "io/temporary_name.hpp"
+#include "job_cases.hpp"
 #include "power_cuts.hpp"
 #include "queue/catalogue.hpp"
 #include "queue/incoming.hpp"
@@ -25,7 +26,6 @@
 using namespace vmad;
 using namespace vmad::fault;
 using api::JobState;
-using codec::ArchiveFormat;
 using support::TemporaryDirectory;
 
 namespace {
@@ -35,17 +35,6 @@ constexpr std::int64_t kModifiedNs = 1'700'000'000'123'456'789;
 constexpr const char* kAttribute = "user.vmad";
 constexpr std::size_t kMostStates = 25;
 constexpr std::size_t kMostSecondStates = 1;
-
-struct JobCase {
-    std::string title;
-    std::string archive;  ///< its name
-    ArchiveFormat format;
-    bool unnamed = true;
-    bool exchange = true;
-    bool links = true;
-    std::string earlier{};  ///< the name of a canonical backup beside it, to share blocks with
-    bool verifies = false;  ///< a canonical archive, which stays as it is
-};
 
 std::string text_of(const testing::Bytes& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -236,7 +225,7 @@ class CutJob {
         if (!job_.earlier.empty()) CHECK(image.file("dump/" + job_.earlier)->text() == canonical().text());
     }
 
-    /// What is known of the archive holds, or is of another version of it.
+    /// What is known of the archive is of the file that is there, and holds.
     void check_record(const api::ArchiveRecord* record, const FileNode& archive) const {
         if (record == nullptr) return;
         const bool is_of_this =
@@ -337,44 +326,11 @@ class CutJob {
     std::size_t second_tried_ = 0;
 };
 
-void run_case(const JobCase& job) { CutJob(job).cut_everywhere(); }
-
 }  // namespace
 
-TEST_CASE("raw by exchange") { run_case({"raw by exchange", "a.vma", ArchiveFormat::raw}); }
-TEST_CASE("zst by link and rename") {
-    run_case({.title = "zst by link and rename",
-              .archive = "a.vma.zst",
-              .format = ArchiveFormat::zstd,
-              .exchange = false});
-}
-TEST_CASE("gz with a name by exchange") {
-    run_case({.title = "gz with a name by exchange",
-              .archive = "a.vma.gz",
-              .format = ArchiveFormat::gzip,
-              .unnamed = false});
-}
-TEST_CASE("raw with a name by link and rename") {
-    run_case({.title = "raw with a name by link and rename",
-              .archive = "a.vma",
-              .format = ArchiveFormat::raw,
-              .unnamed = false,
-              .exchange = false});
-}
-TEST_CASE("zst by bare rename") {
-    run_case({.title = "zst by bare rename",
-              .archive = "a.vma.zst",
-              .format = ArchiveFormat::zstd,
-              .unnamed = false,
-              .exchange = false,
-              .links = false});
-}
-TEST_CASE("raw beside an earlier backup") {
-    run_case({.title = "raw beside an earlier backup",
-              .archive = "vzdump-qemu-100-2024_01_02-03_04_05.vma",
-              .format = ArchiveFormat::raw,
-              .earlier = "vzdump-qemu-100-2024_01_01-03_04_05.vma"});
-}
-TEST_CASE("verify") {
-    run_case({.title = "verify", .archive = "a.vma", .format = ArchiveFormat::raw, .verifies = true});
+TEST_CASE("job") {
+    for (const auto& job : job_cases()) {
+        CAPTURE(job.title);
+        CutJob(job).cut_everywhere();
+    }
 }

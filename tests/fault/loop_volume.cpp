@@ -23,7 +23,7 @@ bool runs(const std::string& command) { return std::system((command + " >/dev/nu
 
 void LoopVolume::leave_mounts_of_others() {
     has_own_mounts =
-        ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+        ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0;
 }
 
 LoopVolume::LoopVolume(const std::string& kind) {
@@ -41,6 +41,12 @@ LoopVolume::LoopVolume(const std::string& kind) {
         why_not_ = make + " fails";
     else if (!runs(fmt::format("mount -o loop {} {}", directory_ / "image", path())))
         why_not_ = fmt::format("{} cannot be mounted", kind);
+}
+
+bool LoopVolume::is_usable(const std::string& test) const {
+    // As unittest says it, for the summary.
+    if (!why_not_.empty()) fmt::print("test_{} (LoopVolume) ... skipped '{}'\n", test, why_not_);
+    return why_not_.empty();
 }
 
 LoopVolume::~LoopVolume() {

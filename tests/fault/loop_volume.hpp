@@ -9,16 +9,18 @@ namespace vmad::fault {
 
 class LoopVolume {
   public:
-    /// `kind` is "xfs" or "btrfs", which share blocks. Where that cannot be had here, why_not() says why.
+    /// `kind` is "xfs" or "btrfs", which share blocks.
     explicit LoopVolume(const std::string& kind);
     LoopVolume(const LoopVolume&) = delete;
     LoopVolume& operator=(const LoopVolume&) = delete;
     ~LoopVolume();
 
-    [[nodiscard]] const std::string& why_not() const noexcept { return why_not_; }
+    /// False where it cannot be had here; says why as the reason to skip this test.
+    [[nodiscard]] bool is_usable(const std::string& test) const;
     [[nodiscard]] std::string path() const { return directory_ / "mounted"; }
 
-    /// From now on, mounts are seen by this process only. Before it has threads.
+    /// From now on, mounts are seen by this process only; where others unmount, it follows, as their disks
+    /// would be busy else. Before it has threads.
     static void leave_mounts_of_others();
 
   private:

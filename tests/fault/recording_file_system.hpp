@@ -1,7 +1,8 @@
 // A file system below one directory that records what changes it, so that the states can be made which a
 // power cut may leave; and one that starts from such a state.
 //
-// Files keep the numbers that they had, where they have any: records name them. Any thread.
+// Files keep the numbers that they had, where they have any: records name them. Not recorded are owners,
+// symbolic links, and blocks that are shared. Any thread.
 #pragma once
 
 #include <mutex>
