@@ -180,12 +180,8 @@ TEST_CASE("job") {
     }
 }
 TEST_CASE("job: recovery after an exchange, after a link") {
-    run_case({.title = "recovery after an exchange",
-              .dies_after = "exchange"});
-    run_case({.title = "recovery after a link",
-              .unnamed = false,
-              .exchange = false,
-              .dies_after = "link"});
+    run_case({.title = "recovery after an exchange", .dies_after = "exchange"});
+    run_case({.title = "recovery after a link", .unnamed = false, .exchange = false, .dies_after = "link"});
 }
 TEST_CASE("job: blocks are shared on XFS, on btrfs") {
     for (const std::string kind : {"xfs", "btrfs"}) {
