@@ -56,7 +56,7 @@ Make link_to(FileSystem& fs, const File& directory, const std::string& target) {
 
 /// Replaces the entry by a new one. The directory is not synced yet. When it throws, the new one is gone.
 void replace(FileSystem& fs, const File& directory, const std::string& name, const Make& make) {
-    const auto temporary = fmt::format(".{}.tmp", random_hex());
+    const auto temporary = fmt::format("{}{}.tmp", kReservedPrefix, random_hex());
     try {
         make(temporary);
         fs.rename(directory, temporary, name);

@@ -30,6 +30,8 @@ std::string_view random_part(std::string_view name, std::string_view prefix,
 
 bool is_reserved_name(std::string_view name) noexcept { return name.starts_with(kReservedPrefix); }
 
-bool is_temporary_name(std::string_view name) noexcept { return !random_part(name, ".", ".tmp").empty(); }
+bool is_temporary_name(std::string_view name) noexcept {
+    return !random_part(name, kReservedPrefix, ".tmp").empty();
+}
 
 }  // namespace vmad::io

@@ -8,7 +8,8 @@
 
 namespace vmad::io {
 
-/// What the names of all files begin with that are made beside archives. Such names belong to this program.
+/// What the names of all files in the making begin with, beside archives and elsewhere. Such names belong to
+/// this program.
 inline constexpr std::string_view kReservedPrefix = ".vmad-";
 
 inline constexpr std::size_t kRandomDigits = 16;
@@ -26,7 +27,8 @@ inline constexpr std::size_t kRandomDigits = 16;
 /// True for the names that belong to this program: entries beginning with kReservedPrefix.
 [[nodiscard]] bool is_reserved_name(std::string_view name) noexcept;
 
-/// True for the names that write_durably() gives to files in the making: ".", random_hex(), ".tmp".
+/// True for the names that write_durably() gives to files in the making: kReservedPrefix, random_hex(),
+/// ".tmp".
 [[nodiscard]] bool is_temporary_name(std::string_view name) noexcept;
 
 }  // namespace vmad::io

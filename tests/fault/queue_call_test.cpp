@@ -211,7 +211,7 @@ class StartStage final : public Stage {
         }
         // The start has to make the third job anew, remove one file and set another aside.
         std::filesystem::remove(state_ / "queue/3.json");
-        state_.write("queue/.0123456789abcdef.tmp", "half");
+        state_.write("queue/.vmad-0123456789abcdef.tmp", "half");
         state_.write("queue/2.json~", "what is this");
         (void)leave_request(fs, state_.path(), "/c");
     }

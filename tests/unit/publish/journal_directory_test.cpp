@@ -94,7 +94,7 @@ TEST_CASE("other files in the directory are nobody's business") {
     Fixture fixture;
     for (const auto* name :
          {"0123456789abcde.json", "0123456789abcdeff.json", "0123456789ABCDEF.json", "0123456789abcde.lock",
-          "x.json", "0123456789abcdef.jso", ".0123456789abcdef.tmpx"})
+          "x.json", "0123456789abcdef.jso", ".vmad-0123456789abcdef.tmpx"})
         fixture.temporary.write(name, "{");
     const auto before = fixture.temporary.names();
     CHECK(fixture.recover().empty());

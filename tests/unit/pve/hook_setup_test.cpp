@@ -335,21 +335,22 @@ TEST_CASE("what a call that was killed has left is removed a day later") {
     Node node;
     std::filesystem::create_directories(node.root / "etc/vmad/hook.d");
     for (const std::string place : {"etc/", "etc/vmad/hook.d/"})
-        for (const std::string name : {".0123456789abcdef.tmp", ".1123456789abcdef.tmp", ".somebody's"}) {
+        for (const std::string name :
+             {".vmad-0123456789abcdef.tmp", ".vmad-1123456789abcdef.tmp", ".somebody's"}) {
             node.root.write(place + name, "half");
-            if (name[1] != '1') node.root.set_modified(place + name, {1, 0});
+            if (!name.starts_with(".vmad-1")) node.root.set_modified(place + name, {1, 0});
         }
     const auto demand_cleared = [&] {
         for (const std::string place : {"etc/", "etc/vmad/hook.d/"}) {
-            CHECK_FALSE(node.root.has(place + ".0123456789abcdef.tmp"));
-            CHECK(node.root.has(place + ".1123456789abcdef.tmp"));
+            CHECK_FALSE(node.root.has(place + ".vmad-0123456789abcdef.tmp"));
+            CHECK(node.root.has(place + ".vmad-1123456789abcdef.tmp"));
             CHECK(node.root.has(place + ".somebody's"));
         }
     };
     (void)node.enable();
     demand_cleared();
-    node.root.write("etc/.0123456789abcdef.tmp", "half");
-    node.root.set_modified("etc/.0123456789abcdef.tmp", {1, 0});
+    node.root.write("etc/.vmad-0123456789abcdef.tmp", "half");
+    node.root.set_modified("etc/.vmad-0123456789abcdef.tmp", {1, 0});
     (void)node.disable();
     demand_cleared();
 }

@@ -155,7 +155,7 @@ TEST_CASE("a file that is no record is set aside and reported, and holds nothing
         Shelf shelf;
         shelf.put("/d/a");
         shelf.state.write(row.name, row.content);
-        shelf.state.write(".0123456789abcdef.tmp", "half");
+        shelf.state.write(".vmad-0123456789abcdef.tmp", "half");
         shelf.restart();
         REQUIRE(shelf.catalogue->bad_files().size() == 1);
         // Which of two of a path is read first is the directory's business.

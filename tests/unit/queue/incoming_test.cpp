@@ -58,20 +58,20 @@ TEST_CASE("what a request that was cut short has left is removed after a day") {
     const StateDirectory state;
     io::FileSystem fs;
     constexpr std::int64_t kDay = std::int64_t{24} * 3600;
-    for (const std::string name : {".0123456789abcdef.tmp", ".1123456789abcdef.tmp", ".somebody's"})
+    for (const std::string name : {".vmad-0123456789abcdef.tmp", ".vmad-1123456789abcdef.tmp", ".somebody's"})
         state.write(name, "/half");
-    state.set_modified(".0123456789abcdef.tmp", {std::time(nullptr) - kDay - 60, 0});
-    state.set_modified(".1123456789abcdef.tmp", {std::time(nullptr) - kDay + 60, 0});
+    state.set_modified(".vmad-0123456789abcdef.tmp", {std::time(nullptr) - kDay - 60, 0});
+    state.set_modified(".vmad-1123456789abcdef.tmp", {std::time(nullptr) - kDay + 60, 0});
     state.set_modified(".somebody's", {1, 0});
     CHECK(take(state, fs).paths.empty());
-    CHECK(state.names() == std::set<std::string>{".1123456789abcdef.tmp", ".somebody's"});
+    CHECK(state.names() == std::set<std::string>{".vmad-1123456789abcdef.tmp", ".somebody's"});
 }
 
 TEST_CASE("no request waits for a file in the making that cannot be removed") {
     const StateDirectory state;
     FaultFileSystem fs;
-    state.write(".0123456789abcdef.tmp", "/half");
-    state.set_modified(".0123456789abcdef.tmp", {1, 0});
+    state.write(".vmad-0123456789abcdef.tmp", "/half");
+    state.set_modified(".vmad-0123456789abcdef.tmp", {1, 0});
     for (const std::string operation : {"unlink", "status_at"}) {
         CAPTURE(operation);
         fs.before = [&](const support::Call& call) {

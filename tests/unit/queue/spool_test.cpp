@@ -190,8 +190,8 @@ TEST_CASE("what an interrupted write left is removed, and nothing else") {
     FaultFileSystem fs;
     Spool spool(fs, state.path());
     spool.save(job(1));
-    state.write("queue/.0123456789abcdef.tmp", "half a jo");
-    state.write("queue/.fedcba9876543210.tmp", "");
+    state.write("queue/.vmad-0123456789abcdef.tmp", "half a jo");
+    state.write("queue/.vmad-fedcba9876543210.tmp", "");
     const auto contents = spool.load();
     CHECK(contents.bad.empty());
     CHECK(contents.jobs.size() == 1);
@@ -233,7 +233,7 @@ TEST_CASE("a pause and the totals are kept, and what an interrupted write left i
         totals.last_failure_at = 5;
         spool.save_totals(totals);
     }
-    state.write(".0123456789abcdef.tmp", "half");
+    state.write(".vmad-0123456789abcdef.tmp", "half");
     Spool spool(fs, state.path());
     (void)spool.load();
     std::vector<BadFile> bad;
