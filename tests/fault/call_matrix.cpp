@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -123,6 +124,19 @@ std::string describe(const Failure& failure) {
                        name_of(failure.error));
 }
 
+/// "open /a: Input/output error", or "/a: it is no file: Is a directory", name what was done and with what; a
+/// message of ours names at least a path.
+bool is_clear(const std::string& error, const Failure& failure) {
+    if (error.empty()) return true;
+    const std::string why = std::strerror(failure.error);
+    const auto at = error.find(": " + why);
+    if (at == error.npos) return error.find('/') != error.npos && !error.ends_with(why);
+    const auto path = error.rfind(" /", at);
+    if (path == error.npos || path == 0) return false;
+    const bool is_verb_before = std::islower(static_cast<unsigned char>(error[path - 1])) != 0;
+    return is_verb_before || error.substr(path, at - path).find(": ") != error.npos;
+}
+
 /// False when it was not met: by a run that came to its end, or one that failed before, as after Ctrl-C.
 bool try_failure(const std::function<std::unique_ptr<Stage>()>& make, const std::string& title,
                  const Failure& failure) {
@@ -140,7 +154,7 @@ bool try_failure(const std::function<std::unique_ptr<Stage>()>& make, const std:
         was_hit = fs.was_hit();
         if (!was_hit) return false;
         ++cell.tried;
-        demand(error.empty() || error.find('/') != error.npos, "the message names no path");
+        demand(is_clear(error, failure), "the message names no operation and path");
         fs.fail({});
         stage->check(error, failure);
         ++cell.survived;
@@ -166,6 +180,7 @@ void fail_every_call(const std::string& title, const std::function<std::unique_p
     REQUIRE(error.empty());
     const auto step = stride();
     unsigned next = 1;  // of all cases, counted from the one at hand
+    unsigned met = 0;
     for (const auto& [method, errors] : fitting_errors()) {
         const auto count = counts.contains(method) ? counts.at(method) : 0;
         for (const int number : errors)
@@ -174,11 +189,14 @@ void fail_every_call(const std::string& title, const std::function<std::unique_p
                     Failure failure{method, number, next, was_done, stays};
                     if (count == 0 || !is_fitting(failure)) continue;
                     // In whole it is the run that says when there is no such call any more.
-                    while ((step == 1 || failure.number <= count) && try_failure(make, title, failure))
+                    while ((step == 1 || failure.number <= count) && try_failure(make, title, failure)) {
                         failure.number += step;
+                        ++met;
+                    }
                     next = step == 1 ? 1 : failure.number - std::min(failure.number - 1, count);
                 }
     }
+    CHECK_MESSAGE(met > 0, "no call was met: is FileSystem still where calls go?");
 }
 
 std::string matrix_text() {
