@@ -198,6 +198,7 @@ class CutJob {
         ChangingDisk disk(image_);
         for (const auto& operation : operations_) disk.apply(operation);
         result_ = *disk.now().file("dump/" + job_.archive);
+        if (!result_.attributes.contains(kAttribute)) MESSAGE("no attributes in /dev/shm");
         REQUIRE((result_.text() == original_.text()) == job_.verifies);
     }
 

@@ -1,6 +1,6 @@
 // Memory runs out in a job: the n-th allocation fails, and in a second round all after it too. The archive
 // stays whole, the job ends with a result or as if its worker had died, every thread comes to an end, and the
-// next run does the work. VMAD_FAULTS is as in call_matrix.hpp.
+// next run does the work. VMAD_FAULTS=all tries every one.
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

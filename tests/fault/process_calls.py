@@ -102,6 +102,9 @@ def main():
     parser.add_argument("--case", action="append", metavar="RULE", help="only this one")
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
+    for wanted in options.parts:
+        if not any(name.startswith(wanted) for name in PARTS):
+            parser.error(f"no part begins with '{wanted}'; there are {', '.join(PARTS)}")
     skip_without_tracer()
     if options.sample is not None:
         print(f"seed {options.seed}", flush=True)

@@ -85,7 +85,7 @@ class Races:
             if reason is None:
                 rivals.append(rival)
             else:
-                print(f"{rival.__name__} is left out: {reason}", flush=True)
+                print(f"test_{rival.__name__} (Races) ... skipped {reason!r}", flush=True)  # as unittest says it
         cases = []
         for way in WAYS:
             course = Course(way, self.run_once(way))

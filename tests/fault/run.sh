@@ -12,9 +12,9 @@
 #   power_cut.py       the power of real ext4, XFS and btrfs is cut under a running daemon
 #
 # The last three need root. Prints what was tried: a sample, as every test run does, in some ten minutes; or with --all
-# every one of them, which takes most of a day. BUILD is a build directory of meson, "build" by default. In the end it
-# names the programs that failed, and those that could not run here. Each says in its header how it runs one case again;
-# VMAD_FAULTS=all makes a fault-program try everything.
+# every one of them, which takes hours. BUILD is a build directory of meson, "build" by default. In the end it
+# names the programs that failed, and those that could not run here. The last three say in their headers how to run one
+# case again; VMAD_FAULTS=all makes a fault-program try everything.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 sample=(--sample 6)
@@ -37,6 +37,10 @@ case ${1:-} in
     exit 2
     ;;
 esac
+if [ $# -gt 1 ]; then
+    echo "run.sh: too many arguments; see run.sh --help" >&2
+    exit 2
+fi
 build=${1:-build}
 failed=()
 skipped=()

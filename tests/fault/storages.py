@@ -280,7 +280,7 @@ def try_kills(site, moments, seconds, mount_again, tally):
 
 
 def report(name, make, moments):
-    """One row of the table."""
+    """Prints one row of the table. False when something did not hold."""
     with contextlib.ExitStack() as cleanup:
         directory = pathlib.Path(tempfile.mkdtemp(prefix="vmad-storage-"))
         cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -309,6 +309,7 @@ def report(name, make, moments):
         remarks = "; ".join((*killed.others, *mounted.others)).replace("\n", " ").replace("|", "/")
         left_over = bool(left) + killed.left + mounted.left
         print(f"| {name} | {end.splitlines()[0]} | {killed} | {mounted} | {left_over} | {remarks} |", flush=True)
+        return end.startswith("not tried: ") or not (remarks or left_over or end.startswith("done, but"))
 
 
 def main():
@@ -316,6 +317,11 @@ def main():
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
+    names = [name for name, _, _ in rows()]
+    for wanted in options.names:
+        if not any(name.startswith(wanted) for name in names):
+            parser.error(f"there is no '{wanted}'; there are {', '.join(names)}")
+    all_hold = True
     print("| file system | undisturbed | killed: done | killed, mounted anew: done | runs with left-overs | remarks |")
     print("|---|---|---|---|---|---|")
     for name, program, make in rows():
@@ -324,7 +330,8 @@ def main():
         if not shutil.which(program):
             print(f"| {name} | not tried: {program} is not installed | | | | |")
             continue
-        report(name, make, options.moments)
+        all_hold &= report(name, make, options.moments)
+    sys.exit(0 if all_hold else 1)
 
 
 if __name__ == "__main__":

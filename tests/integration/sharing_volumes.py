@@ -1,9 +1,11 @@
 """File systems that share blocks, and backups of a guest that have much in common, to try it on."""
 
+import atexit
 import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 
 MIB = 2**20
@@ -30,6 +32,9 @@ class Volume:
             image.truncate(mib * MIB)
         subprocess.run([*MAKE[kind], self.image], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.point.mkdir()
+        # However the test ends, by the SIGTERM of a time limit, say, nothing stays mounted.
+        atexit.register(self.close)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         self.mount("rw")
 
     def mount(self, *options):
@@ -42,9 +47,10 @@ class Volume:
         subprocess.run(["umount", self.point], check=True)
 
     def close(self):
+        atexit.unregister(self.close)
         if os.path.ismount(self.point):
-            self.unmount()
-        self.image.unlink()
+            subprocess.run(["umount", "--lazy", self.point], check=True)
+        self.image.unlink(missing_ok=True)
 
     def used_bytes(self):
         """After everything was written out, and what is not used any more given back."""
