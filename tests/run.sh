@@ -85,8 +85,7 @@ run_tests() {
 # bits of addresses puts things, and a container may not be allowed to switch that off.
 can_test_threads() {
     ! setarch --addr-no-randomize true 2>/dev/null || fixed_addresses='setarch --addr-no-randomize'
-    c++ -fsanitize=thread -x c++ -o "$build_dir/thread-sanitizer" - <<<'int main() {}' &&
-        $fixed_addresses "$build_dir/thread-sanitizer"
+    $fixed_addresses "$build_dir/thread-sanitizer"
 }
 
 # The tests of what has threads, under ThreadSanitizer, in a build directory of their own. Without the cases that are
@@ -149,6 +148,7 @@ else
 fi
 
 next_step "Testing"
+! $sanitize || c++ -fsanitize=thread -x c++ -o "$build_dir/thread-sanitizer" - <<<'int main() {}'
 if $sanitize && can_test_threads; then
     # Beside the others, since a single one of either takes long.
     { test_threads 2>&1 | sed -u 's/^/threads: /'; } &

@@ -42,7 +42,7 @@ tidy)
     trap 'rm -rf "$database"' EXIT
     sed 's/-include [a-z\/]*precompiled.hpp//' "$2/compile_commands.json" >"$database/compile_commands.json"
     # Each takes several seconds.
-    every=$(((${#changed[@]} + 23) / 24)); [ "$every" -gt 0 ] || every=1
+    every=$(((${#changed[@]} + 11) / 12)); [ "$every" -gt 0 ] || every=1
     echo "clang-tidy: ${#changed[@]} sources changed since ${commit:0:12}; looking at one in $every"
     for ((i = 0; i < ${#changed[@]}; i += every)); do printf '%s\0' "${changed[i]}"; done |
         xargs -0 -r -n 1 -P "$(nproc)" clang-tidy-14 --quiet --warnings-as-errors='*' \
