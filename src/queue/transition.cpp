@@ -70,7 +70,7 @@ void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string&
 void add_warning(std::string& warnings, const std::string& more) {
     constexpr std::size_t kMostBytes = 2000;
     if (warnings.size() + more.size() > kMostBytes) warnings.clear();
-    if (warnings.find(more) == warnings.npos) base::append_sentence(warnings, more);
+    base::append_sentence(warnings, more);
 }
 
 /// All that was to be done is done, recovery included.

@@ -53,7 +53,7 @@ std::string SourceCheck::finish() {
         difference = sums_->first_difference_so_far(again);
         warning = fmt::format(
             "The original could not be read a second time ({}): the new archive holds what the "
-            "first reading gave.",
+            "first reading gave",
             error.what());
     }
     if (difference)

@@ -73,7 +73,7 @@ WorkerResult result_of_failure(const std::string& version) {
     } catch (const verify::ReadsDiffer& error) {
         auto result = waits(WaitReason::retry, error.what());
         // Outlives the attempts that follow: what they read twice alike may be what was bad here.
-        result.warning = fmt::format("In an earlier attempt, {}.", error.what());
+        result.warning = fmt::format("In an earlier attempt, {}", error.what());
         return result;
     } catch (const base::Unsupported& error) {
         return refused(error.what(), version);

@@ -243,6 +243,11 @@ struct Place {
         return mark_of(fs.status_at(directory, name).value());
     }
     RecoveryOutcome recover() { return vmad::publish::recover(fs, directory, record).outcome; }
+    bool has_leases(const std::string& name) {
+        const bool held = fs.try_lease(fs.open(storage / name, O_RDONLY)) == Lease::held;
+        if (!held) MESSAGE("no leases here");
+        return held;
+    }
     std::string warning() { return vmad::publish::recover(fs, directory, record).warning; }
 };
 
@@ -301,7 +306,7 @@ TEST_CASE(
                 REQUIRE(place.fs.link(place.directory, "a.vma", beside));
                 place.fs.rename(place.directory, record.temporary, "a.vma");
             }
-            if (place.fs.try_lease(place.fs.open(place.storage / beside, O_RDONLY)) != Lease::held) return;
+            if (!place.has_leases(beside)) return;
             const auto writer = is_written ? place.fs.open(place.storage / beside, O_WRONLY) : File();
             CHECK(place.recover() ==
                   (is_written ? RecoveryOutcome::not_published : RecoveryOutcome::published));
@@ -314,12 +319,11 @@ TEST_CASE(
 TEST_CASE("an original that another process has open for writing stays beside what somebody has put there") {
     Place place(Phase::publishing);
     REQUIRE(place.fs.exchange(place.directory, place.record.temporary, "a.vma"));
-    if (place.fs.try_lease(place.fs.open(place.storage / place.record.temporary, O_RDONLY)) != Lease::held)
-        return;
+    if (!place.has_leases(place.record.temporary)) return;
     const auto writer = place.fs.open(place.storage / place.record.temporary, O_WRONLY);
     std::filesystem::remove(place.storage / "a.vma");
     place.storage.write("a.vma", "somebody's");
-    const auto result = recover(place.fs, place.directory, place.record);
+    const auto result = vmad::publish::recover(place.fs, place.directory, place.record);
     CHECK(result.outcome == RecoveryOutcome::changed);
     CHECK(result.warning.starts_with(place.storage / place.record.temporary + " is left beside a.vma"));
     CHECK(place.storage.read("a.vma") == "somebody's");

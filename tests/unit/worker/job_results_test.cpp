@@ -55,7 +55,7 @@ TEST_CASE("each kind of failure has one meaning for the job") {
     CHECK(said_of(io::NoSpace("the disk is full")) == Said{outcome::no_space, "the disk is full"});
     CHECK(said_of(publish::StorageMissing("nothing there")) == Said{outcome::no_storage, "nothing there"});
     CHECK(said_of(verify::ReadsDiffer("two reads differ")) ==
-          Said{outcome::retry, "two reads differ", "", "In an earlier attempt, two reads differ."});
+          Said{outcome::retry, "two reads differ", "", "In an earlier attempt, two reads differ"});
     CHECK(said_of(base::Unsupported("holds the RAM")) == Said{outcome::failed, "holds the RAM", kVersion});
     CHECK(said_of(base::Error("no such option")) == Said{outcome::failed, "no such option"});
     CHECK(said_of(std::bad_alloc()) == Said{outcome::retry, "out of memory"});

@@ -79,15 +79,21 @@ struct Daemon {
         REQUIRE(::waitpid(worker, &status, 0) == worker);
         return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     }
-    /// It listens to signals by then.
+    /// And listens to SIGTERM.
     void wait_until_it_yields() const {
-        const auto path = "/proc/" + std::to_string(worker) + "/oom_score_adj";
+        const auto directory = "/proc/" + std::to_string(worker) + "/";
         std::string score;
-        for (int i = 0; i < 6000 && score != "1000"; ++i) {
+        bool listens = false;
+        for (int i = 0; i < 6000 && !(listens && score == "1000"); ++i) {
             ::usleep(10'000);
-            std::ifstream(path) >> score;
+            std::ifstream(directory + "oom_score_adj") >> score;
+            std::ifstream status(directory + "status");
+            for (std::string word; status >> word;)
+                if (word == "SigCgt:" && status >> word)
+                    listens = (std::stoull(word, nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
         }
         REQUIRE(score == "1000");
+        REQUIRE(listens);
     }
     [[nodiscard]] std::string errors() const { return files.read("stderr"); }
     [[nodiscard]] api::WorkerOrder order_for(const std::string& archive) const {
