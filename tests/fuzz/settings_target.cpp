@@ -26,7 +26,16 @@ void run(View bytes) {
     Input input(bytes);
     directory().write("vmad.toml", input.text());
     const auto path = directory() / "vmad.toml";
-    (void)settings::parse_what_is_valid(path);
+    const auto demand_line = [&](const base::UsageError& error) {
+        const std::string_view text = error.what();
+        require(text.starts_with(path + ":") && text.find('\n') == text.npos,
+                "an error is a line that names the file");
+    };
+    try {
+        (void)settings::parse_what_is_valid(path);
+    } catch (const base::UsageError& error) {
+        demand_line(error);
+    }
     try {
         const auto loaded = settings::load_file(path);
         std::string printed;
@@ -37,9 +46,7 @@ void run(View bytes) {
         require(without_origins(again.settings) == without_origins(loaded.settings),
                 "settings are the same after they were printed and read again");
     } catch (const base::UsageError& error) {
-        const std::string_view text = error.what();
-        require(text.starts_with(path + ":") && text.find('\n') == text.npos,
-                "an error is a line that names the file");
+        demand_line(error);
     }
 }
 
