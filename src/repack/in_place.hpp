@@ -79,7 +79,8 @@ struct Replacement {
 };
 
 /// Replaces an archive by what `make` decides on while it is open and locked; the archive stays as it is
-/// where that is nothing. What `make` throws is passed on. Otherwise as repack_in_place().
+/// where that is nothing. What `make` throws is passed on, but for damage while somebody writes to the
+/// archive. Otherwise as repack_in_place().
 [[nodiscard]] InPlaceResult replace_in_place(
     io::FileSystem& fs, const std::string& path, const InPlaceOptions& options,
     const std::function<std::optional<Replacement>(const io::File& original)>& make);

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <string>
 
 #include <doctest/doctest.h>
 
@@ -32,4 +33,23 @@ TEST_CASE("a copy that was refused room is tried after 1 h, doubling to a day") 
     std::uint32_t times = 0;
     for (const auto expected : hours) CHECK(space_refusal_delay(++times) == expected * 3600);
     CHECK(space_refusal_delay(UINT32_MAX) == 24 * 3600);
+}
+
+TEST_CASE("the warnings of all attempts stand, each once and not without end") {
+    vmad::api::Job job;
+    vmad::api::WorkerResult result;
+    result.state = vmad::api::JobState::waiting;
+    result.waiting_for = vmad::api::WaitReason::retry;
+    for (const auto* warning : {"two reads differ", "", "a file is left", "two reads differ"}) {
+        begin_run(job, 0);
+        result.warning = warning;
+        apply_result(job, result, 0);
+    }
+    CHECK(job.warning == "two reads differ; a file is left");
+    for (int i = 0; i < 1000; ++i) {
+        result.warning = "number " + std::to_string(i);
+        apply_result(job, result, 0);
+    }
+    CHECK(job.warning.size() < 2100);
+    CHECK(job.warning.ends_with("number 999"));
 }

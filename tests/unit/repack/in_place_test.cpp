@@ -414,3 +414,19 @@ TEST_CASE("a published archive carries its digest, which counts until it is writ
         CHECK_FALSE(verify::published_digest(fs, file));
     }
 }
+
+TEST_CASE("an archive that makes no sense yet, because somebody writes to it, is not called damaged") {
+    Stage stage;
+    io::FileSystem fs;
+    const auto path = stage.archives / "a.vma";
+    const auto replace = [&] {
+        return repack::replace_in_place(fs, path, stage.options,
+                                        [](const io::File&) -> std::optional<repack::Replacement> {
+                                            throw base::InvalidArchive("header", "half of one");
+                                        });
+    };
+    CHECK_THROWS_AS((void)replace(), base::InvalidArchive);
+    if (fs.try_lease(fs.open(path, O_RDONLY)) != io::Lease::held) return;
+    const auto writer = fs.open(path, O_WRONLY);
+    CHECK(replace().outcome == InPlaceOutcome::open_for_writing);
+}
