@@ -254,9 +254,10 @@ TEST_CASE("an entry that goes away while it is being opened is absent") {
 TEST_CASE("only our own temporary names count as such") {
     CHECK(is_temporary_name(".vmad-0123456789abcdef.tmp"));
     for (const std::string name :
-         {"", ".", ".tmp", "0123456789abcdef.tmp", ".0123456789abcde.tmp", ".0123456789abcdef0.tmp",
-          ".0123456789ABCDEF.tmp", ".0123456789abcdeg.tmp", ".0123456789abcdef.tmq", ".0123456789abcdef_tmp",
-          ".vmad-0123456789abcdef.tmp", "17.json"}) {
+         {"", ".", ".vmad-.tmp", "vmad-0123456789abcdef.tmp", ".0123456789abcdef.tmp",
+          ".vmad-0123456789abcde.tmp", ".vmad-0123456789abcdef0.tmp", ".vmad-0123456789ABCDEF.tmp",
+          ".vmad-0123456789abcdeg.tmp", ".vmad-0123456789abcdef.tmq", ".vmad-0123456789abcdef_tmp",
+          ".vmad-0123456789abcdef.old", "17.json"}) {
         CAPTURE(name);
         CHECK_FALSE(is_temporary_name(name));
     }
