@@ -133,8 +133,9 @@ class Told(Command):
 
 class Wait(Told):
     def prepare(self):
-        """A daemon that breaks the connection is heard of; one that only seems to, for ever not."""
-        lost = re.compile(rf"fail sendto .* ({errno.EPIPE}|{errno.ECONNRESET})")
+        """A daemon that breaks the connection is heard of; one that only seems to, for ever not. One that does so each
+        time is waited for without end, as if it were being started again."""
+        lost = re.compile(rf"fail (sendto .* ({errno.EPIPE}|{errno.ECONNRESET})|recv\w+ \d+\+ {errno.ECONNRESET})")
         return [rule for rule in super().prepare() if not lost.fullmatch(rule)]
 
     def reset(self):
