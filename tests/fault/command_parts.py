@@ -38,10 +38,10 @@ class Command(Part):
         """Whether it was the daemon or the kernel that ended a connection, or lost a message, no client knows. A
         message that cannot be written is not there."""
         call = rule.split()[1]
-        found = re.search("^vmactl: .+", message, re.M)
-        if found is None:
+        found = re.findall("^vmactl: .+", message, re.M)
+        if not found:
             return call == "write"
-        return call in CONNECTION or explains(found[0], rule)
+        return call in CONNECTION or any(explains(line, rule) for line in found)
 
     def check(self, result):
         """After a run that was interfered with, and ended with an exit code that says so."""
