@@ -268,6 +268,13 @@ class Repair(Edit):
     def arguments(self):
         return ["repair", "--state-dir", self.place.state, self.damaged]
 
+    def explains(self, message, rule):
+        """What cannot be read is damage to it, and maybe more than it can repair. What it says before that stands there
+        when its last message cannot be written."""
+        is_damage = any(words in message for words in ("nothing was changed", "can be repaired", "went bad"))
+        return (super().explains(message, rule) or rule.startswith("fail write ") or
+                (rule.startswith(("fail preadv ", "fail newfstatat ")) and is_damage))
+
 
 class HookEnable(Edit):
     """What it leaves in the making when it is killed, the next one removes a day later."""
