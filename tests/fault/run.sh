@@ -11,7 +11,7 @@
 #   races.py           others interfere with the archive at each system call of a publication
 #   power_cut.py       the power of real ext4, XFS and btrfs is cut under a running daemon
 #
-# The last three need root. Prints what was tried: a sample, as every test run does, in some ten minutes; or with --all
+# The last three need root. Prints what was tried: a sample, as every test run does; or with --all
 # every one of them, which takes hours. BUILD is a build directory of meson, "build" by default. In the end it
 # names the programs that failed, and those that could not run here. The last three say in their headers how to run one
 # case again; VMAD_FAULTS=all makes a fault-program try everything.
