@@ -68,8 +68,8 @@ void wait_until(Job& job, WaitReason what, std::int64_t when, const std::string&
 
 /// An earlier attempt's stands, as what it found may have got into the archive meanwhile.
 void add_warning(std::string& warnings, const std::string& more) {
-    constexpr std::size_t kMostBytes = 2000;
-    if (warnings.size() + more.size() > kMostBytes) warnings.clear();
+    constexpr std::size_t kMostBytes = 10'000;  // two of the longest path, and more
+    if (!more.empty() && warnings.size() + more.size() > kMostBytes) warnings.clear();
     base::append_sentence(warnings, more);
 }
 
